@@ -1,0 +1,59 @@
+# The project's words. Each sets itself up: `make demo` on a bare machine is enough.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.requirements-installed
+
+export SHOPSYNC_ENV ?= local
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo run stop test test-slow test-browser check format bench clean
+
+help: ## List the words
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 15
+
+$(STAMP): requirements.txt requirements-dev.txt
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Shopsync needs Python 3.11 or newer: make PYTHON=python3.11 ...")'
+	@echo "setting up the virtual environment in $(VENV) (about a minute the first time)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@
+
+setup: $(STAMP) ## Create the virtual environment
+
+demo: setup ## Drive the main job through from one command and print what happened
+	@$(BIN)/python -m config.local demo
+
+run: setup ## Keep everything running with sample traffic until Ctrl-C
+	@$(BIN)/python -m config.local run
+
+stop: setup ## Stop what an interrupted demo or run left behind
+	@$(BIN)/python -m config.local stop
+
+test: setup ## The test suite (real PostgreSQL, Redis and workers), under 10 minutes
+	@$(BIN)/python -m pytest
+
+test-slow: setup ## Crash, concurrency and load proofs
+	@$(BIN)/python -m pytest -m slow --timeout=1200
+
+test-browser: setup ## The admin in a real browser
+	@$(BIN)/python -m tests.browser.install
+	@$(BIN)/python -m pytest -m browser --timeout=600
+
+check: setup ## Format, lint, types, contracts, system checks, missing migrations
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy config audit shopsync inventory orders messaging
+	$(BIN)/lint-imports
+	$(BIN)/python -m config.local check
+
+format: setup ## Apply the formatter and the safe fixes
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: setup ## Benchmarks beside their floors (FULL=1 for the million-row ones)
+	@$(BIN)/python -m tests.bench
+
+clean: stop ## Remove local state and the virtual environment
+	rm -rf .local $(VENV)
