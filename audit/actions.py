@@ -1,0 +1,71 @@
+"""record(): the trail and the outbox, written in the caller's transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.conf import settings
+from django.db import transaction
+from django.utils.module_loading import import_string
+
+from audit.models import AuditEvent, EventDelivery
+from config.infra import tenancy, work
+
+Value = str | int | bool | None | list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """An audit event as a subscriber gets it."""
+
+    id: int
+    tenant_id: int
+    name: str
+    subject: str
+    data: Mapping[str, Value]
+    created_at: datetime
+
+
+@transaction.atomic
+def record(
+    *, name: str, subject: str, actor: str, data: Mapping[str, Value] | None = None, once_key: str | None = None
+) -> AuditEvent:
+    """Write one audit event of the tenant in scope (or of the system), and a delivery for each of its subscribers.
+
+    name: dotted `noun.past_participle`; subject: e.g. `order:123`; data: allow-listed values, never personal data;
+    once_key: at most one event of this key per tenant, held by the constraint auditevent_happens_once.
+
+    Raises: IntegrityError when a once_key is used again: the caller decides first, the constraint only guards.
+    """
+    tenant_id = tenancy.tenant_id_or_none()
+    event = AuditEvent(
+        tenant_id=tenant_id, name=name, subject=subject, actor=actor, data=dict(data or {}), once_key=once_key
+    )
+    with tenancy.all_tenants(reason="write an audit event, of a tenant or of the system"):
+        event.save(force_insert=True)
+    subscribers = settings.EVENT_SUBSCRIBERS.get(name, []) if tenant_id is not None else []
+    rows = [
+        EventDelivery(tenant_id=tenant_id, event=event, subscriber=path, lane=f"{subject}>{path}"[:200])
+        for path in subscribers
+    ]
+    work.add(rows)
+    return event
+
+
+def deliver(row: EventDelivery) -> None:
+    """Hand one event to its subscriber, in the tenant's scope and the caller's transaction."""
+    event = row.event
+    assert event.tenant_id is not None  # deliveries exist for tenants' events only
+    subscriber = import_string(row.subscriber)
+    subscriber(
+        event=Event(
+            id=event.pk,
+            tenant_id=event.tenant_id,
+            name=event.name,
+            subject=event.subject,
+            data=event.data,
+            created_at=event.created_at,
+        )
+    )

@@ -1,0 +1,39 @@
+"""Workers' heartbeats: each worker's main process writes its time into Redis; /health reads them."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+
+from redis.exceptions import RedisError
+
+from config.infra.cache import redis_client
+
+logger = logging.getLogger(__name__)
+
+HEARTBEATS = "worker-heartbeats"
+INTERVAL_SECONDS = 5.0
+FORGET_SECONDS = 600.0
+stopping = threading.Event()
+
+
+def beat_heart(name: str) -> None:
+    """Write this worker's heartbeat until the process ends; Redis being away is survived."""
+    while not stopping.is_set():
+        try:
+            redis_client().zadd(HEARTBEATS, {name: time.time()})
+        except (RedisError, OSError) as error:
+            logger.debug("heartbeat not written: %s", error)
+        stopping.wait(INTERVAL_SECONDS)
+
+
+def heartbeats() -> dict[str, float]:
+    """Return each worker's name and the seconds since its last heartbeat; those silent for 10 minutes are forgotten.
+
+    Raises: RedisError when Redis can't be asked.
+    """
+    now = time.time()
+    client = redis_client()
+    client.zremrangebyscore(HEARTBEATS, 0, now - FORGET_SECONDS)
+    return {str(name): max(0.0, now - at) for name, at in client.zrange(HEARTBEATS, 0, -1, withscores=True)}

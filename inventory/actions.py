@@ -1,0 +1,117 @@
+"""What inventory writes: products and levels, newest version wins."""
+
+from __future__ import annotations
+
+from django.db import connection, transaction
+from django.utils import timezone
+
+from audit.actions import record
+from config.infra import tenancy
+from inventory.models import InventoryItem, Location, Product, StockLevel, Variant
+from inventory.shopify import LevelSnapshot, ProductSnapshot, VariantSnapshot, parse_level, parse_product
+from shopsync.shopify import Delivery
+
+
+@transaction.atomic
+def sync_product(*, delivery: Delivery) -> None:
+    """Take a version of a product and its variants; an older version than the stored one changes nothing.
+
+    Raises: UnreadablePayloadError.
+    """
+    snapshot = parse_product(delivery)
+    product, is_new = _lock_product(snapshot)
+    if not is_new and snapshot.version <= product.source_version:
+        return  # stale or repeated: the newest version is already here
+    for field in ("title", "handle", "vendor", "product_type", "status"):
+        setattr(product, field, getattr(snapshot, field))
+    product.tags = list(snapshot.tags)
+    product.source_version = snapshot.version
+    product.updated_at = timezone.now()
+    product.save()
+    _write_variants(product, snapshot)
+    event = "product.created" if is_new else "product.updated"
+    record(name=event, subject=f"product:{product.pk}", actor="shopify", data={"shopify_id": product.shopify_id})
+
+
+def _lock_product(snapshot: ProductSnapshot) -> tuple[Product, bool]:
+    created = Product.objects.bulk_create(
+        [Product(tenant_id=tenancy.current_tenant_id(), shopify_id=snapshot.shopify_id, source_version="")],
+        ignore_conflicts=True,
+    )
+    del created  # with ignore_conflicts it does not say whether the row is new
+    product = Product.objects.select_for_update().get(shopify_id=snapshot.shopify_id)
+    return product, product.source_version == ""
+
+
+def _write_variants(product: Product, snapshot: ProductSnapshot) -> None:
+    items = _ensure_items({v.item_shopify_id for v in snapshot.variants if v.item_shopify_id is not None})
+    rows = [_variant_row(product, variant, items) for variant in snapshot.variants]
+    fields = ["product", "item", "title", "sku", "barcode", "price_amount", "position", "policy", "removed_at"]
+    Variant.objects.bulk_create(
+        rows, update_conflicts=True, unique_fields=["tenant", "shopify_id"], update_fields=fields
+    )
+    gone = Variant.objects.filter(product=product, removed_at__isnull=True)
+    gone.exclude(shopify_id__in=snapshot.all_variant_ids).update(removed_at=timezone.now())
+
+
+def _variant_row(product: Product, variant: VariantSnapshot, items: dict[int, InventoryItem]) -> Variant:
+    return Variant(
+        tenant_id=product.tenant_id,
+        product=product,
+        item=items.get(variant.item_shopify_id) if variant.item_shopify_id is not None else None,
+        shopify_id=variant.shopify_id,
+        title=variant.title,
+        sku=variant.sku,
+        barcode=variant.barcode,
+        price_amount=variant.price_amount,
+        position=variant.position,
+        policy=variant.policy,
+    )
+
+
+def _ensure_items(shopify_ids: set[int]) -> dict[int, InventoryItem]:
+    tenant_id = tenancy.current_tenant_id()
+    rows = [InventoryItem(tenant_id=tenant_id, shopify_id=shopify_id) for shopify_id in sorted(shopify_ids)]
+    InventoryItem.objects.bulk_create(rows, ignore_conflicts=True)
+    return {item.shopify_id: item for item in InventoryItem.objects.filter(shopify_id__in=shopify_ids)}
+
+
+@transaction.atomic
+def sync_level(*, delivery: Delivery) -> None:
+    """Take a snapshot of a level: absolute, newest wins, one movement of the difference (written by the trigger).
+
+    Raises: UnreadablePayloadError.
+    """
+    snapshot = parse_level(delivery)
+    level = _lock_level(snapshot)
+    if snapshot.version <= level.source_version:
+        return  # stale or repeated: a newer snapshot is already here
+    explain_movements(reason="snapshot", reference=f"webhook_event:{delivery.id}", actor="shopify")
+    level.available = snapshot.available
+    level.source_version = snapshot.version
+    level.updated_at = timezone.now()
+    level.save(update_fields=["available", "source_version", "updated_at"])
+
+
+def _lock_level(snapshot: LevelSnapshot) -> StockLevel:
+    tenant_id = tenancy.current_tenant_id()
+    item = _ensure_items({snapshot.item_shopify_id})[snapshot.item_shopify_id]
+    Location.objects.bulk_create(
+        [Location(tenant_id=tenant_id, shopify_id=snapshot.location_shopify_id)], ignore_conflicts=True
+    )
+    location = Location.objects.get(shopify_id=snapshot.location_shopify_id)
+    explain_movements(reason="first_seen", reference="", actor="shopify")
+    StockLevel.objects.bulk_create(
+        [StockLevel(tenant_id=tenant_id, item=item, location=location, source_version="")], ignore_conflicts=True
+    )
+    return StockLevel.objects.select_for_update().get(item=item, location=location)
+
+
+def explain_movements(*, reason: str, reference: str, actor: str) -> None:
+    """Tell the ledger's trigger why levels change for the rest of this transaction."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT set_config('shopsync.movement_reason', %s, true), set_config('shopsync.movement_reference', %s, true),"
+            " set_config('shopsync.movement_actor', %s, true)",
+            [reason, reference, actor],
+        )

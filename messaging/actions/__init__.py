@@ -1,0 +1,1 @@
+"""What messaging writes, by noun."""

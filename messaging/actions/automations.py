@@ -1,0 +1,66 @@
+"""Automations: what happened becomes messages, one per automation version, contact and trigger."""
+
+from __future__ import annotations
+
+from django.utils import timezone
+
+from audit.actions import Event
+from config.infra import work
+from messaging.actions.contacts import ensure_contact, profile_of
+from messaging.models import AutomationVersion, Contact, Message
+from messaging.queries import consent_on
+from messaging.rendering import TemplateError, render_text
+from messaging.rules import Send, decide
+from orders.models import Order
+from shopsync.models import Tenant
+
+
+def react(*, event: Event) -> None:
+    """Make the messages that active automations send on this event (subscriber of order.paid).
+
+    The constraint message_is_sent_once_per_automation_and_trigger makes a repetition harmless. An order of nobody (no e-mail,
+    no phone, no customer) has nobody to write to.
+    """
+    order = Order.objects.get(pk=int(event.subject.partition(":")[2]))
+    contact = ensure_contact(profile=profile_of(order), actor="automation")
+    if contact is None:
+        return
+    versions = AutomationVersion.objects.filter(
+        automation__trigger_event=event.name, automation__is_active=True
+    ).order_by("automation_id", "-number")
+    newest = versions.distinct("automation_id")
+    work.add([_message(version, contact, order) for version in newest], ignore_conflicts=True)
+
+
+def _message(version: AutomationVersion, contact: Contact, order: Order) -> Message:
+    consent = consent_on(contact_id=contact.pk, channel=version.channel)
+    address = (consent.address if consent else "") or contact.address_on(version.channel)
+    message = Message(
+        tenant_id=contact.tenant_id,
+        contact=contact,
+        automation_version=version,
+        trigger=f"order:{order.pk}",
+        channel=version.channel,
+        address=address,
+        priority=0,
+    )
+    decision = decide(address=address, text=_render(version, contact, order))
+    if isinstance(decision, Send):
+        message.text = decision.text
+    else:
+        message.status, message.outcome = work.Status.DONE, Message.Outcome.SKIPPED
+        message.reason, message.finished_at = decision.reason, timezone.now()
+    return message
+
+
+def _render(version: AutomationVersion, contact: Contact, order: Order) -> str | None:
+    tenant = Tenant.objects.get(pk=contact.tenant_id)
+    values = {
+        "contact": {"first_name": contact.first_name, "last_name": contact.last_name},
+        "order": {"name": order.name, "total": f"{order.total_amount.normalize():f}", "currency": order.currency},
+        "tenant": {"name": tenant.name},
+    }
+    try:
+        return render_text(version.template, values)
+    except TemplateError:
+        return None  # decide() makes it `skipped: template_error` on the message's row

@@ -1,0 +1,16 @@
+"""Contacts and consent, automations, messages and their reports."""
+
+from messaging.models.automations import Automation, AutomationVersion
+from messaging.models.contacts import ConsentEntry, Contact, ContactIdentity
+from messaging.models.messages import Attempt, DeliveryReport, Message
+
+__all__ = [
+    "Attempt",
+    "Automation",
+    "AutomationVersion",
+    "ConsentEntry",
+    "Contact",
+    "ContactIdentity",
+    "DeliveryReport",
+    "Message",
+]

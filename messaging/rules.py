@@ -1,0 +1,38 @@
+"""What an automation does about an event (pure): facts in, a decision out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Send this text."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Skip:
+    """Send nothing; the reason is stored on the message's row."""
+
+    reason: str
+
+
+def decide(*, address: str, text: str | None) -> Send | Skip:
+    """Decide about one contact: without an address, or a text that could be rendered, there is nothing to send."""
+    if not address:
+        return Skip("no_address")
+    if not text:
+        return Skip("template_error")
+    return Send(text)
+
+
+def decide_at_call(*, consent: str | None) -> Skip | None:
+    """Decide once more just before the call: without known consent (state `subscribed`) nothing is sent.
+
+    consent: the newest consent state on the message's channel; None when nothing is known.
+    """
+    if consent == "subscribed":
+        return None
+    return Skip("no_consent" if consent != "unsubscribed" else "unsubscribed")

@@ -1,0 +1,289 @@
+"""Reading orders/*, refunds/create and fulfillments/*: permissive about what may be absent, strict about ids."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from decimal import Decimal
+
+import msgspec
+
+from orders.shopify.snapshots import FulfillmentSnapshot, LineSnapshot, OrderSnapshot, RefundSnapshot
+from shopsync.identity import normalise_email, normalise_phone
+from shopsync.shopify import Delivery, parse, version_of
+
+_Amount = Decimal | None
+_PAID = {"paid", "partially_refunded", "refunded"}
+_ZERO = Decimal(0)
+
+
+class _Money(msgspec.Struct):
+    amount: _Amount = None
+    currency_code: str | None = None
+
+
+class _MoneySet(msgspec.Struct):
+    shop_money: _Money | None = None
+    presentment_money: _Money | None = None
+
+
+class _Customer(msgspec.Struct):
+    id: int | None = None
+    email: str | None = None
+    phone: str | None = None
+    first_name: str | None = None
+    last_name: str | None = None
+
+
+class _Address(msgspec.Struct):
+    country_code: str | None = None
+    phone: str | None = None
+
+
+class _Line(msgspec.Struct):
+    id: int | None = None
+    variant_id: int | None = None
+    product_id: int | None = None
+    title: str | None = None
+    variant_title: str | None = None
+    sku: str | None = None
+    quantity: int | None = None
+    current_quantity: int | None = None
+    fulfillable_quantity: int | None = None
+    price: _Amount = None
+    total_discount: _Amount = None
+    requires_shipping: bool | None = None
+
+
+class _Transaction(msgspec.Struct):
+    amount: _Amount = None
+    currency: str | None = None
+    kind: str | None = None
+    status: str | None = None
+
+
+class _Refund(msgspec.Struct):
+    id: int
+    order_id: int | None = None
+    note: str | None = None
+    created_at: datetime | None = None
+    processed_at: datetime | None = None
+    transactions: list[_Transaction] | None = None
+
+
+class _Fulfillment(msgspec.Struct):
+    id: int
+    order_id: int | None = None
+    status: str | None = None
+    shipment_status: str | None = None
+    tracking_company: str | None = None
+    tracking_number: str | None = None
+    updated_at: datetime | None = None
+
+
+class _Order(msgspec.Struct):
+    id: int
+    name: str | None = None
+    email: str | None = None
+    contact_email: str | None = None
+    phone: str | None = None
+    customer: _Customer | None = None
+    customer_locale: str | None = None
+    billing_address: _Address | None = None
+    shipping_address: _Address | None = None
+    currency: str | None = None
+    presentment_currency: str | None = None
+    subtotal_price: _Amount = None
+    total_discounts: _Amount = None
+    total_tax: _Amount = None
+    total_shipping_price_set: _MoneySet | None = None
+    total_price: _Amount = None
+    total_price_set: _MoneySet | None = None
+    current_total_price: _Amount = None
+    financial_status: str | None = None
+    fulfillment_status: str | None = None
+    tags: str | list[str] | None = None
+    note: str | None = None
+    test: bool | None = None
+    created_at: datetime | None = None
+    processed_at: datetime | None = None
+    updated_at: datetime | None = None
+    cancelled_at: datetime | None = None
+    cancel_reason: str | None = None
+    closed_at: datetime | None = None
+    line_items: list[_Line] | None = None
+    refunds: list[_Refund] | None = None
+    fulfillments: list[_Fulfillment] | None = None
+
+
+def _utc(moment: datetime | None) -> datetime | None:
+    if moment is None:
+        return None
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+def _country(order: _Order) -> str:
+    for address in (order.shipping_address, order.billing_address):
+        if address and address.country_code and len(address.country_code) == 2:
+            return address.country_code.upper()
+    return ""
+
+
+def _email(order: _Order) -> str:
+    customer = order.customer.email if order.customer else None
+    found = (normalise_email(value) for value in (order.email, order.contact_email, customer) if value)
+    return next((email for email in found if email), "")
+
+
+def _phone(order: _Order, country: str) -> str:
+    customer = order.customer.phone if order.customer else None
+    addresses = (address.phone for address in (order.shipping_address, order.billing_address) if address)
+    found = (normalise_phone(value, country) for value in (order.phone, customer, *addresses) if value)
+    return next((phone for phone in found if phone), "")
+
+
+def _currency(value: str | None, default: str) -> str:
+    code = (value or "").upper()
+    return code if len(code) == 3 and code.isascii() and code.isalpha() else default
+
+
+def parse_order(delivery: Delivery, *, currency: str, country: str) -> OrderSnapshot:
+    """Read an orders/* body; `currency` and `country` are the tenant's, for bodies that leave theirs out.
+
+    An order that is paid, or was paid and then refunded, has `paid_at`: the time of this version, the best the body offers.
+
+    Raises: UnreadablePayloadError.
+    """
+    order = parse(delivery.body, _Order)
+    updated_at = _utc(order.updated_at) or delivery.triggered_at
+    is_paid = order.financial_status in _PAID
+    lines = [line for line in order.line_items or [] if line.id is not None]
+    version = version_of(delivery, order.updated_at)
+    return OrderSnapshot(
+        shopify_id=order.id,
+        version=version,
+        values=_values(order, currency, _country(order) or country),
+        lines=tuple(_line(line, position) for position, line in enumerate(lines)),
+        paid_at=(updated_at or _utc(order.processed_at) or delivery.received_at) if is_paid else None,
+        cancelled_at=_utc(order.cancelled_at),
+        cancel_reason=(order.cancel_reason or "")[:30],
+        refunds=tuple(_refund(refund, order.id, version) for refund in order.refunds or []),
+        fulfillments=tuple(_fulfillment(parcel, order.id, delivery) for parcel in order.fulfillments or []),
+    )
+
+
+def _values(order: _Order, currency: str, country: str) -> dict[str, object]:
+    customer = order.customer or _Customer()
+    own_currency = _currency(order.currency, currency)
+    return {
+        "name": (order.name or "")[:60],
+        "email": _email(order),
+        "phone": _phone(order, country),
+        "customer_shopify_id": customer.id,
+        "customer_first_name": (customer.first_name or "")[:200],
+        "customer_last_name": (customer.last_name or "")[:200],
+        "customer_locale": (order.customer_locale or "")[:20],
+        "country": country,
+        "currency": own_currency,
+        "presentment_currency": _currency(order.presentment_currency, own_currency),
+        **_amounts(order),
+        "financial_status": (order.financial_status or "")[:30],
+        "fulfillment_status": (order.fulfillment_status or "")[:30],
+        "tags": _tags(order.tags),
+        "note": order.note or "",
+        "is_test": bool(order.test),
+        "placed_at": _utc(order.processed_at) or _utc(order.created_at),
+        "closed_at": _utc(order.closed_at),
+        "source_updated_at": _utc(order.updated_at),
+    }
+
+
+def _amounts(order: _Order) -> dict[str, object]:
+    shipping = order.total_shipping_price_set and order.total_shipping_price_set.shop_money
+    presentment = order.total_price_set and order.total_price_set.presentment_money
+    total = order.total_price or _ZERO
+    return {
+        "subtotal_amount": order.subtotal_price or _ZERO,
+        "discount_amount": order.total_discounts or _ZERO,
+        "tax_amount": order.total_tax or _ZERO,
+        "shipping_amount": (shipping.amount if shipping else None) or _ZERO,
+        "total_amount": total,
+        "current_total_amount": order.current_total_price if order.current_total_price is not None else total,
+        "presentment_total_amount": (presentment.amount if presentment else None) or total,
+    }
+
+
+def _tags(tags: str | list[str] | None) -> list[str]:
+    parts = tags.split(",") if isinstance(tags, str) else tags or []
+    return [part.strip() for part in parts if part.strip()]
+
+
+def _line(line: _Line, position: int) -> LineSnapshot:
+    quantity = max(line.quantity or 0, 0)
+    current = quantity if line.current_quantity is None else max(line.current_quantity, 0)
+    return LineSnapshot(
+        shopify_id=line.id or 0,
+        position=position,
+        variant_shopify_id=line.variant_id,
+        product_shopify_id=line.product_id,
+        title=(line.title or "")[:500],
+        variant_title=(line.variant_title or "")[:500],
+        sku=(line.sku or "")[:300],
+        quantity=quantity,
+        current_quantity=current,
+        fulfillable_quantity=current if line.fulfillable_quantity is None else max(line.fulfillable_quantity, 0),
+        price_amount=line.price or _ZERO,
+        discount_amount=line.total_discount or _ZERO,
+        requires_shipping=line.requires_shipping is not False,
+    )
+
+
+def _refund(refund: _Refund, order_id: int, version: str) -> RefundSnapshot:
+    given = [t for t in refund.transactions or [] if t.kind in {"refund", "void"} and t.status in {"success", None}]
+    currency = next((t.currency for t in given if t.currency), "")
+    return RefundSnapshot(
+        shopify_id=refund.id,
+        order_shopify_id=order_id,
+        amount=sum((t.amount or _ZERO for t in given), _ZERO),
+        currency=_currency(currency, ""),
+        note=refund.note or "",
+        refunded_at=_utc(refund.processed_at) or _utc(refund.created_at),
+        version=version,
+    )
+
+
+def _fulfillment(parcel: _Fulfillment, order_id: int, delivery: Delivery) -> FulfillmentSnapshot:
+    return FulfillmentSnapshot(
+        shopify_id=parcel.id,
+        order_shopify_id=order_id,
+        status=(parcel.status or "")[:30],
+        shipment_status=(parcel.shipment_status or "")[:30],
+        tracking_company=(parcel.tracking_company or "")[:200],
+        tracking_number=(parcel.tracking_number or "")[:200],
+        version=version_of(delivery, parcel.updated_at),
+    )
+
+
+def parse_refund(delivery: Delivery) -> RefundSnapshot:
+    """Read refunds/create.
+
+    Raises: UnreadablePayloadError.
+    """
+    refund = parse(delivery.body, _RefundWithOrder)
+    return _refund(refund, refund.order_id, version_of(delivery, refund.processed_at or refund.created_at))
+
+
+def parse_fulfillment(delivery: Delivery) -> FulfillmentSnapshot:
+    """Read fulfillments/create and fulfillments/update.
+
+    Raises: UnreadablePayloadError.
+    """
+    parcel = parse(delivery.body, _FulfillmentWithOrder)
+    return _fulfillment(parcel, parcel.order_id, delivery)
+
+
+class _RefundWithOrder(_Refund, kw_only=True):
+    order_id: int  # type: ignore[assignment]  # inside an order it may be left out, on its own it may not
+
+
+class _FulfillmentWithOrder(_Fulfillment, kw_only=True):
+    order_id: int  # type: ignore[assignment]

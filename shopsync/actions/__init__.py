@@ -1,0 +1,1 @@
+"""What shopsync writes: the inbox, tenants and their keys."""

@@ -1,0 +1,38 @@
+"""System checks: the webhook handlers of config/wiring.py exist, and production knows its secrets."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, register
+from django.utils.module_loading import import_string
+
+
+def check_handlers(**_: Any) -> list[CheckMessage]:
+    """shopsync.E001: a dotted path in WEBHOOK_HANDLERS does not resolve to a callable."""
+    problems: list[CheckMessage] = []
+    for source, handlers in settings.WEBHOOK_HANDLERS.items():
+        for topic, path in handlers.items():
+            try:
+                is_fine = callable(import_string(path))
+            except ImportError:
+                is_fine = False
+            if not is_fine:
+                message = f"{path}, handler of {source} {topic}, is no action"
+                problems.append(Error(message, hint="mend the path in config/wiring.py", id="shopsync.E001"))
+    return problems
+
+
+def check_public_url(**_: Any) -> list[CheckMessage]:
+    """shopsync.E002: production must be reached by https, or providers' call-backs and links go astray."""
+    if not settings.IS_PRODUCTION or settings.PUBLIC_URL.startswith("https://"):
+        return []
+    hint = "set PUBLIC_URL to the address that Shopify and the providers reach, e.g. https://ops.example.com"
+    return [Error("PUBLIC_URL is not an https address", hint=hint, id="shopsync.E002")]
+
+
+def register_checks() -> None:
+    """Register this app's checks."""
+    register(check_handlers)
+    register(check_public_url)

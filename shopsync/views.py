@@ -1,0 +1,108 @@
+"""The inbox's door for Shopify, the list of stored deliveries, sign-in, and one shape for every refused API request."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from django.conf import settings
+from django.core.exceptions import RequestDataTooBig
+from django.db import DatabaseError
+from django.http import HttpRequest, HttpResponse
+from django.views.decorators.csrf import csrf_exempt
+from django.views.decorators.http import require_POST
+
+from shopsync.actions.inbox import Incoming, count_refused, store_delivery
+from shopsync.models import RefusedDelivery
+from shopsync.shopify import MAX_BODY_BYTES, DeliveryHeaders, MissingHeaderError, read_headers
+from shopsync.webhooks import body_digest, is_signed_by_shopify
+
+logger = logging.getLogger(__name__)
+
+Reason = RefusedDelivery.Reason
+_ANSWERS = {"stored": "stored", "quarantined": "stored, quarantined", "duplicate": "already stored"}
+
+
+def answer(status: int, sentence: str) -> HttpResponse:
+    """Answer a sender in one plain sentence."""
+    return HttpResponse(sentence + "\n", status=status, content_type="text/plain; charset=utf-8")
+
+
+def storing(source: str, store: Callable[[], HttpResponse]) -> HttpResponse:
+    """Run the storing part of an intake; 503, and nothing else, when PostgreSQL can't store."""
+    try:
+        return store()
+    except DatabaseError as error:
+        logger.error("%s delivery not stored, the sender is asked to repeat it: %s", source, error)  # noqa: TRY400
+        return answer(503, "not stored: the database is away; please send it again")
+
+
+def read_body(request: HttpRequest) -> bytes | None:
+    """Read the raw body; None when it is over 5 MB (or ends early)."""
+    try:
+        if int(request.META.get("CONTENT_LENGTH") or 0) > MAX_BODY_BYTES:
+            return None
+        body = request.body
+    except (RequestDataTooBig, ValueError):
+        return None
+    return body if len(body) <= MAX_BODY_BYTES else None
+
+
+@csrf_exempt
+@require_POST
+def receive_shopify(request: HttpRequest, topic: str = "") -> HttpResponse:
+    """Take a Shopify webhook: verify, store once, ring, answer; nothing else.
+
+    200 stored, quarantined or already known; 400 missing headers; 401 bad signature; 404 unknown shop; 413 over 5 MB; 503
+    only when PostgreSQL can't store. Shopify drops subscriptions that fail, so there is no other answer.
+    """
+    body = read_body(request)
+    if body is None:
+        return _refuse(413, Reason.TOO_LARGE, "the body is over 5 MB", request)
+    try:
+        headers = read_headers(request.headers.get, path_topic=topic)
+    except MissingHeaderError as error:
+        return _refuse(400, Reason.MISSING_HEADERS, str(error), request)
+    secrets = (settings.SHOPIFY_API_SECRET, settings.SHOPIFY_API_SECRET_PREVIOUS)
+    if not is_signed_by_shopify(body=body, signature=headers.signature, secrets=secrets):
+        return _refuse(401, Reason.BAD_SIGNATURE, "the signature does not fit the body", request)
+    return storing("shopify", lambda: _store(request, headers, body))
+
+
+def _store(request: HttpRequest, headers: DeliveryHeaders, body: bytes) -> HttpResponse:
+    outcome = store_delivery(
+        Incoming(
+            source="shopify",
+            topic=headers.topic,
+            webhook_id=headers.webhook_id,
+            body=body,
+            digest=body_digest(settings.DIGEST_KEY, body),
+            shop_domain=headers.shop_domain,
+            sub_topic=headers.sub_topic,
+            subscription_name=headers.subscription_name,
+            event_id=headers.event_id,
+            api_version=headers.api_version,
+            is_test=headers.is_test,
+            triggered_at=headers.triggered_at,
+        )
+    )
+    if outcome == "unknown_tenant":
+        return _refuse(404, Reason.UNKNOWN_SHOP, "no shop of this name is installed here", request)
+    return answer(200, _ANSWERS[outcome])
+
+
+def _refuse(status: int, reason: RefusedDelivery.Reason, sentence: str, request: HttpRequest) -> HttpResponse:
+    shop_domain = (request.headers.get("X-Shopify-Shop-Domain") or "").strip().lower()
+    topic = request.headers.get("X-Shopify-Topic") or ""
+    return refuse(status, sentence, source="shopify", reason=reason, shop_domain=shop_domain, topic=topic)
+
+
+def refuse(
+    status: int, sentence: str, *, source: str, reason: RefusedDelivery.Reason, shop_domain: str = "", topic: str = ""
+) -> HttpResponse:
+    """Turn a delivery away, counted by reason; a counter that can't be written doesn't change the answer."""
+    try:
+        count_refused(source=source, reason=reason, shop_domain=shop_domain, topic=topic, detail=sentence)
+    except DatabaseError as error:
+        logger.warning("refused %s delivery (%s) not counted: %s", source, reason, error)
+    return answer(status, sentence)
