@@ -1,0 +1,146 @@
+"""Grants requests to a provider so that it never sees more than it allows; fails closed.
+
+Every level keeps, in Redis, the exact time of each request that it granted (a list as long as its limit): one more is
+granted when the `limit`-th latest has left the window. One Lua script looks at all levels and takes from all or from
+none, on Redis's own clock, so that any number of processes share one limit.
+
+A grant may be used a little later than it was given (`Grant.is_fresh`). The window is therefore widened by the life of
+a grant: then no window of `window_seconds` holds more than `limit` *uses*, not only grants. The price is throughput,
+1 / (1 + life / window): 80 % of the limit with the defaults; a shorter life buys it back.
+
+After a loss of the log (FLUSHALL, restart, fail-over, a clock set back) nobody knows what was granted last, so each
+level waits out one whole window. Redis must not evict keys (`maxmemory-policy noeviction`): losing one list is losing
+its limit.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import redis
+
+from config.infra.cache import redis_client
+
+logger = logging.getLogger(__name__)
+
+GRANT_LIFE_SECONDS = 0.25
+UNAVAILABLE_RETRY_SECONDS = 1.0
+EPOCH_KEY = "limiter:epoch"
+EPOCH_LIFE_SECONDS = 86_400  # of idleness; after it the first request waits out one window
+
+Reason = Literal["rate_limit", "limiter_unavailable", "limiter_warming_up"]
+
+# KEYS: the epoch, then one list for each level. ARGV: the epoch's life in ms, then each level's limit and window in us.
+# Answers {what, now in us, us to wait}. INFO may be forbidden to this Redis user: then a restart that keeps its data is
+# not seen, all other losses are.
+_GRANT = """
+local t = redis.call('TIME')
+local now = t[1] * 1000000 + t[2]
+
+local info = redis.pcall('INFO', 'server')
+local run = type(info) == 'string' and string.match(info, 'run_id:(%w+)') or 'unknown'
+local epoch = redis.call('HMGET', KEYS[1], 'run', 'since')
+local since = tonumber(epoch[2] or '')
+if not since or epoch[1] ~= run or since > now then
+  since = now
+  redis.call('HSET', KEYS[1], 'run', run, 'since', string.format('%.0f', now))
+end
+redis.call('PEXPIRE', KEYS[1], ARGV[1])
+
+local what, room_at = 'granted', now
+for i = 2, #KEYS do
+  local limit, window = tonumber(ARGV[2 * i - 2]), tonumber(ARGV[2 * i - 1])
+  if since + window >= room_at then
+    what, room_at = 'limiter_warming_up', since + window + 1
+  end
+  local nth = tonumber(redis.call('LINDEX', KEYS[i], -limit) or '')
+  if nth and nth + window >= room_at then
+    what, room_at = 'rate_limit', nth + window + 1
+  end
+end
+if what ~= 'granted' then return {what, now, room_at - now} end
+
+for i = 2, #KEYS do
+  local limit, window = tonumber(ARGV[2 * i - 2]), tonumber(ARGV[2 * i - 1])
+  redis.call('RPUSH', KEYS[i], string.format('%.0f', now))
+  redis.call('LTRIM', KEYS[i], -limit, -1)
+  redis.call('PEXPIRE', KEYS[i], math.ceil(window / 1000) + 1000)
+end
+return {what, now, 0}
+"""
+
+
+@dataclass(frozen=True)
+class Level:
+    """One limit: at most `limit` requests in any `window_seconds` for this key (an account, the whole provider, …)."""
+
+    key: str
+    limit: int
+    window_seconds: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.limit < 1 or self.window_seconds <= 0:
+            raise ValueError(f"level {self.key!r} needs a limit of at least 1 and a window longer than 0 s")
+
+
+@dataclass(frozen=True)
+class Grant:
+    """Leave to make one request, now.
+
+    `granted_at_ms` is Redis's clock (the moment that the windows count), `expires_at_ms` this process's `clock_ms()`.
+    """
+
+    granted_at_ms: int
+    expires_at_ms: int
+
+    def is_fresh(self, now_ms: int) -> bool:
+        """Say whether the request may still be made; `now_ms` is read from `clock_ms()` just before it."""
+        return now_ms < self.expires_at_ms
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """No request now, why, and when to ask again."""
+
+    reason: Reason
+    retry_after_seconds: float
+
+
+def clock_ms() -> int:
+    """Return the monotonic clock, in milliseconds, on which the freshness of grants is read."""
+    return time.monotonic_ns() // 1_000_000
+
+
+def grant(levels: Sequence[Level], *, grant_life_seconds: float = GRANT_LIFE_SECONDS) -> Grant | Refusal:
+    """Take one request from every level, or from none.
+
+    Never raises for Redis: without it the answer is a refusal ("limiter_unavailable").
+
+    Raises:
+        ValueError: no levels, or the same key and window twice.
+    """
+    keys = [_key(level) for level in levels]
+    if not levels or len(set(keys)) < len(keys):
+        raise ValueError("a grant needs at least one level, and each level once")
+    args = [EPOCH_LIFE_SECONDS * 1000]
+    for level in levels:
+        args += [level.limit, round((level.window_seconds + grant_life_seconds) * 1_000_000)]
+    # Read before Redis decides, so that a slow answer shortens the grant instead of stretching it.
+    asked_at_ms = clock_ms()
+    try:
+        what, now_us, wait_us = redis_client().register_script(_GRANT)(keys=[EPOCH_KEY, *keys], args=args)
+    except redis.RedisError as error:
+        logger.warning("limiter: Redis is away (%s); no request is granted", type(error).__name__)
+        return Refusal("limiter_unavailable", UNAVAILABLE_RETRY_SECONDS)
+    if what != "granted":
+        return Refusal(what, wait_us / 1_000_000)
+    return Grant(granted_at_ms=now_us // 1000, expires_at_ms=asked_at_ms + int(grant_life_seconds * 1000))
+
+
+def _key(level: Level) -> str:
+    # The window is in the name: lists of one key under two windows are of two lengths.
+    return f"limiter:{level.key}:{round(level.window_seconds * 1000)}"

@@ -1,0 +1,101 @@
+"""Sends SMS through Mitto's Messaging API (v1.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import quote
+
+from config.infra import outbound
+from messaging.providers.base import (
+    Accepted,
+    Outcome,
+    OutgoingMessage,
+    ProviderAccount,
+    ProviderError,
+    ProviderStatus,
+    Refused,
+)
+from messaging.webhooks import MAX_ID_LENGTH, MAX_TEXT_LENGTH, UnreadableReport, read_mitto_report
+
+BULK_PATH = "/api/v1.1/Messages/sendmessagesbulk"
+MESSAGE_PATH = "/api/v1.1/Messages/"
+
+
+class MittoProvider:
+    """One Mitto account. Mitto documents no idempotency: a send without a readable answer is unknown."""
+
+    # Mitto's own limit is not published. Small, because an unknown outcome parks the whole batch.
+    max_batch = 100
+
+    def __init__(self, account: ProviderAccount) -> None:
+        self._account = account
+
+    def send(self, messages: Sequence[OutgoingMessage]) -> list[Outcome]:
+        """Send at most `max_batch` messages in one request (see `Provider.send`)."""
+        if len(messages) > self.max_batch:
+            raise ValueError(f"{len(messages)} messages in one request; Mitto takes {self.max_batch}")
+        if not messages:
+            return []
+        answer = self._call("POST", BULK_PATH, {"messages": [self._entry(message) for message in messages]})
+        entries = answer.get("messages") if isinstance(answer, dict) else None
+        # Mitto names no recipient in its answer: position is all that ties an id to a message.
+        if not isinstance(entries, list) or len(entries) != len(messages):
+            raise ProviderError("Mitto's answer does not match what was sent", unknown=True)
+        return [_outcome(message.reference, entry) for message, entry in zip(messages, entries, strict=True)]
+
+    def status(self, provider_id: str) -> ProviderStatus:
+        """Ask what has become of one message (see `Provider.status`)."""
+        answer = self._call("GET", MESSAGE_PATH + quote(provider_id, safe=""), None)
+        try:
+            return read_mitto_report(answer, place="Mitto's answer")
+        except UnreadableReport as error:
+            raise ProviderError(str(error), unknown=True) from error
+
+    def _entry(self, message: OutgoingMessage) -> dict[str, Any]:
+        return {
+            "trafficAccountId": self._account.account_id,
+            "destination": message.to,
+            "sms": {"text": message.text, "sender": message.sender or self._account.sender},
+            "reference": message.reference,
+        }
+
+    def _call(self, method: str, path: str, document: object | None) -> Any:
+        try:
+            return outbound.call(
+                service=self._account.service,
+                connection=self._account.connection_id,
+                method=method,
+                url=self._account.base_url.rstrip("/") + path,
+                json=document,
+                headers={"X-Mitto-API-Key": self._account.api_key},
+            ).json()
+        except outbound.OutboundError as error:
+            raise ProviderError(
+                f"Mitto: {error}",
+                permanent=error.permanent,
+                unknown=error.unknown,
+                retry_after_seconds=error.retry_after_seconds,
+                status=error.status,
+            ) from error
+
+
+def _outcome(reference: str, entry: Any) -> Outcome:
+    """Read one entry of the answer: an id, or the errors for which the message was refused."""
+    entry = entry if isinstance(entry, dict) else {}
+    provider_id = entry.get("messageId")
+    if isinstance(provider_id, str) and 0 < len(provider_id) <= MAX_ID_LENGTH and provider_id.isprintable():
+        return Accepted(reference, provider_id)
+    if provider_id is None and entry.get("errors"):
+        return Refused(reference, _reason(entry["errors"]), permanent=True)
+    raise ProviderError("Mitto's answer names neither an id nor an error for a message", unknown=True)
+
+
+def _reason(errors: Any) -> str:
+    """Return Mitto's own words, in whatever shape they come, as one storable line."""
+    parts = []
+    for item in errors if isinstance(errors, list) else [errors]:
+        words = item.get("message") or item.get("description") or item if isinstance(item, dict) else item
+        parts.append(str(words))
+    line = "; ".join(parts).encode("utf-8", "replace").decode()
+    return " ".join(line.replace("\x00", "\ufffd").split())[:MAX_TEXT_LENGTH]

@@ -1,0 +1,199 @@
+"""The limiter never lets a window pass its limit, and refuses when it cannot know."""
+
+from __future__ import annotations
+
+import multiprocessing
+import random
+import secrets
+import threading
+import time
+from collections.abc import Iterator
+from multiprocessing.connection import Connection
+
+import pytest
+from django.test import override_settings
+
+from config.infra.cache import redis_client
+from config.infra.ratelimit import EPOCH_KEY, Grant, Level, Refusal, clock_ms, grant
+from tests.infra.redis_server import OwnRedis, free_port, own_redis
+
+
+@pytest.fixture(scope="module")
+def redis_server() -> Iterator[OwnRedis]:
+    with own_redis() as server:
+        yield server
+
+
+@pytest.fixture
+def warm(redis_server: OwnRedis) -> Iterator[str]:
+    """A key prefix, on a Redis whose limiter has warmed up."""
+    with override_settings(REDIS_URL=redis_server.url):
+        first_grant([Level(secrets.token_hex(4), 1)])
+        yield secrets.token_hex(8)
+
+
+def first_grant(levels: list[Level]) -> Grant:
+    deadline = time.monotonic() + 10
+    while not isinstance(answer := grant(levels), Grant):
+        assert time.monotonic() < deadline
+        time.sleep(answer.retry_after_seconds)
+    return answer
+
+
+def most_in_a_window(moments_ms: list[int], window_ms: int = 1000) -> int:
+    moments = sorted(moments_ms)
+    most = first = 0
+    for last, moment in enumerate(moments):
+        while moment - moments[first] >= window_ms:
+            first += 1
+        most = max(most, last - first + 1)
+    return most
+
+
+def use_grants(levels: list[Level], seconds: float) -> tuple[list[int], list[int]]:
+    """Ask as fast as it goes; return when each grant was given (Redis's clock) and used (this machine's)."""
+    chance, given, used = random.Random(), [], []
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        answer = grant(levels)
+        if isinstance(answer, Refusal):
+            time.sleep(min(answer.retry_after_seconds, 0.02) * chance.random())
+            continue
+        given.append(answer.granted_at_ms)
+        time.sleep(chance.choice([0, 0, 0.1, 0.3]) * chance.random())  # dawdle, at times beyond the grant's life
+        if answer.is_fresh(now := clock_ms()):
+            used.append(now)
+    return given, used
+
+
+def _use_in_process(pipe: Connection, levels: list[Level], seconds: float) -> None:
+    pipe.send(use_grants(levels, seconds))
+
+
+def test_eight_processes_never_pass_the_limit_in_any_window(warm: str) -> None:
+    levels, seconds = [Level(f"{warm}:a", 40), Level(f"{warm}:all", 100)], 4.0
+    context = multiprocessing.get_context("fork")
+    pipes = [context.Pipe(duplex=False) for _ in range(8)]
+    children = [context.Process(target=_use_in_process, args=(pipe[1], levels, seconds)) for pipe in pipes]
+    for child in children:
+        child.start()
+    results = [pipe[0].recv() for pipe in pipes]
+    for child in children:
+        child.join(10)
+    given = [moment for result in results for moment in result[0]]
+    used = [moment for result in results for moment in result[1]]
+    assert most_in_a_window(given) <= 40
+    assert most_in_a_window(used) <= 40
+    assert len(given) >= 0.9 * 40 * seconds / 1.25  # and it is not safe by granting nothing
+
+
+def test_eight_threads_never_pass_the_limit_in_any_window(warm: str) -> None:
+    results: list[tuple[list[int], list[int]]] = []
+    levels = [Level(f"{warm}:a", 7)]
+    threads = [threading.Thread(target=lambda: results.append(use_grants(levels, 3.0))) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert most_in_a_window([moment for result in results for moment in result[0]]) == 7
+    assert most_in_a_window([moment for result in results for moment in result[1]]) <= 7
+
+
+def test_a_burst_at_the_end_of_one_second_is_not_followed_by_another(warm: str) -> None:
+    levels = [Level(warm, 5)]
+    first = [first_grant(levels).granted_at_ms for _ in range(5)]
+    refusal = grant(levels)
+    assert isinstance(refusal, Refusal)
+    assert refusal.reason == "rate_limit"
+    assert 0 < refusal.retry_after_seconds <= 1.25
+    assert first_grant(levels).granted_at_ms - first[0] >= 1000
+
+
+def test_retry_after_is_when_there_is_room(warm: str) -> None:
+    levels = [Level(warm, 1)]
+    first_grant(levels)
+    refusal = grant(levels)
+    assert isinstance(refusal, Refusal)
+    time.sleep(refusal.retry_after_seconds)
+    assert isinstance(grant(levels), Grant)
+
+
+def test_nothing_is_taken_when_one_level_is_full(warm: str) -> None:
+    wide, narrow = Level(f"{warm}:wide", 3), Level(f"{warm}:narrow", 1)
+    assert isinstance(grant([wide, narrow]), Grant)
+    assert all(isinstance(grant([wide, narrow]), Refusal) for _ in range(10))
+    assert isinstance(grant([wide]), Grant)
+    assert isinstance(grant([wide]), Grant)
+    assert isinstance(grant([wide]), Refusal)
+
+
+def test_a_short_life_buys_throughput(warm: str) -> None:
+    assert isinstance(grant([Level(warm, 1)], grant_life_seconds=0.0), Grant)
+    refusal = grant([Level(warm, 1)], grant_life_seconds=0.0)
+    assert isinstance(refusal, Refusal)
+    assert refusal.retry_after_seconds <= 1.000001
+
+
+def test_a_grant_goes_stale_after_250_ms(warm: str) -> None:
+    before = clock_ms()
+    answer = grant([Level(warm, 1)])
+    assert isinstance(answer, Grant)
+    assert before + 250 <= answer.expires_at_ms <= clock_ms() + 250
+    assert answer.is_fresh(answer.expires_at_ms - 1)
+    assert not answer.is_fresh(answer.expires_at_ms)
+
+
+def test_every_key_has_a_ttl(warm: str) -> None:
+    assert isinstance(grant([Level(warm, 2), Level(f"{warm}:minute", 9, window_seconds=60)]), Refusal | Grant)
+    assert isinstance(grant([Level(warm, 2)]), Grant)
+    for key in [EPOCH_KEY, *redis_client().scan_iter(f"limiter:{warm}*")]:
+        assert redis_client().pttl(key) > 0
+
+
+@pytest.mark.parametrize("levels", [[], [Level("same", 1), Level("same", 2)]])
+def test_levels_that_mean_nothing_are_refused(levels: list[Level]) -> None:
+    with pytest.raises(ValueError, match="at least one level"):
+        grant(levels)
+
+
+@pytest.mark.parametrize(("limit", "window_seconds"), [(0, 1.0), (1, 0.0)])
+def test_a_level_without_room_or_time_is_refused(limit: int, window_seconds: float) -> None:
+    with pytest.raises(ValueError, match="needs a limit"):
+        Level("key", limit, window_seconds)
+
+
+def assert_waits_out_one_window(levels: list[Level]) -> None:
+    refusal = grant(levels)
+    assert isinstance(refusal, Refusal)
+    assert refusal.reason == "limiter_warming_up"
+    assert 1.0 < refusal.retry_after_seconds <= 1.26
+    started = clock_ms()
+    first_grant(levels)
+    assert clock_ms() - started >= 1000
+
+
+def test_flushall_grants_nothing_for_one_window(warm: str) -> None:
+    levels = [Level(warm, 3)]
+    assert isinstance(grant(levels), Grant)
+    redis_client().flushall()
+    assert_waits_out_one_window(levels)
+
+
+def test_a_restart_that_keeps_its_data_grants_nothing_for_one_window(warm: str, redis_server: OwnRedis) -> None:
+    levels = [Level(warm, 3)]
+    assert isinstance(grant(levels), Grant)
+    redis_server.stop()
+    answer = grant(levels)
+    assert isinstance(answer, Refusal)
+    assert answer.reason == "limiter_unavailable"
+    redis_server.start()
+    assert redis_client().exists(EPOCH_KEY)
+    assert_waits_out_one_window(levels)
+
+
+def test_without_redis_nothing_is_granted() -> None:
+    with override_settings(REDIS_URL=f"redis://127.0.0.1:{free_port()}/0"):
+        started = time.monotonic()
+        answer = grant([Level("any", 1000)])
+    assert answer == Refusal("limiter_unavailable", 1.0)
+    assert time.monotonic() - started < 0.5
