@@ -33,12 +33,30 @@ class AuditEvent(models.Model):
         ordering = ("-id",)
         constraints = (
             models.UniqueConstraint(
-                "tenant_id", "once_key", name="auditevent_happens_once", condition=Q(once_key__isnull=False)
+                fields=(
+                    "tenant_id",
+                    "once_key",
+                ),
+                name="auditevent_happens_once",
+                condition=Q(once_key__isnull=False),
             ),
         )
         indexes = (
-            models.Index("tenant_id", "-id", name="auditevent_newest"),
-            models.Index("tenant_id", "subject", "-id", name="auditevent_subject"),
+            models.Index(
+                fields=(
+                    "tenant_id",
+                    "-id",
+                ),
+                name="auditevent_newest",
+            ),
+            models.Index(
+                fields=(
+                    "tenant_id",
+                    "subject",
+                    "-id",
+                ),
+                name="auditevent_subject",
+            ),
         )
 
     def __str__(self) -> str:
@@ -63,7 +81,13 @@ class EventDelivery(WorkRow):
         verbose_name_plural = "event deliveries"
         constraints = (
             *WorkRow.Meta.constraints,
-            models.UniqueConstraint("event", "subscriber", name="eventdelivery_goes_to_a_subscriber_once"),
+            models.UniqueConstraint(
+                fields=(
+                    "event",
+                    "subscriber",
+                ),
+                name="eventdelivery_goes_to_a_subscriber_once",
+            ),
         )
 
     def __str__(self) -> str:

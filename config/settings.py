@@ -188,8 +188,6 @@ UNFOLD = {
     "SITE_SUBHEADER": "operations",
     "SHOW_HISTORY": False,
     "SHOW_VIEW_ON_SITE": False,
-    "SITE_DROPDOWN": "shopsync.admin.tenant_switcher",
-    "ENVIRONMENT": "shopsync.admin.scope_badge",
 }
 CONTENT_SECURITY_POLICY = {
     "EXCLUDE_URL_PREFIXES": ["/webhooks/"],

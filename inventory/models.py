@@ -25,7 +25,15 @@ class Product(TenantModel):
 
     class Meta(TenantModel.Meta):
         ordering = ("-id",)
-        constraints = (models.UniqueConstraint("tenant", "shopify_id", name="product_has_its_own_shopify_id"),)
+        constraints = (
+            models.UniqueConstraint(
+                fields=(
+                    "tenant",
+                    "shopify_id",
+                ),
+                name="product_has_its_own_shopify_id",
+            ),
+        )
 
     def __str__(self) -> str:
         return self.title or str(self.shopify_id)
@@ -39,7 +47,15 @@ class InventoryItem(TenantModel):
 
     class Meta(TenantModel.Meta):
         ordering = ("id",)
-        constraints = (models.UniqueConstraint("tenant", "shopify_id", name="inventoryitem_has_its_own_shopify_id"),)
+        constraints = (
+            models.UniqueConstraint(
+                fields=(
+                    "tenant",
+                    "shopify_id",
+                ),
+                name="inventoryitem_has_its_own_shopify_id",
+            ),
+        )
 
     def __str__(self) -> str:
         return str(self.shopify_id)
@@ -66,10 +82,25 @@ class Variant(TenantModel):
     class Meta(TenantModel.Meta):
         ordering = ("product_id", "position", "id")
         constraints = (
-            models.UniqueConstraint("tenant", "shopify_id", name="variant_has_its_own_shopify_id"),
+            models.UniqueConstraint(
+                fields=(
+                    "tenant",
+                    "shopify_id",
+                ),
+                name="variant_has_its_own_shopify_id",
+            ),
             models.CheckConstraint(name="variant_policy_is_known", condition=Q(policy__in=("deny", "continue"))),
         )
-        indexes = (models.Index("tenant_id", "sku", name="variant_sku", condition=~Q(sku="")),)
+        indexes = (
+            models.Index(
+                fields=(
+                    "tenant_id",
+                    "sku",
+                ),
+                name="variant_sku",
+                condition=~Q(sku=""),
+            ),
+        )
 
     def __str__(self) -> str:
         return self.sku or self.title or str(self.shopify_id)
@@ -84,7 +115,15 @@ class Location(TenantModel):
 
     class Meta(TenantModel.Meta):
         ordering = ("id",)
-        constraints = (models.UniqueConstraint("tenant", "shopify_id", name="location_has_its_own_shopify_id"),)
+        constraints = (
+            models.UniqueConstraint(
+                fields=(
+                    "tenant",
+                    "shopify_id",
+                ),
+                name="location_has_its_own_shopify_id",
+            ),
+        )
 
     def __str__(self) -> str:
         return self.name or str(self.shopify_id)
@@ -107,7 +146,13 @@ class StockLevel(TenantModel):
     class Meta(TenantModel.Meta):
         ordering = ("id",)
         constraints = (
-            models.UniqueConstraint("item", "location", name="stocklevel_is_one_per_item_and_location"),
+            models.UniqueConstraint(
+                fields=(
+                    "item",
+                    "location",
+                ),
+                name="stocklevel_is_one_per_item_and_location",
+            ),
             models.CheckConstraint(name="stocklevel_held_is_not_negative", condition=Q(held__gte=0)),
         )
 
@@ -135,12 +180,16 @@ class StockMovement(TenantModel):
     class Meta(TenantModel.Meta):
         ordering = ("-id",)
         constraints = (
-            models.UniqueConstraint("level", "sequence", name="stockmovement_has_its_place_in_the_ledger"),
+            models.UniqueConstraint(
+                fields=(
+                    "level",
+                    "sequence",
+                ),
+                name="stockmovement_has_its_place_in_the_ledger",
+            ),
             models.CheckConstraint(
                 name="stockmovement_adds_up",
-                condition=Q(
-                    delta=models.functions.Coalesce(F("after"), 0) - models.functions.Coalesce(F("before"), 0)
-                ),
+                condition=Q(delta=models.functions.Coalesce(F("after"), 0) - models.functions.Coalesce(F("before"), 0)),
             ),
         )
 

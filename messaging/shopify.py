@@ -132,9 +132,7 @@ def parse_email_consent(delivery: Delivery) -> ConsentSnapshot:
     return _consent(body.email_marketing_consent, body.customer_id, channel="email", address=email, delivery=delivery)
 
 
-def _consent(
-    consent: _Consent, customer_id: int, *, channel: str, address: str, delivery: Delivery
-) -> ConsentSnapshot:
+def _consent(consent: _Consent, customer_id: int, *, channel: str, address: str, delivery: Delivery) -> ConsentSnapshot:
     stated_at = read_time(consent.consent_updated_at or "")
     triggered = delivery.triggered_at or delivery.received_at
     if stated_at is None and consent.state in {None, "not_subscribed"}:

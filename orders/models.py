@@ -55,14 +55,46 @@ class Order(TenantModel):
     class Meta(TenantModel.Meta):
         ordering = ("-id",)
         constraints = (
-            models.UniqueConstraint("tenant", "shopify_id", name="order_has_its_own_shopify_id"),
+            models.UniqueConstraint(
+                fields=(
+                    "tenant",
+                    "shopify_id",
+                ),
+                name="order_has_its_own_shopify_id",
+            ),
             models.CheckConstraint(name="order_currency_is_iso_4217", condition=Q(currency__regex=r"^[A-Z]{3}$")),
         )
         indexes = (
-            models.Index("tenant_id", "-id", name="order_newest"),
-            models.Index("tenant_id", "customer_shopify_id", name="order_customer"),
-            models.Index("tenant_id", "email", name="order_email", condition=~Q(email="")),
-            models.Index("tenant_id", "phone", name="order_phone", condition=~Q(phone="")),
+            models.Index(
+                fields=(
+                    "tenant_id",
+                    "-id",
+                ),
+                name="order_newest",
+            ),
+            models.Index(
+                fields=(
+                    "tenant_id",
+                    "customer_shopify_id",
+                ),
+                name="order_customer",
+            ),
+            models.Index(
+                fields=(
+                    "tenant_id",
+                    "email",
+                ),
+                name="order_email",
+                condition=~Q(email=""),
+            ),
+            models.Index(
+                fields=(
+                    "tenant_id",
+                    "phone",
+                ),
+                name="order_phone",
+                condition=~Q(phone=""),
+            ),
         )
 
     def __str__(self) -> str:
@@ -98,8 +130,24 @@ class OrderLine(TenantModel):
 
     class Meta(TenantModel.Meta):
         ordering = ("order_id", "position")
-        constraints = (models.UniqueConstraint("order", "shopify_id", name="orderline_is_once_in_its_order"),)
-        indexes = (models.Index("tenant_id", "variant_shopify_id", name="orderline_variant"),)
+        constraints = (
+            models.UniqueConstraint(
+                fields=(
+                    "order",
+                    "shopify_id",
+                ),
+                name="orderline_is_once_in_its_order",
+            ),
+        )
+        indexes = (
+            models.Index(
+                fields=(
+                    "tenant_id",
+                    "variant_shopify_id",
+                ),
+                name="orderline_variant",
+            ),
+        )
 
     def __str__(self) -> str:
         return f"{self.quantity} x {self.title}"
@@ -139,8 +187,24 @@ class Refund(TenantModel):
 
     class Meta(TenantModel.Meta):
         ordering = ("-id",)
-        constraints = (models.UniqueConstraint("tenant", "shopify_id", name="refund_has_its_own_shopify_id"),)
-        indexes = (models.Index("tenant_id", "order_shopify_id", name="refund_order"),)
+        constraints = (
+            models.UniqueConstraint(
+                fields=(
+                    "tenant",
+                    "shopify_id",
+                ),
+                name="refund_has_its_own_shopify_id",
+            ),
+        )
+        indexes = (
+            models.Index(
+                fields=(
+                    "tenant_id",
+                    "order_shopify_id",
+                ),
+                name="refund_order",
+            ),
+        )
 
     def __str__(self) -> str:
         return f"{self.amount} {self.currency}"
@@ -161,8 +225,24 @@ class Fulfillment(TenantModel):
 
     class Meta(TenantModel.Meta):
         ordering = ("-id",)
-        constraints = (models.UniqueConstraint("tenant", "shopify_id", name="fulfillment_has_its_own_shopify_id"),)
-        indexes = (models.Index("tenant_id", "order_shopify_id", name="fulfillment_order"),)
+        constraints = (
+            models.UniqueConstraint(
+                fields=(
+                    "tenant",
+                    "shopify_id",
+                ),
+                name="fulfillment_has_its_own_shopify_id",
+            ),
+        )
+        indexes = (
+            models.Index(
+                fields=(
+                    "tenant_id",
+                    "order_shopify_id",
+                ),
+                name="fulfillment_order",
+            ),
+        )
 
     def __str__(self) -> str:
         return self.tracking_number or str(self.shopify_id)

@@ -101,7 +101,13 @@ class Membership(models.Model):
     class Meta:
         ordering = ("id",)
         constraints = (
-            models.UniqueConstraint("user", "tenant", name="membership_is_one_per_user_and_tenant"),
+            models.UniqueConstraint(
+                fields=(
+                    "user",
+                    "tenant",
+                ),
+                name="membership_is_one_per_user_and_tenant",
+            ),
             models.CheckConstraint(
                 name="membership_role_is_known", condition=Q(role__in=("owner", "operator", "viewer"))
             ),
@@ -153,7 +159,16 @@ class Connection(TenantModel):
 
     class Meta(TenantModel.Meta):
         ordering = ("service", "id")
-        constraints = (models.UniqueConstraint("tenant", "service", "name", name="connection_has_its_own_name"),)
+        constraints = (
+            models.UniqueConstraint(
+                fields=(
+                    "tenant",
+                    "service",
+                    "name",
+                ),
+                name="connection_has_its_own_name",
+            ),
+        )
 
     def __str__(self) -> str:
         return f"{self.service} {self.name}".strip()
@@ -187,29 +202,45 @@ class WebhookEvent(TenantModel, WorkRow):
         constraints = (
             *WorkRow.Meta.constraints,
             models.UniqueConstraint(
-                "tenant",
-                "source",
-                "connection",
-                "webhook_id",
+                fields=(
+                    "tenant",
+                    "source",
+                    "connection",
+                    "webhook_id",
+                ),
                 name="webhookevent_is_stored_once_per_webhook_id",
                 nulls_distinct=False,
             ),
             models.UniqueConstraint(
-                "tenant",
-                "event_id",
-                "topic",
-                "sub_topic",
-                "subscription_name",
+                fields=(
+                    "tenant",
+                    "event_id",
+                    "topic",
+                    "sub_topic",
+                    "subscription_name",
+                ),
                 name="webhookevent_is_worked_once_per_event_id",
                 condition=~Q(event_id="") & ~Q(status="quarantined"),
             ),
         )
         indexes = (
             *WorkRow.Meta.indexes,
-            models.Index("digest", "tenant_id", name="webhookevent_digest"),
-            models.Index("tenant_id", "-id", name="webhookevent_newest"),
             models.Index(
-                "finished_at", name="webhookevent_to_forget", condition=Q(status="done", body__isnull=False)
+                fields=(
+                    "digest",
+                    "tenant_id",
+                ),
+                name="webhookevent_digest",
+            ),
+            models.Index(
+                fields=(
+                    "tenant_id",
+                    "-id",
+                ),
+                name="webhookevent_newest",
+            ),
+            models.Index(
+                fields=("finished_at",), name="webhookevent_to_forget", condition=Q(status="done", body__isnull=False)
             ),
         )
 
@@ -245,7 +276,13 @@ class RefusedDelivery(models.Model):
         verbose_name_plural = "refused deliveries"
         constraints = (
             models.UniqueConstraint(
-                "source", "reason", "shop_domain", "day_date", name="refuseddelivery_is_counted_once_a_day"
+                fields=(
+                    "source",
+                    "reason",
+                    "shop_domain",
+                    "day_date",
+                ),
+                name="refuseddelivery_is_counted_once_a_day",
             ),
         )
 

@@ -175,7 +175,15 @@ def lane_of(topic: str, body: bytes) -> str:
 
 # --- versions ---------------------------------------------------------------------------------------------------
 
-_TOPIC_RANK = {"create": 0, "updated": 1, "update": 1, "paid": 2, "partially_fulfilled": 2, "fulfilled": 3, "cancelled": 4}
+_TOPIC_RANK = {
+    "create": 0,
+    "updated": 1,
+    "update": 1,
+    "paid": 2,
+    "partially_fulfilled": 2,
+    "fulfilled": 3,
+    "cancelled": 4,
+}
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 

@@ -11,6 +11,8 @@ from redis.backoff import NoBackoff
 from redis.maint_notifications import MaintNotificationsConfig
 from redis.retry import Retry
 
+from config.infra import tenancy
+
 
 def redis_client() -> redis.Redis:
     """Return this process's client for `settings.REDIS_URL`; a fork gets its own.
@@ -32,3 +34,11 @@ def _client(pid: int, url: str) -> redis.Redis:
         retry=Retry(NoBackoff(), 0),
         maint_notifications_config=MaintNotificationsConfig(enabled=False),  # one round trip less for each connection
     )
+
+
+def tenant_key(key: str, key_prefix: str, version: int) -> str:
+    """Name a cache entry by the tenant in scope, so that no tenant reads another's; the default cache's KEY_FUNCTION.
+
+    Raises: NoTenantInScopeError; what belongs to no tenant goes into the cache named "system".
+    """
+    return f"{key_prefix}:tenant:{tenancy.current_tenant_id()}:{version}:{key}"

@@ -45,11 +45,11 @@ def _keep(report: ReportSnapshot, delivery: Delivery) -> None:
         tenant_id=delivery.tenant_id,
         connection_id=delivery.connection_id,
         message=message,
-        provider_id=report.provider_id[:100],
-        reference=(report.reference or "")[:100],
+        provider_id=report.provider_id,
+        reference=report.reference or "",
         status=report.status,
-        raw_status=report.raw_status[:60],
-        error=(report.error or "")[:300],
+        raw_status=report.raw_status,
+        error=report.error or "",
         reported_at=report.updated_at,
     )
     DeliveryReport.objects.bulk_create([row], ignore_conflicts=True)
@@ -78,7 +78,11 @@ def _move_forward(message: QuerySet[Message], report: DeliveryReport) -> None:
     movable = message.filter(outcome__in=earlier, status__in=open_statuses)
     moment = Coalesce(report.reported_at, Now()) if report.reported_at else Now()
     values: dict[str, object] = {"outcome": report.status, "status": Status.DONE, "lease_until": None}
-    values |= {"finished_at": Now(), "reason": report.error[:200] if report.status == "failed" else "", "last_error": ""}
+    values |= {
+        "finished_at": Now(),
+        "reason": report.error[:200] if report.status == "failed" else "",
+        "last_error": "",
+    }
     if report.status == "delivered":
         values["delivered_at"] = moment
     movable.update(**values, blocker="")

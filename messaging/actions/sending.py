@@ -7,7 +7,6 @@ any transaction, and whatever happens after the call without an answer leaves th
 from __future__ import annotations
 
 import logging
-import time
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from django.utils import timezone
 
 from config.infra import tenancy, work
 from config.infra.failpoints import failpoint
-from config.infra.ratelimit import Level, Refusal, grant
+from config.infra.ratelimit import Level, Refusal, clock_ms, grant
 from messaging.actions.reports import adopt_reports
 from messaging.models import Attempt, Message
 from messaging.providers.base import (
@@ -104,7 +103,7 @@ def _send_batch(rows: list[Message], route: _Route) -> None:
     if attempt is None:
         return
     # 3. A lapsed grant would break the limit: hand back, nothing was sent.
-    if not granted.is_fresh(int(time.time() * 1000)):
+    if not granted.is_fresh(clock_ms()):
         _close(attempt, outcome="not_sent", error="the grant lapsed before the call")
         work.hand_back(started, blocker="rate_limit", wait_seconds=0, surely_not_done=True)
         return

@@ -19,7 +19,15 @@ class Automation(TenantModel):
 
     class Meta(TenantModel.Meta):
         ordering = ("id",)
-        constraints = (models.UniqueConstraint("tenant", "name", name="automation_has_its_own_name"),)
+        constraints = (
+            models.UniqueConstraint(
+                fields=(
+                    "tenant",
+                    "name",
+                ),
+                name="automation_has_its_own_name",
+            ),
+        )
 
     def __str__(self) -> str:
         return self.name
@@ -37,7 +45,13 @@ class AutomationVersion(TenantModel):
     class Meta(TenantModel.Meta):
         ordering = ("automation_id", "-number")
         constraints = (
-            models.UniqueConstraint("automation", "number", name="automationversion_has_its_own_number"),
+            models.UniqueConstraint(
+                fields=(
+                    "automation",
+                    "number",
+                ),
+                name="automationversion_has_its_own_number",
+            ),
         )
 
     def __str__(self) -> str:

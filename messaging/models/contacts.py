@@ -34,7 +34,15 @@ class Contact(TenantModel):
 
     class Meta(TenantModel.Meta):
         ordering = ("-id",)
-        indexes = (models.Index("tenant_id", "-id", name="contact_newest"),)
+        indexes = (
+            models.Index(
+                fields=(
+                    "tenant_id",
+                    "-id",
+                ),
+                name="contact_newest",
+            ),
+        )
 
     def __str__(self) -> str:
         return f"{self.first_name} {self.last_name}".strip() or self.email or self.phone or f"contact {self.pk}"
@@ -63,7 +71,14 @@ class ContactIdentity(TenantModel):
         ordering = ("id",)
         verbose_name_plural = "contact identities"
         constraints = (
-            models.UniqueConstraint("tenant", "kind", "value", name="contactidentity_belongs_to_one_contact"),
+            models.UniqueConstraint(
+                fields=(
+                    "tenant",
+                    "kind",
+                    "value",
+                ),
+                name="contactidentity_belongs_to_one_contact",
+            ),
             models.CheckConstraint(name="contactidentity_has_a_value", condition=~Q(value="")),
         )
 
@@ -95,7 +110,12 @@ class ConsentEntry(TenantModel):
         verbose_name_plural = "consent entries"
         constraints = (
             models.UniqueConstraint(
-                "contact", "channel", "source_version", name="consententry_is_written_once_per_version"
+                fields=(
+                    "contact",
+                    "channel",
+                    "source_version",
+                ),
+                name="consententry_is_written_once_per_version",
             ),
         )
 

@@ -63,7 +63,7 @@ class Message(TenantModel, WorkRow):
     reason = models.CharField(max_length=200, blank=True, default="", help_text="why it was skipped or failed")
     attempt = models.ForeignKey(Attempt, null=True, blank=True, on_delete=models.PROTECT, related_name="messages")
     connection = models.ForeignKey(Connection, null=True, blank=True, on_delete=models.PROTECT, related_name="+")
-    provider_id = models.CharField(max_length=100, blank=True, default="")
+    provider_id = models.CharField(max_length=128, blank=True, default="")
     sent_at = models.DateTimeField(null=True, blank=True)
     delivered_at = models.DateTimeField(null=True, blank=True)
 
@@ -74,10 +74,20 @@ class Message(TenantModel, WorkRow):
         constraints = (
             *WorkRow.Meta.constraints,
             models.UniqueConstraint(
-                "automation_version", "contact", "trigger", name="message_is_sent_once_per_automation_and_trigger"
+                fields=(
+                    "automation_version",
+                    "contact",
+                    "trigger",
+                ),
+                name="message_is_sent_once_per_automation_and_trigger",
             ),
             models.UniqueConstraint(
-                "connection", "provider_id", name="message_has_its_own_provider_id", condition=~Q(provider_id="")
+                fields=(
+                    "connection",
+                    "provider_id",
+                ),
+                name="message_has_its_own_provider_id",
+                condition=~Q(provider_id=""),
             ),
             models.CheckConstraint(
                 name="message_is_done_with_an_outcome",
@@ -88,7 +98,16 @@ class Message(TenantModel, WorkRow):
                 name="message_is_skipped_with_a_reason", condition=~Q(outcome="skipped") | ~Q(reason="")
             ),
         )
-        indexes = (*WorkRow.Meta.indexes, models.Index("tenant_id", "-id", name="message_newest"))
+        indexes = (
+            *WorkRow.Meta.indexes,
+            models.Index(
+                fields=(
+                    "tenant_id",
+                    "-id",
+                ),
+                name="message_newest",
+            ),
+        )
 
     def __str__(self) -> str:
         return f"{self.channel} to {self.address}"
@@ -105,11 +124,11 @@ class DeliveryReport(TenantModel):
 
     connection = models.ForeignKey(Connection, on_delete=models.PROTECT, related_name="+")
     message = models.ForeignKey(Message, null=True, blank=True, on_delete=models.CASCADE, related_name="reports")
-    provider_id = models.CharField(max_length=100)
-    reference = models.CharField(max_length=100, blank=True, default="")
+    provider_id = models.CharField(max_length=128)
+    reference = models.CharField(max_length=128, blank=True, default="")
     status = models.CharField(max_length=20)
-    raw_status = models.CharField(max_length=60, blank=True, default="")
-    error = models.CharField(max_length=300, blank=True, default="")
+    raw_status = models.CharField(max_length=64, blank=True, default="")
+    error = models.CharField(max_length=500, blank=True, default="")
     reported_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(db_default=Now())
 
@@ -117,17 +136,24 @@ class DeliveryReport(TenantModel):
         ordering = ("-id",)
         constraints = (
             models.UniqueConstraint(
-                "connection",
-                "provider_id",
-                "raw_status",
-                "reported_at",
+                fields=(
+                    "connection",
+                    "provider_id",
+                    "raw_status",
+                    "reported_at",
+                ),
                 name="deliveryreport_is_kept_once",
                 nulls_distinct=False,
             ),
         )
         indexes = (
             models.Index(
-                "connection", "provider_id", name="deliveryreport_orphan", condition=Q(message__isnull=True)
+                fields=(
+                    "connection",
+                    "provider_id",
+                ),
+                name="deliveryreport_orphan",
+                condition=Q(message__isnull=True),
             ),
         )
 

@@ -1,9 +1,9 @@
 """The one work mechanism: a unit of work is a row, claimed, started, called, completed (docs/architecture.md).
 
-    rows.py    the abstract row, its states and its queue's policy
-    claims.py  claim, start, complete, retry, bury, park, hand back, replay, sweep: each one conditional UPDATE
-    bell.py    ring and silence: Redis only says that there is work
-    drains.py  the loop a Celery task runs
+rows.py    the abstract row, its states and its queue's policy
+claims.py  claim, start, complete, retry, bury, park, hand back, replay, sweep: each one conditional UPDATE
+bell.py    ring and silence: Redis only says that there is work
+drains.py  the loop a Celery task runs
 """
 
 from config.infra.work.bell import ring, silence

@@ -57,5 +57,3 @@ def silence(queue: Queue) -> None:
         redis_client().delete(_key(queue))
     except (RedisError, OSError) as error:
         logger.warning("bell of %s not silenced: %s", queue.name, error)
-
-

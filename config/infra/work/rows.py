@@ -83,17 +83,39 @@ class WorkRow(models.Model):
         )
         indexes = (
             models.Index(
-                "tenant_id", "priority", "due_at", "id", name="%(class)s_ready", condition=Q(status="ready")
+                fields=(
+                    "tenant_id",
+                    "priority",
+                    "due_at",
+                    "id",
+                ),
+                name="%(class)s_ready",
+                condition=Q(status="ready"),
             ),
-            models.Index("tenant_id", "lane", "id", name="%(class)s_ready_lane", condition=Q(status="ready")),
-            models.Index("tenant_id", "lane", name="%(class)s_leased_lane", condition=Q(status="leased")),
-            models.Index("lease_until", name="%(class)s_lease", condition=Q(status="leased")),
             models.Index(
-                "due_at", name="%(class)s_suspect", condition=Q(status="ready", started_at__isnull=False)
+                fields=(
+                    "tenant_id",
+                    "lane",
+                    "id",
+                ),
+                name="%(class)s_ready_lane",
+                condition=Q(status="ready"),
             ),
-            models.Index("token", name="%(class)s_token", condition=Q(status__in=("leased", "unknown"))),
             models.Index(
-                "id", name="%(class)s_attention", condition=Q(status__in=("buried", "unknown", "quarantined"))
+                fields=(
+                    "tenant_id",
+                    "lane",
+                ),
+                name="%(class)s_leased_lane",
+                condition=Q(status="leased"),
+            ),
+            models.Index(fields=("lease_until",), name="%(class)s_lease", condition=Q(status="leased")),
+            models.Index(
+                fields=("due_at",), name="%(class)s_suspect", condition=Q(status="ready", started_at__isnull=False)
+            ),
+            models.Index(fields=("token",), name="%(class)s_token", condition=Q(status__in=("leased", "unknown"))),
+            models.Index(
+                fields=("id",), name="%(class)s_attention", condition=Q(status__in=("buried", "unknown", "quarantined"))
             ),
         )
 

@@ -1,0 +1,7 @@
+"""Paths of audit."""
+
+from __future__ import annotations
+
+from django.urls import URLPattern
+
+urlpatterns: list[URLPattern] = []

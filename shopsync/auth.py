@@ -1,0 +1,71 @@
+"""Who asks the API, and for which tenant: an API key (merchants' systems) or a JWT (people). Each carries one tenant."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from rest_framework.authentication import BaseAuthentication
+from rest_framework.exceptions import AuthenticationFailed
+from rest_framework.permissions import BasePermission
+from rest_framework.request import Request
+from rest_framework_simplejwt.authentication import JWTAuthentication
+
+from config.infra import tenancy
+from shopsync.models import ApiKey, Membership, hash_secret
+
+if TYPE_CHECKING:
+    from rest_framework.views import APIView  # it reads the settings that name this module
+
+
+class ApiKeyAuthentication(BaseAuthentication):
+    """`Authorization: Api-Key SECRET`: enters the key's tenant."""
+
+    keyword = "Api-Key"
+
+    def authenticate(self, request: Request) -> tuple[ApiKey, None] | None:
+        """Find the key and enter its tenant; None when another scheme is used.
+
+        Raises: AuthenticationFailed for a key that is nobody's, or no longer active.
+        """
+        scheme, _, secret = request.headers.get("Authorization", "").partition(" ")
+        if scheme.lower() != self.keyword.lower():
+            return None
+        with tenancy.all_tenants(reason="an API key names its tenant"):
+            key = ApiKey.objects.filter(secret_hash=hash_secret(secret.strip()), is_active=True).first()
+        if key is None:
+            raise AuthenticationFailed("This API key is unknown or no longer active; make a new one in the admin.")
+        tenancy.enter(key.tenant_id)
+        return key, None
+
+    def authenticate_header(self, request: Request) -> str:
+        """Name the scheme for the 401's WWW-Authenticate."""
+        return self.keyword
+
+
+class TenantJWTAuthentication(JWTAuthentication):
+    """`Authorization: Bearer TOKEN` from /api/v1/auth/token: enters the token's tenant while the membership lasts."""
+
+    def authenticate(self, request: Request) -> tuple[Any, Any] | None:
+        """Check the token, then the membership it was issued for.
+
+        Raises: AuthenticationFailed when the person is no longer a member.
+        """
+        found = super().authenticate(request)
+        if found is None:
+            return None
+        user, token = found
+        tenant_id = token.get("tenant_id")
+        if not Membership.objects.filter(user_id=user.pk, tenant_id=tenant_id).exists():
+            raise AuthenticationFailed("You are no longer a member of this tenant; sign in again.")
+        tenancy.enter(tenant_id)
+        return user, token
+
+
+class HasTenant(BasePermission):
+    """A credential with a tenant is needed; what it can see is then the tenant scope's business."""
+
+    message = "Sign in with an API key or a token: see /api/docs."
+
+    def has_permission(self, request: Request, view: APIView) -> bool:
+        """Is a tenant in scope?"""
+        return tenancy.tenant_id_or_none() is not None
