@@ -45,7 +45,9 @@ def record(
     )
     with tenancy.all_tenants(reason="write an audit event, of a tenant or of the system"):
         event.save(force_insert=True)
-    subscribers = settings.EVENT_SUBSCRIBERS.get(name, []) if tenant_id is not None else []
+    if tenant_id is None:
+        return event  # the system's own events have no subscribers: handlers work for a tenant
+    subscribers = settings.EVENT_SUBSCRIBERS.get(name, [])
     rows = [
         EventDelivery(tenant_id=tenant_id, event=event, subscriber=path, lane=f"{subject}>{path}"[:200])
         for path in subscribers

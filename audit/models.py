@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
-from config.infra.tenancy import TenantManager, TenantQuerySet
+from config.infra.tenancy import TenantManager
 from config.infra.work import Queue, WorkRow
 
 
@@ -26,7 +26,7 @@ class AuditEvent(models.Model):
     once_key = models.CharField(max_length=160, null=True, blank=True)  # noqa: DJ001  null: may happen many times
     created_at = models.DateTimeField(db_default=Now())
 
-    objects: ClassVar[models.Manager[AuditEvent]] = TenantManager.from_queryset(TenantQuerySet)()
+    objects: ClassVar[TenantManager[Self]] = TenantManager()
 
     class Meta:
         base_manager_name = "objects"
@@ -74,7 +74,7 @@ class EventDelivery(WorkRow):
     event = models.ForeignKey(AuditEvent, on_delete=models.PROTECT, related_name="deliveries")
     subscriber = models.CharField(max_length=160, help_text="a dotted path from config/wiring.py")
 
-    objects: ClassVar[models.Manager[EventDelivery]] = TenantManager.from_queryset(TenantQuerySet)()
+    objects: ClassVar[TenantManager[Self]] = TenantManager()
 
     class Meta(WorkRow.Meta):
         base_manager_name = "objects"
@@ -111,7 +111,7 @@ class DeadLetter(models.Model):
     started_at = models.DateTimeField(null=True)
     created_at = models.DateTimeField()
 
-    objects: ClassVar[models.Manager[DeadLetter]] = TenantManager()
+    objects: ClassVar[TenantManager[Self]] = TenantManager()
 
     class Meta:
         managed = False

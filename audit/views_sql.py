@@ -14,7 +14,8 @@ from django.db.models.signals import post_migrate, pre_migrate
 from audit.models import DeadLetter
 from config.infra.work import WorkRow, queues
 
-_SELECT = """SELECT '{queue}:' || id AS key, '{queue}'::varchar AS queue, id AS row_id, tenant_id, status, lane, attempts,
+_SELECT = """SELECT '{queue}:' || id AS key, '{queue}'::varchar AS queue, id AS row_id, tenant_id, status, lane,
+attempts,
        last_error, started_at, created_at FROM {table} WHERE status IN ('buried', 'unknown', 'quarantined')"""
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Literal, cast
+from typing import Literal
 from urllib.parse import unquote, urlsplit
 
 Environment = Literal["production", "local", "test"]
@@ -19,7 +19,7 @@ def environment() -> Environment:
     value = os.environ.get("SHOPSYNC_ENV", "production")
     if value not in ENVIRONMENTS:
         raise SettingsError(f"SHOPSYNC_ENV is {value!r}; set it to one of {', '.join(ENVIRONMENTS)}.")
-    return cast("Environment", value)
+    return value
 
 
 def text(name: str, default: str = "") -> str:

@@ -24,7 +24,8 @@ def live(request: HttpRequest) -> JsonResponse:
 
 
 def ready(request: HttpRequest) -> JsonResponse:
-    """Say whether to send requests here: green without Redis (intake still works), red without PostgreSQL or migrations."""
+    """Say whether to send requests here: green without Redis (intake still works), red without PostgreSQL or
+    migrations."""
     try:
         problem = "" if _is_migrated() else "migrations are missing: run manage.py migrate"
     except DatabaseError:
@@ -36,7 +37,7 @@ def ready(request: HttpRequest) -> JsonResponse:
 
 def _is_migrated() -> bool:
     """Ask once per process for missing migrations, and every time whether the database answers."""
-    global _migrated  # noqa: PLW0603  migrations don't go missing under a running process
+    global _migrated
     with connection.cursor() as cursor:
         cursor.execute("SELECT 1")
     if not _migrated:

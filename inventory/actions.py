@@ -109,9 +109,7 @@ def _lock_level(snapshot: LevelSnapshot) -> StockLevel:
 
 def explain_movements(*, reason: str, reference: str, actor: str) -> None:
     """Tell the ledger's trigger why levels change for the rest of this transaction."""
+    settings = {"reason": reason, "reference": reference, "actor": actor}
     with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT set_config('shopsync.movement_reason', %s, true), set_config('shopsync.movement_reference', %s, true),"
-            " set_config('shopsync.movement_actor', %s, true)",
-            [reason, reference, actor],
-        )
+        for name, value in settings.items():
+            cursor.execute("SELECT set_config(%s, %s, true)", [f"shopsync.movement_{name}", value])

@@ -1,4 +1,5 @@
-"""Products and stock. Every change of a level writes its movement by trigger, in the same transaction (migration 0002)."""
+"""Products and stock. Every change of a level writes its movement by trigger, in the same transaction (migration
+0002)."""
 
 from __future__ import annotations
 

@@ -26,8 +26,8 @@ def identities_of(*, customer_shopify_id: int | None, email: str, phone: str) ->
 def choose_contact(identities: Sequence[Identity], owners: Mapping[Identity, int]) -> int | None:
     """Choose the contact that the strongest known identifier belongs to; None when all are new.
 
-    A weaker identifier that belongs to somebody else stays theirs: two people, until somebody merges them. One exception:
-    an address never chooses a contact for a customer id that is new while the address's owner may be another customer;
-    that is the caller's to exclude from `owners`.
+    A weaker identifier that belongs to somebody else stays theirs: two people, until somebody merges them. One
+    exception: an address never chooses a contact for a customer id that is new while the address's owner may be
+    another customer; that is the caller's to exclude from `owners`.
     """
     return next((owners[identity] for identity in identities if identity in owners), None)

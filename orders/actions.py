@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from typing import Any
 
 from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
 
-from audit.actions import record
+from audit.actions import Value, record
 from config.infra import tenancy
+from config.infra.tenancy import TenantManager
 from orders.models import Commitment, Fulfillment, Order, OrderLine, Refund
 from orders.shopify import (
     FulfillmentSnapshot,
@@ -28,8 +30,8 @@ from shopsync.shopify import Delivery
 def sync_order(*, delivery: Delivery) -> None:
     """Take a version of an order: its columns and lines if it is the newest, its facts whatever its age.
 
-    Any permutation and repetition of an order's deliveries ends in the same rows. Records order.created once, order.paid
-    once (when it first becomes known as paid), order.cancelled once, order.updated otherwise.
+    Any permutation and repetition of an order's deliveries ends in the same rows. Records order.created once,
+    order.paid once (when it first becomes known as paid), order.cancelled once, order.updated otherwise.
 
     Raises: UnreadablePayloadError.
     """
@@ -46,8 +48,10 @@ def sync_order(*, delivery: Delivery) -> None:
     if is_newest:
         _write_lines(order, snapshot.lines)
     _set_commitments(order, snapshot.lines if is_newest else None)
-    for part in (*snapshot.refunds, *snapshot.fulfillments):
-        _write_part(part, order)
+    for refund in snapshot.refunds:
+        _write_part(Refund, refund, order)
+    for parcel in snapshot.fulfillments:
+        _write_part(Fulfillment, parcel, order)
     _adopt_early_arrivals(order)
     _record(order, is_new=is_new, is_newest=is_newest, events=events)
 
@@ -137,7 +141,7 @@ def sync_refund(*, delivery: Delivery) -> None:
     Raises: UnreadablePayloadError.
     """
     snapshot = parse_refund(delivery)
-    _write_part(snapshot, Order.objects.filter(shopify_id=snapshot.order_shopify_id).first())
+    _write_part(Refund, snapshot, Order.objects.filter(shopify_id=snapshot.order_shopify_id).first())
 
 
 @transaction.atomic
@@ -147,18 +151,20 @@ def sync_fulfillment(*, delivery: Delivery) -> None:
     Raises: UnreadablePayloadError.
     """
     snapshot = parse_fulfillment(delivery)
-    _write_part(snapshot, Order.objects.filter(shopify_id=snapshot.order_shopify_id).first())
+    _write_part(Fulfillment, snapshot, Order.objects.filter(shopify_id=snapshot.order_shopify_id).first())
 
 
-def _write_part(snapshot: RefundSnapshot | FulfillmentSnapshot, order: Order | None) -> None:
+def _write_part(
+    model: type[Refund | Fulfillment], snapshot: RefundSnapshot | FulfillmentSnapshot, order: Order | None
+) -> None:
     """Write a refund or a parcel, newest version wins: an order's body and their own topics both tell of them."""
-    model = Refund if isinstance(snapshot, RefundSnapshot) else Fulfillment
     values = asdict(snapshot)
     version, shopify_id = values.pop("version"), values.pop("shopify_id")
     values |= {"order": order, "source_version": version}
+    rows: TenantManager[Any] = model.objects
     row = model(tenant_id=tenancy.current_tenant_id(), shopify_id=shopify_id, **values)
-    model.objects.bulk_create([row], ignore_conflicts=True)
-    model.objects.filter(shopify_id=shopify_id, source_version__lt=version).update(**values)
+    rows.bulk_create([row], ignore_conflicts=True)
+    rows.filter(shopify_id=shopify_id, source_version__lt=version).update(**values)
 
 
 def _adopt_early_arrivals(order: Order) -> None:
@@ -167,7 +173,8 @@ def _adopt_early_arrivals(order: Order) -> None:
 
 
 def _record(order: Order, *, is_new: bool, is_newest: bool, events: list[str]) -> None:
-    subject, data = f"order:{order.pk}", {"shopify_id": order.shopify_id, "financial_status": order.financial_status}
+    subject = f"order:{order.pk}"
+    data: dict[str, Value] = {"shopify_id": order.shopify_id, "financial_status": order.financial_status}
     if is_new:
         record(name="order.created", subject=subject, actor="shopify", data=data, once_key=f"order.created:{order.pk}")
     elif is_newest:

@@ -1,4 +1,5 @@
-"""Orders and what hangs on them. Shopify's newest version wins; paid_at and cancelled_at join from a version of any age."""
+"""Orders and what hangs on them. Shopify's newest version wins; paid_at and cancelled_at join from a version of any
+age."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Who asks the API, and for which tenant: an API key (merchants' systems) or a JWT (people). Each carries one tenant."""
+"""Who asks the API, and for which tenant: an API key (merchants' systems) or a JWT (people). Each carries one
+tenant."""
 
 from __future__ import annotations
 

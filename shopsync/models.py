@@ -13,7 +13,7 @@ from django.db.models.functions import Now
 
 from config.infra import tenancy
 from config.infra.fields import EncryptedTextField
-from config.infra.tenancy import TenantManager, TenantQuerySet
+from config.infra.tenancy import TenantManager
 from config.infra.work import Queue, WorkRow
 
 
@@ -71,7 +71,7 @@ class TenantModel(models.Model):
     tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="+")
     tenant_id: Any
 
-    objects: ClassVar[models.Manager[Self]] = TenantManager.from_queryset(TenantQuerySet)()  # type: ignore[assignment]
+    objects: ClassVar[TenantManager[Self]] = TenantManager()
 
     class Meta:
         abstract = True

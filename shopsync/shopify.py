@@ -188,7 +188,8 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def version_of(delivery: Delivery, updated_at: datetime | None) -> str:
-    """Build the version of the resource in a delivery: text that sorts by (updated_at, triggered_at, topic rank, digest).
+    """Build the version of the resource in a delivery: text that sorts by (updated_at, triggered_at, topic rank,
+    digest).
 
     A body without updated_at (consent, deletes) is placed by the time it was triggered, else received.
     """

@@ -56,19 +56,19 @@ def read_body(request: HttpRequest) -> bytes | None:
 def receive_shopify(request: HttpRequest, topic: str = "") -> HttpResponse:
     """Take a Shopify webhook: verify, store once, ring, answer; nothing else.
 
-    200 stored, quarantined or already known; 400 missing headers; 401 bad signature; 404 unknown shop; 413 over 5 MB; 503
-    only when PostgreSQL can't store. Shopify drops subscriptions that fail, so there is no other answer.
+    200 stored, quarantined or already known; 400 missing headers; 401 bad signature; 404 unknown shop; 413 over 5
+    MB; 503 only when PostgreSQL can't store. Shopify drops subscriptions that fail, so there is no other answer.
     """
     body = read_body(request)
     if body is None:
-        return _refuse(413, Reason.TOO_LARGE, "the body is over 5 MB", request)
+        return _refuse(request, 413, reason=Reason.TOO_LARGE, sentence="the body is over 5 MB")
     try:
         headers = read_headers(request.headers.get, path_topic=topic)
     except MissingHeaderError as error:
-        return _refuse(400, Reason.MISSING_HEADERS, str(error), request)
+        return _refuse(request, 400, reason=Reason.MISSING_HEADERS, sentence=str(error))
     secrets = (settings.SHOPIFY_API_SECRET, settings.SHOPIFY_API_SECRET_PREVIOUS)
     if not is_signed_by_shopify(body=body, signature=headers.signature, secrets=secrets):
-        return _refuse(401, Reason.BAD_SIGNATURE, "the signature does not fit the body", request)
+        return _refuse(request, 401, reason=Reason.BAD_SIGNATURE, sentence="the signature does not fit the body")
     return storing("shopify", lambda: _store(request, headers, body))
 
 
@@ -90,11 +90,11 @@ def _store(request: HttpRequest, headers: DeliveryHeaders, body: bytes) -> HttpR
         )
     )
     if outcome == "unknown_tenant":
-        return _refuse(404, Reason.UNKNOWN_SHOP, "no shop of this name is installed here", request)
+        return _refuse(request, 404, reason=Reason.UNKNOWN_SHOP, sentence="no shop of this name is installed here")
     return answer(200, _ANSWERS[outcome])
 
 
-def _refuse(status: int, reason: RefusedDelivery.Reason, sentence: str, request: HttpRequest) -> HttpResponse:
+def _refuse(request: HttpRequest, status: int, *, reason: RefusedDelivery.Reason, sentence: str) -> HttpResponse:
     shop_domain = (request.headers.get("X-Shopify-Shop-Domain") or "").strip().lower()
     topic = request.headers.get("X-Shopify-Topic") or ""
     return refuse(status, sentence, source="shopify", reason=reason, shop_domain=shop_domain, topic=topic)

@@ -1,7 +1,7 @@
 """Named fail-points: places where a crash test may kill this very process, and nowhere else.
 
-Armed by a file of the fail-point's name in the folder SHOPSYNC_FAILPOINTS names; whoever removes the file dies by SIGKILL,
-so one file is one kill. Without that variable (production) a fail-point is one dictionary look-up at import.
+Armed by a file of the fail-point's name in the folder SHOPSYNC_FAILPOINTS names; whoever removes the file dies by
+SIGKILL, so one file is one kill. Without that variable (production) a fail-point is one dictionary look-up at import.
 """
 
 from __future__ import annotations

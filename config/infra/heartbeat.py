@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from typing import cast
 
 from redis.exceptions import RedisError
 
@@ -36,4 +37,5 @@ def heartbeats() -> dict[str, float]:
     now = time.time()
     client = redis_client()
     client.zremrangebyscore(HEARTBEATS, 0, now - FORGET_SECONDS)
-    return {str(name): max(0.0, now - at) for name, at in client.zrange(HEARTBEATS, 0, -1, withscores=True)}
+    found = cast("list[tuple[str, float]]", client.zrange(HEARTBEATS, 0, -1, withscores=True))
+    return {name: max(0.0, now - at) for name, at in found}

@@ -3,7 +3,8 @@
     with tenant_scope(tenant_id): ...                 # one tenant's rows
     with all_tenants(reason="expire leases"): ...     # every tenant's rows; tests/test_architecture.py lists every use
 
-The scope lives in a context variable, so it follows a request, a task or a thread of work and never leaks into the next.
+The scope lives in a context variable, so it follows a request, a task or a thread of work and never leaks into the
+next.
 """
 
 from __future__ import annotations
@@ -126,7 +127,7 @@ class TenantManager(models.Manager[M]):
                 f"{self.model.__name__} was queried with no tenant in scope: wrap this in tenant_scope(tenant_id), "
                 "or in all_tenants(reason=...) where reaching over tenants is the point"
             )
-        rows = super().get_queryset()
+        rows = TenantQuerySet[M](self.model, using=self._db)
         return rows if isinstance(scope, _AllTenants) else rows.filter(tenant_id=scope)
 
 

@@ -18,8 +18,8 @@ from shopsync.models import Tenant
 def react(*, event: Event) -> None:
     """Make the messages that active automations send on this event (subscriber of order.paid).
 
-    The constraint message_is_sent_once_per_automation_and_trigger makes a repetition harmless. An order of nobody (no e-mail,
-    no phone, no customer) has nobody to write to.
+    The constraint message_is_sent_once_per_automation_and_trigger makes a repetition harmless. An order of nobody
+    (no e-mail, no phone, no customer) has nobody to write to.
     """
     order = Order.objects.get(pk=int(event.subject.partition(":")[2]))
     contact = ensure_contact(profile=profile_of(order), actor="automation")

@@ -36,8 +36,8 @@ class Profile:
 def ensure_contact(*, profile: Profile, actor: str) -> Contact | None:
     """Find or create the contact of a profile, add its new identities, and take the profile if it is newer.
 
-    Returns None for a profile without any identity (a guest who left neither e-mail nor phone). Concurrent calls that share an
-    identity wait for each other on an advisory lock per identity, taken in order.
+    Returns None for a profile without any identity (a guest who left neither e-mail nor phone). Concurrent calls
+    that share an identity wait for each other on an advisory lock per identity, taken in order.
     """
     identities = identities_of(
         customer_shopify_id=profile.customer_shopify_id, email=profile.email, phone=profile.phone
@@ -75,8 +75,8 @@ def _lock(identities: tuple[Identity, ...]) -> None:
 
 
 def _owners(identities: tuple[Identity, ...]) -> dict[Identity, int]:
-    """Say whose each identity is. A contact that is another customer of the shop's is nobody's owner here: they share an
-    address or a phone, they are not one person."""
+    """Say whose each identity is. A contact that is another customer of the shop's is nobody's owner here: they
+    share an address or a phone, they are not one person."""
     values = [identity.value for identity in identities]
     rows = ContactIdentity.objects.filter(value__in=values).values_list("kind", "value", "contact_id")
     owners = {Identity(kind, value): owner for kind, value, owner in rows}

@@ -1,4 +1,5 @@
-"""Delivery reports: in any order, twice, before our own commit, for ids nobody knows yet; a message only moves forward."""
+"""Delivery reports: in any order, twice, before our own commit, for ids nobody knows yet; a message only moves
+forward."""
 
 from __future__ import annotations
 
@@ -16,7 +17,8 @@ from messaging.webhooks import DeliveryReport as ReportSnapshot
 from messaging.webhooks import UnreadableReport, parse_mitto_reports
 from shopsync.shopify import Delivery, UnreadablePayloadError
 
-# A report of one of these moves a message out of those outcomes; nothing else moves. Delivered is proof and beats failed.
+# A report of one of these moves a message out of those outcomes; nothing else moves. Delivered is proof and beats
+# failed.
 _FORWARD = {"sent": ("",), "failed": ("", "sent"), "delivered": ("", "sent", "failed")}
 
 
@@ -26,24 +28,23 @@ def sync_reports(*, delivery: Delivery) -> None:
 
     Raises: UnreadablePayloadError.
     """
-    assert delivery.connection_id is not None  # the view stores it with the token's connection
+    connection_id = delivery.connection_id
+    assert connection_id is not None  # the view stores it with the token's connection
     try:
         reports = parse_mitto_reports(delivery.body)
     except UnreadableReport as error:
         raise UnreadablePayloadError(str(error)) from error
     with database.cursor() as cursor:  # see sending.lock_reports: ids and reports must not pass each other unseen
-        cursor.execute(
-            "SELECT pg_advisory_xact_lock_shared(hashtextextended(%s, 0))", [f"reports:{delivery.connection_id}"]
-        )
+        cursor.execute("SELECT pg_advisory_xact_lock_shared(hashtextextended(%s, 0))", [f"reports:{connection_id}"])
     for report in reports:
-        _keep(report, delivery)
+        _keep(report, tenant_id=delivery.tenant_id, connection_id=connection_id)
 
 
-def _keep(report: ReportSnapshot, delivery: Delivery) -> None:
-    message = _find_message(report, delivery.connection_id)
+def _keep(report: ReportSnapshot, *, tenant_id: int, connection_id: int) -> None:
+    message = _find_message(report, connection_id)
     row = DeliveryReport(
-        tenant_id=delivery.tenant_id,
-        connection_id=delivery.connection_id,
+        tenant_id=tenant_id,
+        connection_id=connection_id,
         message=message,
         provider_id=report.provider_id,
         reference=report.reference or "",
@@ -57,7 +58,7 @@ def _keep(report: ReportSnapshot, delivery: Delivery) -> None:
         _move_forward(Message.objects.filter(pk=message.pk), row)
 
 
-def _find_message(report: ReportSnapshot, connection_id: int | None) -> Message | None:
+def _find_message(report: ReportSnapshot, connection_id: int) -> Message | None:
     """Find the message by the provider's id, else by the reference that we sent along."""
     by_id = Message.objects.filter(connection_id=connection_id, provider_id=report.provider_id)
     if message := by_id.first():
@@ -91,7 +92,8 @@ def _move_forward(message: QuerySet[Message], report: DeliveryReport) -> None:
 
 
 def adopt_reports(*, connection_id: int, provider_ids: Sequence[str]) -> None:
-    """Apply the reports that came before their messages' ids were stored. Call inside the transaction that stores them."""
+    """Apply the reports that came before their messages' ids were stored. Call inside the transaction that stores
+    them."""
     orphans = DeliveryReport.objects.filter(
         connection_id=connection_id, provider_id__in=provider_ids, message__isnull=True
     )

@@ -1,7 +1,8 @@
 """Sending: grant, claim and start, call, complete. At most one call per recipient unless the first surely was not sent.
 
-The order of the steps is the safety: consent is asked in the transaction that starts the rows, the provider is called outside
-any transaction, and whatever happens after the call without an answer leaves the messages `unknown`, never queued.
+The order of the steps is the safety: consent is asked in the transaction that starts the rows, the provider is
+called outside any transaction, and whatever happens after the call without an answer leaves the messages `unknown`,
+never queued.
 """
 
 from __future__ import annotations
@@ -173,7 +174,8 @@ def lock_reports(connection_id: int) -> None:
 
 
 def _settle_failure(rows: list[Message], attempt: Attempt, error: ProviderError, *, route: _Route) -> None:
-    """Turn a call without a usable answer into state: unknown is parked, surely-not-sent waits, a refusal is bisected."""
+    """Turn a call without a usable answer into state: unknown is parked, surely-not-sent waits, a refusal is
+    bisected."""
     logger.warning("provider call of attempt %s: %s", attempt.pk, error)
     if error.unknown:
         for row in rows:

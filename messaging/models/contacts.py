@@ -87,7 +87,8 @@ class ContactIdentity(TenantModel):
 
 
 class ConsentEntry(TenantModel):
-    """One statement about consent on one channel; the newest version is the current state. Never changed, only followed."""
+    """One statement about consent on one channel; the newest version is the current state. Never changed, only
+    followed."""
 
     class State(models.TextChoices):
         SUBSCRIBED = "subscribed"

@@ -33,7 +33,8 @@ class Attempt(TenantModel):
 
 
 class Message(TenantModel, WorkRow):
-    """A message on its way. `outcome` says how it ended and only moves forward; until then `status` says where it stands."""
+    """A message on its way. `outcome` says how it ended and only moves forward; until then `status` says where it
+    stands."""
 
     queue = Queue(
         name="messages",

@@ -149,7 +149,8 @@ def _currency(value: str | None, default: str) -> str:
 def parse_order(delivery: Delivery, *, currency: str, country: str) -> OrderSnapshot:
     """Read an orders/* body; `currency` and `country` are the tenant's, for bodies that leave theirs out.
 
-    An order that is paid, or was paid and then refunded, has `paid_at`: the time of this version, the best the body offers.
+    An order that is paid, or was paid and then refunded, has `paid_at`: the time of this version, the best the body
+    offers.
 
     Raises: UnreadablePayloadError.
     """
@@ -282,8 +283,8 @@ def parse_fulfillment(delivery: Delivery) -> FulfillmentSnapshot:
 
 
 class _RefundWithOrder(_Refund, kw_only=True):
-    order_id: int  # type: ignore[assignment]  # inside an order it may be left out, on its own it may not
+    order_id: int
 
 
 class _FulfillmentWithOrder(_Fulfillment, kw_only=True):
-    order_id: int  # type: ignore[assignment]
+    order_id: int

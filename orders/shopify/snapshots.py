@@ -54,7 +54,8 @@ class FulfillmentSnapshot:
 
 @dataclass(frozen=True, slots=True)
 class OrderSnapshot:
-    """One version of an order. `values` are columns of Order by name; the facts stand apart, for they join from any age."""
+    """One version of an order. `values` are columns of Order by name; the facts stand apart, for they join from any
+    age."""
 
     shopify_id: int
     version: str

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import Any, Literal
 
 from django.conf import settings
 from django.db import DataError, IntegrityError, connection, transaction
@@ -42,13 +41,14 @@ class Incoming:
     triggered_at: datetime | None = None
 
 
-# One statement finds the tenant, looks whether the same body belongs to another one (the shop's name is an unsigned header),
-# and stores the row once.
+# One statement finds the tenant, looks whether the same body belongs to another one (the shop's name is an unsigned
+# header), and stores the row once.
 _STORE = """
 INSERT INTO shopsync_webhookevent (tenant_id, source, connection_id, topic, sub_topic, subscription_name, webhook_id,
     event_id, api_version, is_test, triggered_at, body, body_bytes, digest, lane, priority, attempts, blocker,
     status, last_error, finished_at)
-SELECT t.id, %(source)s, %(connection_id)s, %(topic)s, %(sub_topic)s, %(subscription_name)s, %(webhook_id)s, %(event_id)s,
+SELECT t.id, %(source)s, %(connection_id)s, %(topic)s, %(sub_topic)s, %(subscription_name)s, %(webhook_id)s,
+%(event_id)s,
     %(api_version)s, %(is_test)s, %(triggered_at)s, %(body)s, %(body_bytes)s, %(digest)s, %(lane)s, 1, 0, '',
     CASE WHEN %(problem)s <> '' OR f.is_foreign THEN 'quarantined' ELSE 'ready' END,
     CASE WHEN f.is_foreign THEN 'the same body was already stored for another tenant' ELSE %(problem)s END,
@@ -87,7 +87,7 @@ def store_delivery(incoming: Incoming) -> Stored:
     Raises: OperationalError when PostgreSQL can't store it; the sender must then be told to try again.
     """
     lane, problem = _place(incoming)
-    parameters = {
+    parameters: dict[str, Any] = {
         **asdict(incoming),
         "body_bytes": len(incoming.body),
         "lane": lane[:200],
@@ -119,7 +119,7 @@ def count_refused(
     *, source: str, reason: RefusedDelivery.Reason, shop_domain: str = "", topic: str = "", detail: str = ""
 ) -> None:
     """Count a delivery that was turned away, by day, reason and shop. Nothing of its body is kept."""
-    parameters = {
+    parameters: dict[str, str | bool] = {
         "source": source,
         "reason": reason.value,
         "is_signed": reason == RefusedDelivery.Reason.UNKNOWN_SHOP,
@@ -160,16 +160,19 @@ def handle(row: WebhookEvent) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Replayed:
-    """How many deliveries were made ready again, and how many could not be: forgotten, or worked on under another id."""
+    """How many deliveries were made ready again, and how many could not be: forgotten, or worked on under another
+    id."""
 
     replayed: int
     not_replayed: int
 
 
 def replay_deliveries(*, rows: QuerySet[WebhookEvent], actor: str) -> Replayed:
-    """Make the chosen deliveries ready again, whatever became of them; handlers are idempotent, so done ones are safe too.
+    """Make the chosen deliveries ready again, whatever became of them; handlers are idempotent, so done ones are
+    safe too.
 
-    Left as they are: those still on their way, those without payload, and a quarantined copy of an event that was stored again.
+    Left as they are: those still on their way, those without payload, and a quarantined copy of an event that was
+    stored again.
     """
     replayed = not_replayed = 0
     for row_id, tenant_id in list(rows.order_by("pk").values_list("pk", "tenant_id")):
@@ -201,7 +204,8 @@ UPDATE shopsync_webhookevent SET body = NULL WHERE id IN (
 def forget_payloads(*, now: datetime, batch_size: int = 500, batches: int = 100) -> int:
     """Null the payloads of deliveries that were worked on longer ago than the retention, in small transactions.
 
-    What is buried, unknown or quarantined keeps its payload: somebody may still replay it. Returns how many were forgotten.
+    What is buried, unknown or quarantined keeps its payload: somebody may still replay it. Returns how many were
+    forgotten.
     """
     before = now - timedelta(days=settings.PAYLOAD_RETENTION_DAYS)
     forgotten = 0

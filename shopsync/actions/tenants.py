@@ -50,7 +50,8 @@ def create_tenant(*, shop_domain: str, name: str, actor: str, **fields: str) -> 
 
 @transaction.atomic
 def connect_service(*, service: str, actor: str, **fields: str) -> Connection:
-    """Give the tenant in scope a connection to a service; `fields` are name, base_url, account_id, sender, api_key, token."""
+    """Give the tenant in scope a connection to a service; `fields` are name, base_url, account_id, sender, api_key,
+    token."""
     connection = Connection(service=service, **fields)
     connection.save()
     record(name="connection.created", subject=f"connection:{connection.pk}", actor=actor, data={"service": service})
@@ -60,8 +61,8 @@ def connect_service(*, service: str, actor: str, **fields: str) -> Connection:
 def uninstall(*, delivery: Delivery) -> None:
     """Mark the tenant as uninstalled and drop its tokens, which Shopify has already revoked.
 
-    A late delivery from before the latest installation changes nothing. The topic is an unsigned header: the body must name
-    this very shop, or anybody's order could uninstall it.
+    A late delivery from before the latest installation changes nothing. The topic is an unsigned header: the body
+    must name this very shop, or anybody's order could uninstall it.
 
     Raises: UnreadablePayloadError when the body belongs to another shop, or to none.
     """

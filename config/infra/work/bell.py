@@ -1,8 +1,8 @@
 """The bell: a short-lived Redis key that turns a burst of commits into one Celery message.
 
-A lost SET NX implies that a drain is still to come: a drain deletes the key *before* its first claim, so whoever finds the
-key set has committed before that claim looks. A bell that is never answered (FLUSHALL, a killed worker) dies after 5 s, and
-the sweep rings without asking it.
+A lost SET NX implies that a drain is still to come: a drain deletes the key *before* its first claim, so whoever
+finds the key set has committed before that claim looks. A bell that is never answered (FLUSHALL, a killed worker)
+dies after 5 s, and the sweep rings without asking it.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def ring(queue: Queue, *, even_if_rung: bool = False) -> bool:
     Never raises for Redis: the row is committed, and the sweep rings again. After an error no ring is tried for 2 s, so
     that requests do not each wait for a server that is away.
     """
-    global _quiet_until  # noqa: PLW0603  one process, one memory of Redis being away
+    global _quiet_until
     if time.monotonic() < _quiet_until:
         return False
     try:

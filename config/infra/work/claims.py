@@ -1,9 +1,9 @@
 """Claim, start, complete and the other moves: each is one conditional UPDATE whose row count is looked at.
 
-Two rules hold it together. A claim of a queue with lanes is serialised by an advisory lock, taken in its own statement so
-that the claiming statement sees a later snapshot: with "earliest row via NOT EXISTS plus SKIP LOCKED" alone, a late commit
-gave one lane two holders. And every move of a leased row names its token, so a holder whose lease was taken away changes
-nothing: a handler that completes in the transaction of its effects loses both together.
+Two rules hold it together. A claim of a queue with lanes is serialised by an advisory lock, taken in its own
+statement so that the claiming statement sees a later snapshot: with "earliest row via NOT EXISTS plus SKIP LOCKED"
+alone, a late commit gave one lane two holders. And every move of a leased row names its token, so a holder whose
+lease was taken away changes nothing: a handler that completes in the transaction of its effects loses both together.
 """
 
 from __future__ import annotations
@@ -58,16 +58,17 @@ def add(rows: Sequence[R], *, ignore_conflicts: bool = False) -> None:
 def ring_after_commit(model: type[WorkRow]) -> None:
     """Register one ring for this queue and transaction (at once in autocommit)."""
     savepoints = set(connection.savepoint_ids)
-    for registered_under, function, _ in connection.run_on_commit:
+    registered: list[tuple[set[str], object, bool]] = connection.run_on_commit  # type: ignore[assignment]
+    for registered_under, function, _ in registered:
         same_queue = isinstance(function, partial) and function.func is bell.ring and function.args == (model.queue,)
         if same_queue and set(registered_under) <= savepoints:
             return  # it survives whatever we are nested in
     transaction.on_commit(partial(bell.ring, model.queue), robust=True)
 
 
-# The pairs of tenant and priority that have ready rows are found by hopping along the index (a loose index scan), so that
-# a million rows of one tenant cost another tenant nothing; each pair then offers its oldest due rows, and the offers are
-# taken in rounds: everybody's first, then everybody's second.
+# The pairs of tenant and priority that have ready rows are found by hopping along the index (a loose index scan), so
+# that a million rows of one tenant cost another tenant nothing; each pair then offers its oldest due rows, and the
+# offers are taken in rounds: everybody's first, then everybody's second.
 _FAIR = """
 WITH RECURSIVE pair AS (
     (SELECT tenant_id, priority FROM {table} WHERE status = 'ready' ORDER BY tenant_id, priority LIMIT 1)
@@ -94,12 +95,13 @@ FROM chosen WHERE {table}.id = chosen.id AND {table}.status = 'ready' RETURNING 
 
 _WITH_LANES = (
     _FAIR
-    + """, head AS (SELECT DISTINCT tenant_id, lane FROM
-                     (SELECT tenant_id, lane FROM offer ORDER BY round, due_at, id LIMIT %(lanes)s) x)
+    + """, ranked AS (SELECT tenant_id, lane, row_number() OVER (ORDER BY round, due_at, id) AS rank FROM offer)
+, head AS (SELECT tenant_id, lane, min(rank) AS rank FROM ranked GROUP BY tenant_id, lane ORDER BY 3 LIMIT %(lanes)s)
 , chosen AS (SELECT w.id FROM head h CROSS JOIN LATERAL (
-        SELECT id FROM {table} WHERE status = 'ready' AND tenant_id = h.tenant_id AND lane = h.lane
-           AND due_at <= clock_timestamp() AND started_at IS NULL ORDER BY id LIMIT %(limit)s) w
-    ORDER BY w.id LIMIT %(limit)s)"""
+        SELECT id, row_number() OVER (ORDER BY id) AS place FROM {table} WHERE status = 'ready'
+           AND tenant_id = h.tenant_id AND lane = h.lane AND due_at <= clock_timestamp() AND started_at IS NULL
+        ORDER BY id LIMIT %(limit)s) w
+    ORDER BY w.place, h.rank LIMIT %(limit)s)"""
     + _LEASE
 )
 
@@ -122,14 +124,14 @@ def _sql(template: str, *, table: str, has_lanes: bool) -> str:
 def claim(model: type[R], *, limit: int | None = None) -> list[R]:
     """Lease the next due rows, fairly between tenants; with lanes, never two holders of one lane.
 
-    Returns the rows, oldest first, all with one token; empty when nothing is due. A suspect (started before, holder lost)
-    comes alone.
+    Returns the rows, oldest first, all with one token; empty when nothing is due. A suspect (started before, holder
+    lost) comes alone.
     """
     queue = model.queue
     table = connection.ops.quote_name(model._meta.db_table)
     token = uuid.uuid4()
-    parameters = {
-        "token": token,
+    parameters: dict[str, str | int] = {
+        "token": str(token),
         "lease": queue.lease_seconds,
         "limit": limit or queue.batch_size,
         "lanes": queue.lane_limit,
@@ -218,8 +220,8 @@ def quarantine(row: WorkRow, *, error: str) -> None:
 def hand_back(rows: Sequence[WorkRow], *, blocker: str, wait_seconds: float, surely_not_done: bool = False) -> int:
     """Return leased rows to the queue, naming what they wait for.
 
-    Rows that were started go back only with `surely_not_done`, when the effect certainly did not happen; their attempt is
-    then not counted. Returns how many went back; the others are no longer ours.
+    Rows that were started go back only with `surely_not_done`, when the effect certainly did not happen; their
+    attempt is then not counted. Returns how many went back; the others are no longer ours.
     """
     if not rows:
         return 0

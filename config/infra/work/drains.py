@@ -44,7 +44,8 @@ def drain(model: type[R], handle: Callable[[list[R]], None], *, budget_seconds: 
 def run_each(rows: list[R], handler: Callable[[R], None]) -> None:
     """Handle idempotent database work row by row: the effect and the completion are one transaction.
 
-    A failure goes back with back-off, a `PermanentFailureError` to quarantine; a lease lost meanwhile rolls the effect back.
+    A failure goes back with back-off, a `PermanentFailureError` to quarantine; a lease lost meanwhile rolls the
+    effect back.
     """
     for row in rows:
         if claims.start([row]):
@@ -61,8 +62,9 @@ def _run(row: R, handler: Callable[[R], None]) -> None:
             claims.complete(row)
     except claims.LeaseLostError:
         logger.warning("%s %s: lease lost, effects rolled back", type(row).__name__, row.pk)
-    except PermanentFailureError as error:
-        _settle(row, lambda: claims.quarantine(row, error=str(error)))
+    except PermanentFailureError as refusal:
+        message = str(refusal)
+        _settle(row, lambda: claims.quarantine(row, error=message))
     except Exception as error:  # the row keeps the error, the log and the tracker hear of it
         logger.exception("%s %s failed on attempt %s", type(row).__name__, row.pk, row.attempts)
         message = f"{type(error).__name__}: {error}"

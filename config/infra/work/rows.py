@@ -72,7 +72,7 @@ class WorkRow(models.Model):
 
     class Meta:
         abstract = True
-        constraints = (
+        constraints: ClassVar[tuple[models.BaseConstraint, ...]] = (
             models.CheckConstraint(
                 name="%(class)s_is_leased_with_a_lease_and_token",
                 condition=Q(status="leased", lease_until__isnull=False, token__isnull=False)
@@ -81,7 +81,7 @@ class WorkRow(models.Model):
             models.CheckConstraint(name="%(class)s_status_is_known", condition=Q(status__in=Status.values)),
             models.CheckConstraint(name="%(class)s_priority_is_0_to_2", condition=Q(priority__range=(0, 2))),
         )
-        indexes = (
+        indexes: ClassVar[tuple[models.Index, ...]] = (
             models.Index(
                 fields=(
                     "tenant_id",
