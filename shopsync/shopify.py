@@ -99,9 +99,8 @@ def read_time(value: str) -> datetime | None:
     """Read an ISO 8601 time (nanoseconds are cut to microseconds, a missing zone is UTC); None if it is none."""
     cut = re.sub(r"(\.\d{6})\d+", r"\1", value.strip())
     try:
-        moment = datetime.fromisoformat(cut)
-        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-    except (ValueError, OverflowError):
+        return as_utc(datetime.fromisoformat(cut))
+    except ValueError:  # not a time, or one outside the calendar
         return None
 
 
@@ -204,4 +203,15 @@ def version(updated_at: datetime, triggered_at: datetime, *, rank: int, digest: 
 
 
 def _sortable(moment: datetime) -> str:
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f").rjust(26, "0")
+    return as_utc(moment).strftime("%Y-%m-%dT%H:%M:%S.%f").rjust(26, "0")
+
+
+def as_utc(moment: datetime) -> datetime:
+    """Return an aware time in UTC; a time without zone is taken as UTC.
+
+    Raises: UnreadablePayloadError for a time that falls out of the calendar on the way (year 0 or 10000).
+    """
+    try:
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except OverflowError as error:
+        raise UnreadablePayloadError(f"the time {moment.isoformat()} is outside the calendar in UTC") from error

@@ -53,12 +53,16 @@ def send_messages(rows: list[Message]) -> None:
         groups[row.tenant_id, row.channel].append(row)
     for (tenant_id, channel), group in groups.items():
         with tenancy.tenant_scope(tenant_id):
-            route = _find_route(channel)
-            if route is None:
-                work.hand_back(group, blocker="no_connection", wait_seconds=30)
-                continue
-            for batch in _batches(group, route.provider.max_batch):
-                _send_batch(batch, route)
+            _send_group(_skip_unconsented(group), channel)
+
+
+def _send_group(rows: list[Message], channel: str) -> None:
+    route = _find_route(channel)
+    if route is None:
+        work.hand_back(rows, blocker="no_connection", wait_seconds=30)
+        return
+    for batch in _batches(rows, route.provider.max_batch):
+        _send_batch(batch, route)
 
 
 def _find_route(channel: str) -> _Route | None:
@@ -128,7 +132,9 @@ def _levels(connection: Connection) -> list[Level]:
 
 
 @transaction.atomic
-def _start(rows: list[Message], connection: Connection) -> tuple[Attempt | None, list[Message]]:
+def _skip_unconsented(rows: list[Message]) -> list[Message]:
+    """Complete as skipped what nobody agreed to; return the rest. Asked before a grant is spent, and again at the
+    call."""
     consents = consents_of(rows)
     allowed = []
     for row in rows:
@@ -139,7 +145,12 @@ def _start(rows: list[Message], connection: Connection) -> tuple[Attempt | None,
             allowed.append(row)
         else:
             _complete(row, outcome=Message.Outcome.SKIPPED, reason=skip.reason)
-    started = work.start(allowed)
+    return allowed
+
+
+@transaction.atomic
+def _start(rows: list[Message], connection: Connection) -> tuple[Attempt | None, list[Message]]:
+    started = work.start(_skip_unconsented(rows))
     if not started:
         return None, []
     attempt = Attempt(connection=connection, message_count=len(started))

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal
 
 import msgspec
 
 from orders.shopify.snapshots import FulfillmentSnapshot, LineSnapshot, OrderSnapshot, RefundSnapshot
 from shopsync.identity import normalise_email, normalise_phone
-from shopsync.shopify import Delivery, parse, version_of
+from shopsync.shopify import Delivery, as_utc, parse, version_of
 
 _Amount = Decimal | None
 _PAID = {"paid", "partially_refunded", "refunded"}
@@ -116,9 +116,7 @@ class _Order(msgspec.Struct):
 
 
 def _utc(moment: datetime | None) -> datetime | None:
-    if moment is None:
-        return None
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    return None if moment is None else as_utc(moment)
 
 
 def _country(order: _Order) -> str:

@@ -16,7 +16,7 @@ from shopsync.shopify import Delivery, UnreadablePayloadError, parse
 class _Shop(msgspec.Struct):
     """Shopify's shop resource, as app/uninstalled carries it."""
 
-    myshopify_domain: str | None = None
+    myshopify_domain: str | None  # Shopify's test notification sends null, no other resource has the key
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ def uninstall(*, delivery: Delivery) -> None:
     """
     tenant = Tenant.objects.select_for_update().get(pk=delivery.tenant_id)
     shop = parse(delivery.body, _Shop)
-    if (shop.myshopify_domain or "").lower() != tenant.shop_domain:
+    if (shop.myshopify_domain or tenant.shop_domain).lower() != tenant.shop_domain:
         raise UnreadablePayloadError(f"the body is of {shop.myshopify_domain}, not of {tenant.shop_domain}")
     happened_at = delivery.triggered_at or delivery.received_at
     if happened_at < tenant.installed_at or tenant.status == Tenant.Status.UNINSTALLED:

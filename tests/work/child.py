@@ -1,7 +1,7 @@
 """What each of the eight processes does: `python -m tests.work.child MODE ...`.
 
-drain  claim and handle inbox rows until told to stop; each handling holds its lane in a table that takes one holder only
-add    insert rows in transactions that commit late and out of order, and ring
+drain  claim and handle inbox rows until told to stop; each handling holds its lane in a table that takes one holder
+only add    insert rows in transactions that commit late and out of order, and ring
 listen wait for Celery messages as a worker does, and drain on each
 """
 
@@ -37,7 +37,8 @@ def execute(sql: str, *parameters: object) -> None:
 
 
 def hold_lane(row: WebhookEvent) -> None:
-    """Handle a row: its lane must be free. The holder is written outside the handler's transaction, as others must see it."""
+    """Handle a row: its lane must be free. The holder is written outside the handler's transaction, as others must
+    see it."""
     if row.lane == "poison":
         os.kill(os.getpid(), 9)
     execute("INSERT INTO test_handled VALUES (%s, %s)", row.pk, os.getpid())
