@@ -28,12 +28,12 @@ class IntakeHandler(WSGIHandler):
 
     def load_middleware(self, is_async: bool = False) -> None:
         """Put the view behind the empty tenant scope alone."""
-        super().load_middleware(is_async)
-        self._view_middleware = []
-        self._template_response_middleware = []
-        self._exception_middleware = []
-        view = convert_exception_to_response(self._get_response)
-        self._middleware_chain = convert_exception_to_response(TenantScopeMiddleware(view))
+        self._view_middleware: list[Any] = []
+        self._template_response_middleware: list[Any] = []
+        self._exception_middleware: list[Any] = []
+        view = convert_exception_to_response(self._get_response)  # type: ignore[attr-defined]  # not in the stubs
+        scoped = TenantScopeMiddleware(view)  # type: ignore[arg-type]  # the stubs allow for async here
+        self._middleware_chain = convert_exception_to_response(scoped)
 
 
 _site = WSGIHandler()
