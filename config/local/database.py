@@ -1,0 +1,74 @@
+"""What demo, run and the flow tests ask of the database: migrations, and whether any work is left.
+
+Imported after the settings are ready.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from django.core.management import call_command
+from django.db import connection
+from django.db.migrations.executor import MigrationExecutor
+from redis.exceptions import RedisError
+
+from config.infra.cache import redis_client
+from config.infra.heartbeat import HEARTBEATS
+from config.infra.work import queues
+from config.local.processes import wait_until
+
+
+def migrate() -> int:
+    """Apply what is missing, with a line for each step; return how many steps that were."""
+    executor = MigrationExecutor(connection)
+    plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
+    if plan:
+        call_command("migrate", interactive=False, verbosity=1)
+    return len(plan)
+
+
+def forget_heartbeats() -> None:
+    """Forget the heartbeats of workers of earlier starts, so that /health speaks of this one's."""
+    try:
+        redis_client().delete(HEARTBEATS)
+    except RedisError as error:
+        raise RuntimeError(f"Redis does not answer: {error}") from error
+
+
+@dataclass(frozen=True)
+class Left:
+    """Work of every queue that is due, and work that somebody holds."""
+
+    due: int
+    held: int
+
+    @property
+    def is_idle(self) -> bool:
+        """Is there neither?"""
+        return not self.due and not self.held
+
+
+def work_left() -> Left:
+    """Count the work left, in one statement: work that makes more work is done in one step with it."""
+    names = [connection.ops.quote_name(model._meta.db_table) for model in queues()]
+    counted = [
+        "SELECT count(*) FILTER (WHERE status = 'ready' AND due_at <= clock_timestamp()) AS due, "  # noqa: S608  our names
+        f"count(*) FILTER (WHERE status = 'leased') AS held FROM {name} WHERE status IN ('ready', 'leased')"
+        for name in names
+    ]
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT sum(due), sum(held) FROM ({' UNION ALL '.join(counted)}) AS counted")  # noqa: S608
+        due, held = cursor.fetchone()
+    return Left(int(due), int(held))
+
+
+def wait_until_idle(timeout_seconds: float) -> None:
+    """Return once no work is due and none is held; work that waits for a later time does not count.
+
+    Raises:
+        TimeoutError: the message says what is left.
+    """
+    try:
+        wait_until(lambda: work_left().is_idle, timeout_seconds, "all work to be done")
+    except TimeoutError as error:
+        raise TimeoutError(f"{error}: {work_left()}") from None
