@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from django.db.models import Count, Max, Sum
+from django.db.models import Count, Max, Q, Sum
 
 from config.infra import tenancy
 from config.infra.work import Status
@@ -93,7 +93,8 @@ def say_processed(tenants: Sequence[DemoTenant], since: dict[str, int]) -> None:
             by_topic = rows.filter(status=Status.DONE).values_list("topic").annotate(Count("pk")).order_by("topic")
             topics = ", ".join(f"{count} {topic}" for topic, count in by_topic)
             since[demo.label] = rows.aggregate(last=Max("pk"))["last"] or since.get(demo.label, 0)
-        say(f"   {demo.label}  processed {len(done)}: {topics}; the slowest {slowest:.2f} s after it was stored")
+        if done:
+            say(f"   {demo.label}  processed {len(done)}: {topics}; the slowest {slowest:.2f} s after it was stored")
 
 
 def newest_delivery(demo: DemoTenant) -> int:
@@ -136,9 +137,10 @@ def message_of(demo: DemoTenant, order_shopify_id: int) -> Message | None:
 
 
 def has_messages_on_their_way(demo: DemoTenant) -> bool:
-    """Is there a message that is sent, and not reported on yet?"""
+    """Is there a message that is not sent yet (it may wait for the limiter), or sent and not reported on?"""
     with tenancy.tenant_scope(demo.tenant_id):
-        return Message.objects.filter(outcome=Message.Outcome.SENT).exists()
+        not_sent = Q(status__in=(Status.READY, Status.LEASED))
+        return Message.objects.filter(not_sent | Q(outcome=Message.Outcome.SENT)).exists()
 
 
 def _order_row(order: Order) -> list[str]:

@@ -14,6 +14,7 @@ from redis.exceptions import RedisError
 
 from config.infra.cache import redis_client
 from config.infra.heartbeat import HEARTBEATS
+from config.infra.ratelimit import Level, grant
 from config.infra.work import queues
 from config.local.processes import wait_until
 
@@ -27,12 +28,19 @@ def migrate() -> int:
     return len(plan)
 
 
-def forget_heartbeats() -> None:
-    """Forget the heartbeats of workers of earlier starts, so that /health speaks of this one's."""
+def prepare_redis() -> None:
+    """Forget the heartbeats of earlier workers, so that /health speaks of this start's, and wake the limiter.
+
+    After a restart of Redis the limiter lets a window pass before its first grant: that time runs while we set up.
+
+    Raises:
+        RuntimeError: Redis does not answer.
+    """
     try:
         redis_client().delete(HEARTBEATS)
     except RedisError as error:
         raise RuntimeError(f"Redis does not answer: {error}") from error
+    grant([Level("local:set-up", 1)])
 
 
 @dataclass(frozen=True)

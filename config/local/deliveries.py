@@ -75,14 +75,23 @@ class Shop:
             "X-Shopify-Hmac-Sha256": shopify_signature(self.secret, raw),
         }
 
-    def post(self, topic: str, body: Mapping[str, Any] | bytes, *, without: str = "", **ids: str | None) -> Answer:
-        """Send one delivery to the inbox; `ids` are those of `headers`, `without` names a header to leave out.
+    def post(
+        self,
+        topic: str,
+        body: Mapping[str, Any] | bytes,
+        *,
+        webhook_id: str | None = None,
+        event_id: str | None = None,
+        triggered_at: str | None = None,
+        without: str = "",
+    ) -> Answer:
+        """Send one delivery to the inbox; `without` names a header to leave out.
 
         Raises:
             OSError: no answer came.
         """
         raw = as_bytes(body)
-        headers = self.headers(topic, raw, **ids)
+        headers = self.headers(topic, raw, webhook_id=webhook_id, event_id=event_id, triggered_at=triggered_at)
         headers.pop(without, None)
         return request("POST", f"{self.base_url}/webhooks/shopify", raw=raw, headers=headers)
 
@@ -103,8 +112,8 @@ def send_delivery(  # noqa: PLR0917  they are written in the order in which one 
     Raises:
         OSError: no answer came.
     """
-    ids = {"webhook_id": webhook_id, "event_id": event_id, "triggered_at": triggered_at}
-    return Shop(base_url, secret, shop_domain).post(topic, body, **ids).status
+    shop = Shop(base_url, secret, shop_domain)
+    return shop.post(topic, body, webhook_id=webhook_id, event_id=event_id, triggered_at=triggered_at).status
 
 
 def register_reports(sandbox_url: str, *, account_id: str, url: str) -> None:

@@ -50,7 +50,7 @@ def new_customer(first_name: str, last_name: str, *, country: str = "GR", has_ph
     number = secrets.randbelow(10_000_000)
     phone = f"+3069{10_000_000 + number:08d}" if country == "GR" else f"+1202{2_000_000 + number % 8_000_000:07d}"
     mark = new_id()
-    email = f"{first_name}.{mark}@example.com".lower()
+    email = f"customer.{mark}@example.com"
     return Customer(first_name, last_name, email, phone if has_phone else "", country, shopify_id=mark)
 
 

@@ -79,7 +79,8 @@ def only_one(state: Path) -> Iterator[None]:
         except BlockingIOError:
             owner = (read_json(state / "session.json") or {}).get("pid", "unknown")
             raise BusyError(
-                f"A demo or run is already up in this checkout (pid {owner}): end it by Ctrl-C there, or by `make stop`."
+                f"A demo or run is already up in this checkout (pid {owner}): "
+                "end it by Ctrl-C there, or by `make stop`."
             ) from None
         write_private_json(state / "session.json", {"pid": os.getpid(), "started": start_time(os.getpid()) or ""})
         yield

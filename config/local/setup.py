@@ -61,7 +61,7 @@ def prepare(session: Session, stack: LocalStack) -> Ready:
 
     steps = database.migrate()
     say(f"   database  {f'{steps} migrations applied' if steps else 'no migration is missing'}")
-    database.forget_heartbeats()
+    database.prepare_redis()
     stack.start("web", "worker", "beat", "sandbox")
     say(f"   started   web, worker, beat and the sandbox provider ({seconds_since(started)})")
     demo_tenants = tenants.set_up_tenants(session.keys, sandbox_url=stack.sandbox_url, base_url=stack.base_url)

@@ -35,7 +35,7 @@ class LocalStack:
         self.sandbox_url = ""
         self.processes: dict[str, ManagedProcess] = {}
         self._environment = {**environment, "PUBLIC_URL": self.base_url, "PYTHONUNBUFFERED": "1"}
-        self._sandbox_port = 0
+        self._sandbox_port = free_port()  # outside the range of outgoing connections: it must come back after a kill
 
     def start(self, *names: str) -> None:
         """Start the named processes (web, worker, beat, sandbox); they come up side by side: see wait_for_web."""
@@ -50,7 +50,6 @@ class LocalStack:
             self.book.add(process)
             if name == "sandbox":
                 self._await("sandbox", port_file)
-                self._sandbox_port = int(port_file.read_text())
                 self.sandbox_url = f"http://127.0.0.1:{self._sandbox_port}"
 
     def _argv(self, name: str, port_file: Path) -> list[str]:

@@ -79,10 +79,13 @@ class Narrator:
         about: str,
         answer: str = "200 stored",
         shop: Shop | None = None,
-        **options: Any,
+        webhook_id: str | None = None,
+        event_id: str | None = None,
+        without: str = "",
     ) -> None:
         """Send one delivery, print it with its answer, and note an answer that is not the one it should be."""
-        got = (shop or chapter.shop).post(topic, body, **options)
+        shop = shop or chapter.shop
+        got = shop.post(topic, body, webhook_id=webhook_id, event_id=event_id, without=without)
         said = f"{got.status} {got.text}"
         say(f"   {chapter.label}  {topic:<42}{about:<44}→ {said}")
         if said != answer and str(got.status) != answer:
@@ -109,9 +112,9 @@ def tell_catalogue(narrator: Narrator, chapter: Chapter) -> None:
         (chapter.other_item, 12, ""),
     ]
     for item, available, updated_at in levels:
-        age = {newer: " (newer)", older: " (older: must change nothing)"}.get(updated_at, "")
+        age = {newer: " (newer)", older: " (older: changes nothing)"}.get(updated_at, "")
         body = samples.level_body(item, available, updated_at=updated_at)
-        send(chapter, "inventory_levels/update", body, about=f"{item.title}: {available} available{age}")
+        send(chapter, "inventory_levels/update", body, about=f"{item.title}: {available}{age}")
     for customer in chapter.customers:
         send(chapter, "customers/create", samples.customer_body(customer), about=customer.name)
     for customer in (chapter.consenting, chapter.late):
@@ -147,12 +150,14 @@ def tell_trouble(narrator: Narrator, chapter: Chapter, other: Chapter) -> None:
     """Send what must be counted, refused or quarantined: none of it may change an order."""
     send, shop = narrator.send, chapter.shop
     update = samples.order_body(chapter.purchases["guest"])
-    ids = {"webhook_id": f"demo-{samples.new_id()}", "event_id": f"demo-event-{samples.new_id()}"}
-    send(chapter, "orders/updated", update, about="an update", **ids)
-    again = "200 already stored"
-    send(chapter, "orders/updated", update, about="the same delivery again", answer=again, **ids)
-    ids["webhook_id"] = f"demo-{samples.new_id()}"
-    send(chapter, "orders/updated", update, about="the same event, another delivery", answer=again, **ids)
+    again, event_id = "200 already stored", f"event-{samples.new_id()}"
+    first, second = f"demo-{samples.new_id()}", f"demo-{samples.new_id()}"
+    for webhook_id, about, answer in (
+        (first, "an update", "200 stored"),
+        (first, "the same delivery again", again),
+        (second, "the same event, another delivery", again),
+    ):
+        send(chapter, "orders/updated", update, about=about, answer=answer, webhook_id=webhook_id, event_id=event_id)
 
     forger = Shop(shop.base_url, "not-the-secret", shop.shop_domain)
     send(chapter, "orders/updated", update, about="signed with another secret", shop=forger, answer="401")
@@ -162,8 +167,8 @@ def tell_trouble(narrator: Narrator, chapter: Chapter, other: Chapter) -> None:
     for reason in ("bad_signature", "unknown_shop", "missing_headers"):
         narrator.expected["", f"refused: {reason}"] += 1
 
-    aside = "200 stored, quarantined"
-    send(chapter, "orders/updated", b'{"id": 17, "name": "#1', about="a body that breaks off", answer=aside)
+    aside, broken = "200 stored, quarantined", f'{{"id": {samples.new_id()}, "name": "#1'.encode()
+    send(chapter, "orders/updated", broken, about="a body that breaks off", answer=aside)
     send(chapter, "carts/create", {"id": samples.new_id()}, about="a topic that nothing takes", answer=aside)
     copied = f"{other.label}'s own words, under this name"
     send(chapter, "products/create", other.first_words, about=copied, answer=aside)
