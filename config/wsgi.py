@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, cast
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 os.environ.setdefault("SHOPSYNC_PROCESS", "web")
@@ -29,11 +29,12 @@ class IntakeHandler(WSGIHandler):
     def load_middleware(self, is_async: bool = False) -> None:
         """Put the view behind the empty tenant scope alone."""
         super().load_middleware(is_async)
-        self._view_middleware = []
-        self._template_response_middleware = []
-        self._exception_middleware = []
-        view = convert_exception_to_response(self._get_response)
-        self._middleware_chain = convert_exception_to_response(TenantScopeMiddleware(view))
+        self._view_middleware: list[Any] = []
+        self._template_response_middleware: list[Any] = []
+        self._exception_middleware: list[Any] = []
+        handler: Any = self  # django-stubs know neither `_get_response` nor that this handler is never asynchronous
+        view = convert_exception_to_response(handler._get_response)
+        self._middleware_chain = convert_exception_to_response(TenantScopeMiddleware(cast("Any", view)))
 
 
 _site = WSGIHandler()
