@@ -6,10 +6,12 @@ import os
 import secrets
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
+from config import embedded
 from config.local.environment import local_environment
-from config.local.session import say
+from config.local.session import BusyError, only_one, say
 from config.local.stack import CHECKOUT
 
 COMMANDS = (
@@ -29,10 +31,21 @@ def production_environment(local: dict[str, str]) -> dict[str, str]:
 
 def run_checks(state: Path) -> int:
     """Run each command on production settings and return the first exit code that is not 0."""
-    environment = production_environment(local_environment(state))
-    for command in COMMANDS:
-        say(f"SHOPSYNC_ENV=production manage.py {' '.join(command)}")
-        done = subprocess.run([sys.executable, "manage.py", *command], cwd=CHECKOUT, env=environment, check=False)
-        if done.returncode:
-            return done.returncode
-    return 0
+    ran_before = embedded.EmbeddedServers(state).pids()
+    try:
+        environment = production_environment(local_environment(state))
+        for command in COMMANDS:
+            say(f"SHOPSYNC_ENV=production manage.py {' '.join(command)}")
+            done = subprocess.run([sys.executable, "manage.py", *command], cwd=CHECKOUT, env=environment, check=False)
+            if done.returncode:
+                return done.returncode
+        return 0
+    finally:
+        if not ran_before:
+            _stop_servers(state)
+
+
+def _stop_servers(state: Path) -> None:
+    """Stop the servers that the checks needed, unless a demo or run has begun to use them."""
+    with suppress(BusyError), only_one(state):
+        embedded.stop(state)
