@@ -5,6 +5,9 @@ from __future__ import annotations
 from datetime import timedelta
 from pathlib import Path
 
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
 from config import env
 from config.infra.logs import logging_config
 from config.wiring import EVENT_SUBSCRIBERS as EVENT_SUBSCRIBERS
@@ -133,7 +136,11 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 REDIS_URL = env.required(
     "REDIS_URL", why="set redis://:password@host:6379/0, or SHOPSYNC_ENV=local to start an embedded server."
 )
-_cache_options = {"SOCKET_CONNECT_TIMEOUT": 1, "SOCKET_TIMEOUT": 2}
+_cache_options = {
+    "SOCKET_CONNECT_TIMEOUT": 1,
+    "SOCKET_TIMEOUT": 2,
+    "CONNECTION_POOL_KWARGS": {"retry": Retry(NoBackoff(), 0)},  # redis-py's default waits seconds per command
+}
 CACHES = {
     "default": {
         "BACKEND": "django_redis.cache.RedisCache",

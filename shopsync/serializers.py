@@ -40,7 +40,7 @@ class NewestFirst(CursorPagination):
             return None
         try:
             cursor = super().decode_cursor(request)
-            position = int(cursor.position or 0) if cursor else -1
+            position = int(cursor.position or "") if cursor else -1
         except Exception as error:  # binascii, unicode, query strings: whatever is wrong, it is not one of ours
             raise _bad_cursor() from error
         if not 0 <= position <= _LARGEST_BIGINT:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.contrib.auth import authenticate
 from django.http import HttpRequest
 from django_ratelimit.core import is_ratelimited
 from drf_spectacular.utils import extend_schema
 from rest_framework.decorators import api_view, authentication_classes, permission_classes
-from rest_framework.exceptions import AuthenticationFailed, PermissionDenied, Throttled, ValidationError
+from rest_framework.exceptions import AuthenticationFailed, ParseError, PermissionDenied, Throttled, ValidationError
 from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -38,6 +40,13 @@ def _limit(request: HttpRequest, *, username: str = "") -> None:
         raise Throttled(wait=60, detail="Too many tries to sign in; wait a minute, then try again.")
 
 
+def _body(request: Request) -> Any:
+    try:
+        return request.data
+    except RecursionError as error:
+        raise ParseError("The JSON is nested too deeply to be read.") from error
+
+
 @extend_schema(auth=[], request=SignIn, responses=Tokens, summary="Sign in: tokens for one tenant")
 @api_view(["POST"])
 @authentication_classes([AtTheDoor])
@@ -47,7 +56,7 @@ def issue_token(request: Request) -> Response:
 
     Raises: AuthenticationFailed, PermissionDenied (no such membership), Throttled, ValidationError (which tenant?).
     """
-    given = SignIn(data=request.data)
+    given = SignIn(data=_body(request))
     given.is_valid(raise_exception=True)
     _limit(request._request, username=given.validated_data["username"])
     user = authenticate(
@@ -83,7 +92,7 @@ def refresh_token(request: Request) -> Response:
     Raises: AuthenticationFailed, Throttled, ValidationError.
     """
     _limit(request._request)
-    given = Refresh(data=request.data)
+    given = Refresh(data=_body(request))
     given.is_valid(raise_exception=True)
     try:
         token = RefreshToken(given.validated_data["refresh"])
