@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
-from django.urls import URLPattern
+from django.urls import path
 
-urlpatterns: list[URLPattern] = []
+from audit import views
+
+urlpatterns = [
+    path("api/v1/audit-events", views.AuditEvents.as_view({"get": "list"}, detail=False)),
+    path("api/v1/audit-events/<int:pk>", views.AuditEvents.as_view({"get": "retrieve"}, detail=True)),
+]

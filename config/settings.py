@@ -5,6 +5,9 @@ from __future__ import annotations
 from datetime import timedelta
 from pathlib import Path
 
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
 from config import env
 from config.infra.logs import logging_config
 from config.wiring import EVENT_SUBSCRIBERS as EVENT_SUBSCRIBERS
@@ -134,7 +137,11 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 REDIS_URL = env.required(
     "REDIS_URL", why="set redis://:password@host:6379/0, or SHOPSYNC_ENV=local to start an embedded server."
 )
-_cache_options = {"SOCKET_CONNECT_TIMEOUT": 1, "SOCKET_TIMEOUT": 2}
+_cache_options = {
+    "SOCKET_CONNECT_TIMEOUT": 1,
+    "SOCKET_TIMEOUT": 2,
+    "CONNECTION_POOL_KWARGS": {"retry": Retry(NoBackoff(), 0)},  # redis-py's default waits seconds per command
+}
 CACHES = {
     "default": {
         "BACKEND": "django_redis.cache.RedisCache",
@@ -146,9 +153,14 @@ CACHES = {
         "BACKEND": "django_redis.cache.RedisCache",
         "LOCATION": REDIS_URL,
         "KEY_PREFIX": "system",
-        "OPTIONS": _cache_options,
+        "OPTIONS": {**_cache_options, "IGNORE_EXCEPTIONS": True},
     },
 }
+DJANGO_REDIS_LOG_IGNORED_EXCEPTIONS = True
+# Sign-in's limits; they guard our own API, so without Redis they let everybody in.
+RATELIMIT_USE_CACHE = "system"
+RATELIMIT_FAIL_OPEN = True
+RATELIMIT_IP_META_KEY = "shopsync.auth.client_address"
 
 # --- Shopify ------------------------------------------------------------------------------------------------------
 SHOPIFY_API_KEY = env.text("SHOPIFY_API_KEY")
@@ -166,13 +178,28 @@ REST_FRAMEWORK = {
     "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "DEFAULT_PAGINATION_CLASS": "shopsync.serializers.NewestFirst",
+    "DEFAULT_FILTER_BACKENDS": ["shopsync.serializers.StrictFilters"],
     "PAGE_SIZE": 50,
     "EXCEPTION_HANDLER": "shopsync.views.problem_details",
 }
+_API_DESCRIPTION = """The operations backend behind Shopify shops, read-only.
+
+**Sign in** with `Authorization: Api-Key <key>` (made in the admin) or `Authorization: Bearer <token>` (from
+`POST /api/v1/auth/token`). Each carries one tenant; another tenant's rows answer 404.
+
+**Shopify's ids are strings**: they pass 2^53, which JavaScript's numbers can't hold. Our own `id`s are numbers.
+**Money is a string** with its currency's decimals, and the currency stands beside it. Times are ISO 8601 in UTC.
+
+**Lists** are newest first, in pages: follow `next`. What is refused comes as RFC 9457 problem details.
+"""
 SPECTACULAR_SETTINGS = {
     "TITLE": "Shopsync API",
-    "DESCRIPTION": "The operations backend behind Shopify shops. Errors are RFC 9457 problem details.",
+    "DESCRIPTION": _API_DESCRIPTION,
     "VERSION": "1",
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "shopsync.views.schema.add_problems",
+    ],
     "SERVE_INCLUDE_SCHEMA": False,
     "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
     "SERVE_AUTHENTICATION": [],
@@ -180,7 +207,11 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "REDOC_DIST": "SIDECAR",
 }
-SIMPLE_JWT = {"ACCESS_TOKEN_LIFETIME": timedelta(minutes=15), "REFRESH_TOKEN_LIFETIME": timedelta(days=7)}
+SIMPLE_JWT = {
+    "ACCESS_TOKEN_LIFETIME": timedelta(minutes=15),
+    "REFRESH_TOKEN_LIFETIME": timedelta(days=7),
+    "CHECK_REVOKE_TOKEN": True,  # a changed password ends every token
+}
 
 # --- the admin ----------------------------------------------------------------------------------------------------
 UNFOLD = {

@@ -22,5 +22,6 @@ urlpatterns = [
     path("health/workers", health.workers),
     path("admin/", admin.site.urls),
 ]
+handler400 = "shopsync.views.bad_request"
 handler404 = "shopsync.views.not_found"
 handler500 = server_error

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
-from django.urls import URLPattern
+from django.urls import path
 
-urlpatterns: list[URLPattern] = []
+from inventory import views
+
+urlpatterns = [
+    path("api/v1/products", views.Products.as_view({"get": "list"}, detail=False)),
+    path("api/v1/products/<int:pk>", views.Products.as_view({"get": "retrieve"}, detail=True)),
+]

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
-from django.urls import URLPattern
+from django.urls import path
 
-urlpatterns: list[URLPattern] = []
+from orders import views
+
+urlpatterns = [
+    path("api/v1/orders", views.Orders.as_view({"get": "list"}, detail=False)),
+    path("api/v1/orders/<int:pk>", views.Orders.as_view({"get": "retrieve"}, detail=True)),
+]

@@ -3,8 +3,11 @@ tenant."""
 
 from __future__ import annotations
 
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
+from django.conf import settings
+from django.http import HttpRequest
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.permissions import BasePermission
@@ -60,6 +63,27 @@ class TenantJWTAuthentication(JWTAuthentication):
             raise AuthenticationFailed("You are no longer a member of this tenant; sign in again.")
         tenancy.enter(tenant_id)
         return user, token
+
+
+class AtTheDoor(BaseAuthentication):
+    """Sign-in itself: asks for nothing, and lets a refusal be 401 rather than DRF's 403."""
+
+    def authenticate(self, request: Request) -> None:
+        """Know nobody yet."""
+
+    def authenticate_header(self, request: Request) -> str:
+        """Name the scheme for the 401's WWW-Authenticate."""
+        return "Bearer"
+
+
+def client_address(request: HttpRequest) -> str:
+    """Say whom a limit by address counts: the peer, or what our own proxy wrote last where one is trusted."""
+    peer = request.META.get("REMOTE_ADDR") or "127.0.0.1"  # empty behind a Unix socket
+    forwarded = request.META.get("HTTP_X_FORWARDED_FOR", "").rpartition(",")[2].strip()
+    try:
+        return str(ip_address(forwarded if settings.TRUST_PROXY_HEADERS and forwarded else peer))
+    except ValueError:
+        return peer
 
 
 class HasTenant(BasePermission):

@@ -1,13 +1,208 @@
-"""What the API shows of stored deliveries, and the pages that every list comes in."""
+"""What the API shows of stored deliveries, what sign-in takes, and the parts that every list and serializer shares."""
 
 from __future__ import annotations
 
-from rest_framework.pagination import CursorPagination
+import json
+from decimal import Decimal, InvalidOperation
+from operator import attrgetter
+from typing import Any
+
+from django.db import models
+from django.forms import RegexField
+from django_filters import CharFilter
+from django_filters.rest_framework import DjangoFilterBackend
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+from rest_framework.exceptions import ValidationError
+from rest_framework.pagination import Cursor, CursorPagination
+from rest_framework.request import Request
+
+_LARGEST_BIGINT = 2**63 - 1
+# ISO 4217 minor units that are not 2. Source: six-group.com, "List One"
+_NO_DECIMALS = "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF"
+_THREE_DECIMALS = "BHD IQD JOD KWD LYD OMR TND"
 
 
 class NewestFirst(CursorPagination):
-    """Pages by cursor, newest first: page 10,000 costs what page 1 does. `page_size` is at most 200."""
+    """Pages by cursor, newest first: page 10,000 costs what page 1 does. `page_size` is 1 to 200."""
 
     ordering = "-id"
     page_size_query_param = "page_size"
     max_page_size = 200
+
+    def decode_cursor(self, request: Request) -> Cursor | None:
+        """Read the cursor.
+
+        Raises: ValidationError for one that we did not give.
+        """
+        given = request.query_params.get(self.cursor_query_param)
+        if given is None:
+            return None
+        try:
+            cursor = super().decode_cursor(request)
+            position = int(cursor.position or "") if cursor else -1
+        except Exception as error:  # binascii, unicode, query strings: whatever is wrong, it is not one of ours
+            raise _bad_cursor() from error
+        if not 0 <= position <= _LARGEST_BIGINT:
+            raise _bad_cursor()
+        return cursor
+
+    def get_page_size(self, request: Request) -> int | None:
+        """Read the page size.
+
+        Raises: ValidationError for one that is not between 1 and 200.
+        """
+        given = request.query_params.get(self.page_size_query_param)
+        if given is None:
+            return self.page_size
+        if not (given.isascii() and given.isdigit() and 1 <= int(given[:6]) <= self.max_page_size):
+            raise ValidationError({"page_size": [f"Give a whole number from 1 to {self.max_page_size}."]})
+        return int(given)
+
+
+def _bad_cursor() -> ValidationError:
+    return ValidationError({"cursor": ["Not a cursor of ours; follow `next` and `previous` of an earlier answer."]})
+
+
+class StrictFilters(DjangoFilterBackend):
+    """Filters of a list; a parameter that no filter knows is refused, or a typing error would show everything."""
+
+    def filter_queryset(self, request: Request, queryset: models.QuerySet[Any], view: Any) -> models.QuerySet[Any]:
+        """Apply the filters.
+
+        Raises: ValidationError for an unknown parameter or value.
+        """
+        if view.detail:
+            return queryset
+        known = {*view.filterset_class.base_filters, "cursor", "page_size"}
+        if unknown := set(request.query_params) - known:
+            sentence = f"No such parameter; there are {', '.join(sorted(known))}."
+            raise ValidationError({name.replace("\x00", ""): [sentence] for name in sorted(unknown)})
+        found: models.QuerySet[Any] = super().filter_queryset(request, queryset, view)
+        return found
+
+
+class WholeNumberFilter(CharFilter):
+    """A filter on a bigint column: digits only, so that no value can fail in the database."""
+
+    field_class = RegexField
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(regex=r"^[0-9]{1,18}$", **options)
+
+
+@extend_schema_field({"type": "string", "pattern": "^[0-9]+$", "example": "5678901234567890123"})
+class ShopifyIdField(serializers.Field):  # type: ignore[type-arg]  # its generics are of no use here
+    """An id of Shopify's, as a string: they pass 2^53, which JavaScript's numbers can't hold."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(read_only=True, **options)
+
+    def to_representation(self, value: int) -> str:
+        """Write the digits."""
+        return str(value)
+
+
+def format_amount(amount: Decimal, currency: str) -> str:
+    """Write an amount with the decimals of its currency; a finer one (a unit price) keeps all of its own."""
+    decimals = 0 if currency in _NO_DECIMALS.split() else 3 if currency in _THREE_DECIMALS.split() else 2
+    try:
+        rounded = amount.quantize(Decimal(1).scaleb(-decimals))
+    except InvalidOperation:
+        return f"{amount:f}"
+    return f"{rounded:f}" if rounded == amount else f"{amount.normalize():f}"
+
+
+@extend_schema_field({"type": "string", "pattern": r"^-?[0-9]+(\.[0-9]+)?$", "example": "129.00"})
+class MoneyField(serializers.Field):  # type: ignore[type-arg]
+    """The amount in the column of the field's own name, as a string in the currency that stands beside it."""
+
+    def __init__(self, *, currency: str = "currency", **options: Any) -> None:
+        self.currency_of = attrgetter(currency)
+        super().__init__(read_only=True, source="*", **options)
+
+    def to_representation(self, value: models.Model) -> str:
+        """Write the amount."""
+        assert self.field_name is not None  # DRF binds it to its serializer first
+        return format_amount(getattr(value, self.field_name), self.currency_of(value))
+
+
+class WebhookEventRow(serializers.Serializer[Any]):
+    """A stored delivery without its payload."""
+
+    id = serializers.IntegerField(read_only=True)
+    source = serializers.CharField(read_only=True)  # type: ignore[assignment]  # DRF's metaclass moves fields away
+    topic = serializers.CharField(read_only=True)
+    status = serializers.CharField(read_only=True)
+    attempts = serializers.IntegerField(read_only=True)
+    blocker = serializers.CharField(read_only=True, help_text="what a ready row waits for")
+    last_error = serializers.CharField(read_only=True)
+    webhook_id = serializers.CharField(read_only=True)
+    event_id = serializers.CharField(read_only=True)
+    api_version = serializers.CharField(read_only=True)
+    is_test = serializers.BooleanField(read_only=True)
+    duplicates = serializers.IntegerField(read_only=True)
+    body_bytes = serializers.IntegerField(read_only=True)
+    triggered_at = serializers.DateTimeField(read_only=True, allow_null=True)
+    received_at = serializers.DateTimeField(read_only=True, source="created_at")
+    finished_at = serializers.DateTimeField(read_only=True, allow_null=True)
+
+
+def readable_payload(body: bytes | memoryview | None) -> Any:
+    """Decode a stored body: JSON as its value, anything else as text; None when retention has forgotten it.
+
+    What JSON can't be written as again (NaN, lone surrogates, nesting without end) is shown as the text it came as.
+    """
+    if body is None:
+        return None
+    raw = bytes(body)
+    try:
+        value = json.loads(raw)
+        json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
+    except (ValueError, RecursionError):
+        return raw.decode("utf-8", "replace")
+    return value
+
+
+class WebhookEventDetail(WebhookEventRow):
+    """A stored delivery with its payload."""
+
+    payload = serializers.SerializerMethodField(help_text="JSON, or text when it is none; null once forgotten")
+
+    @extend_schema_field({"nullable": True})
+    def get_payload(self, row: Any) -> Any:
+        """Decode the body."""
+        return readable_payload(row.body)
+
+
+class SignIn(serializers.Serializer[Any]):
+    """What a person signs in with."""
+
+    username = serializers.CharField(max_length=150, write_only=True)
+    password = serializers.CharField(max_length=128, trim_whitespace=False, write_only=True)
+    tenant = serializers.CharField(
+        max_length=255,
+        required=False,
+        write_only=True,
+        help_text="the shop's domain, e.g. name.myshopify.com; may be left out by a member of exactly one tenant",
+    )
+
+
+class Tokens(serializers.Serializer[Any]):
+    """A person's tokens for one tenant."""
+
+    access = serializers.CharField(read_only=True, help_text="for `Authorization: Bearer`, good for 15 minutes")
+    refresh = serializers.CharField(read_only=True, help_text="for /api/v1/auth/refresh, good for 7 days")
+    tenant = serializers.CharField(read_only=True, help_text="the shop's domain")
+
+
+class Refresh(serializers.Serializer[Any]):
+    """A refresh token on its way in."""
+
+    refresh = serializers.CharField(max_length=4096, write_only=True)
+
+
+class AccessToken(serializers.Serializer[Any]):
+    """A fresh access token, for the same tenant."""
+
+    access = serializers.CharField(read_only=True)

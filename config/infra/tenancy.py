@@ -130,6 +130,10 @@ class TenantManager(models.Manager[M]):
         rows = TenantQuerySet[M](self.model, using=self._db)
         return rows if isinstance(scope, _AllTenants) else rows.filter(tenant_id=scope)
 
+    def none(self) -> models.QuerySet[M]:
+        """Return no rows, which needs no scope: how an API view names its model at class level."""
+        return TenantQuerySet[M](self.model, using=self._db).none()
+
 
 def claim_for_scope(row: models.Model) -> None:
     """Give the row the tenant in scope, or refuse one that belongs to another.

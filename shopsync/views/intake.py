@@ -1,19 +1,16 @@
-"""The inbox's door for Shopify, the list of stored deliveries, sign-in, and one shape for every refused API request."""
+"""The inbox's door for Shopify, and the words that every other source's door answers with."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import Any
 
 from django.conf import settings
 from django.core.exceptions import RequestDataTooBig
 from django.db import DatabaseError
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import HttpRequest, HttpResponse
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST
-from rest_framework.response import Response
-from rest_framework.views import exception_handler
 
 from shopsync.actions.inbox import Incoming, count_refused, store_delivery
 from shopsync.models import RefusedDelivery
@@ -111,58 +108,3 @@ def refuse(
     except DatabaseError as error:
         logger.warning("refused %s delivery (%s) not counted: %s", source, reason, error)
     return answer(status, sentence)
-
-
-def problem(status: int, *, slug: str, title: str, detail: str) -> JsonResponse:
-    """Build an RFC 9457 problem document: a type, a sentence, what to do."""
-    document = {"type": f"{settings.PUBLIC_URL}/problems/{slug}", "title": title, "status": status, "detail": detail}
-    return JsonResponse(document, status=status, content_type="application/problem+json")
-
-
-def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
-    """Answer 404: a problem document on the API, a plain sentence elsewhere."""
-    if request.path.startswith("/api/"):
-        return problem(404, slug="not-found", title="Not found", detail="Nothing is here; the paths are at /api/docs.")
-    return answer(404, "nothing is here")
-
-
-def server_error(request: HttpRequest) -> HttpResponse:
-    """Answer 500 without a word about the inside."""
-    if request.path.startswith("/api/"):
-        detail = "Something failed on our side and was reported; try again, and tell us if it stays."
-        return problem(500, slug="server-error", title="Server error", detail=detail)
-    return answer(500, "something failed on our side and was reported")
-
-
-def problem_details(error: Exception, context: dict[str, Any]) -> Response | None:
-    """Turn whatever DRF refuses into a problem document; what it doesn't know stays a 500 for the error tracker."""
-    response = exception_handler(error, context)
-    if response is None:
-        return None
-    slug, title = _PROBLEMS.get(response.status_code, ("refused", "Refused"))
-    data = response.data
-    document: dict[str, Any] = {
-        "type": f"{settings.PUBLIC_URL}/problems/{slug}",
-        "title": title,
-        "status": response.status_code,
-    }
-    if isinstance(data, dict) and set(data) <= {"detail", "code", "messages"}:
-        document["detail"] = str(data.get("detail", title))
-    else:
-        document["detail"] = "Some fields were refused; `errors` names each of them."
-        document["errors"] = data
-    response.data = document
-    response.content_type = "application/problem+json"
-    return response
-
-
-_PROBLEMS = {
-    400: ("invalid-request", "Invalid request"),
-    401: ("not-authenticated", "Not authenticated"),
-    403: ("not-allowed", "Not allowed"),
-    404: ("not-found", "Not found"),
-    405: ("method-not-allowed", "Method not allowed"),
-    406: ("not-acceptable", "Not acceptable"),
-    415: ("unsupported-media-type", "Unsupported media type"),
-    429: ("too-many-requests", "Too many requests"),
-}

@@ -1,0 +1,23 @@
+"""The inbox's door for Shopify, the API's inbox and sign-in, and one shape for every refused API request."""
+
+from shopsync.views import schema
+from shopsync.views.api import WebhookEvents
+from shopsync.views.intake import answer, read_body, receive_shopify, refuse, storing
+from shopsync.views.problems import bad_request, not_found, problem_details, server_error
+from shopsync.views.sign_in import issue_token, refresh_token
+
+__all__ = [
+    "WebhookEvents",
+    "answer",
+    "bad_request",
+    "issue_token",
+    "not_found",
+    "problem_details",
+    "read_body",
+    "receive_shopify",
+    "refresh_token",
+    "refuse",
+    "schema",
+    "server_error",
+    "storing",
+]

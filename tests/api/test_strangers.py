@@ -1,0 +1,114 @@
+"""Whoever is not of the tenant gets nothing: every path of the API, found by walking the URL map."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from django.urls import URLPattern, URLResolver, get_resolver
+
+from config.infra import tenancy
+from messaging.models import Contact, Message
+from orders.models import Order
+from shopsync.models import ApiKey, Membership, User
+
+OPEN = {"api/v1/auth/token", "api/v1/auth/refresh"}
+
+
+def _walk(patterns: list[URLPattern | URLResolver], prefix: str = "") -> list[str]:
+    found = []
+    for pattern in patterns:
+        route = prefix + str(pattern.pattern)
+        found += _walk(pattern.url_patterns, route) if isinstance(pattern, URLResolver) else [route]
+    return found
+
+
+PATHS = sorted(path for path in _walk(get_resolver().url_patterns) if path.startswith("api/v1/") and path not in OPEN)
+LISTS = [path for path in PATHS if "<" not in path]
+DETAILS = [path for path in PATHS if "<" in path]
+
+
+def test_the_walk_finds_the_whole_api():
+    assert len(LISTS) == len(DETAILS) == 6
+
+
+@pytest.mark.parametrize("path", DETAILS)
+def test_a_stranger_gets_404_for_every_object(owner, stranger, world, path):
+    list_path = re.sub(r"/<.*", "", path)
+    ids = [row["id"] for row in owner.get(f"/{list_path}").json()["results"]]
+    assert ids
+    for pk in ids:
+        answer = stranger.get(f"/{list_path}/{pk}")
+        assert answer.status_code == 404, (path, pk)
+        assert answer["Content-Type"] == "application/problem+json"
+        assert owner.get(f"/{list_path}/{pk}").status_code == 200
+
+
+@pytest.mark.parametrize("path", LISTS)
+def test_a_stranger_of_an_empty_tenant_gets_empty_lists(world, newcomer, path):
+    rows = newcomer.get(f"/{path}").json()["results"]
+    own_beginning = {"tenant.created", "api_key.created"} if path.endswith("audit-events") else set()
+    assert {row["name"] for row in rows} == own_beginning
+
+
+@pytest.mark.parametrize("path", LISTS)
+def test_two_tenants_share_no_row(owner, stranger, path):
+    mine = {row["id"] for row in owner.get(f"/{path}?page_size=200").json()["results"]}
+    theirs = {row["id"] for row in stranger.get(f"/{path}?page_size=200").json()["results"]}
+    assert mine
+    assert theirs
+    assert not mine & theirs
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_nobody_gets_401_with_a_problem_document(nobody, db, path):
+    answer = nobody.get(f"/{path.replace('<int:pk>', '1')}")
+    assert answer.status_code == 401
+    assert answer["Content-Type"] == "application/problem+json"
+    assert answer["WWW-Authenticate"] == "Api-Key"
+    assert "Api-Key" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("method", ["post", "put", "patch", "delete"])
+def test_nothing_can_be_written(newcomer, path, method):
+    answer = getattr(newcomer, method)(f"/{path.replace('<int:pk>', '1')}", {}, format="json")
+    assert answer.status_code == 405
+    assert answer.json()["detail"].startswith(f'Method "{method.upper()}" not allowed.')
+
+
+def test_a_filter_reaches_no_other_tenants_rows(stranger, world):
+    with tenancy.tenant_scope(world.tenant.pk):
+        contact, order = world.rows[Contact].pk, world.rows[Order].pk
+        reference = Message.objects.filter(contact_id=contact).first()
+    assert reference is not None
+    assert stranger.get(f"/api/v1/messages?contact_id={contact}").json()["results"] == []
+    assert stranger.get(f"/api/v1/audit-events?subject=order:{order}").json()["results"] == []
+
+
+def test_a_cursor_of_another_tenant_shows_ones_own_rows_only(owner, stranger):
+    cursor = owner.get("/api/v1/orders?page_size=1").json()["next"].partition("?")[2]
+    mine = {row["id"] for row in stranger.get("/api/v1/orders").json()["results"]}
+    assert {row["id"] for row in stranger.get(f"/api/v1/orders?{cursor}").json()["results"]} <= mine
+
+
+def test_an_api_key_that_was_switched_off_opens_nothing(owner, world):
+    with tenancy.tenant_scope(world.tenant.pk):
+        ApiKey.objects.update(is_active=False)
+    answer = owner.get("/api/v1/orders")
+    assert (answer.status_code, answer["Content-Type"]) == (401, "application/problem+json")
+
+
+def test_a_token_ends_with_the_membership(staff, world):
+    assert staff.get("/api/v1/orders").status_code == 200
+    Membership.objects.filter(tenant=world.tenant).delete()
+    assert staff.get("/api/v1/orders").status_code == 401
+
+
+def test_a_token_ends_with_the_account_and_with_a_new_password(staff):
+    user = User.objects.get(username="staff")
+    user.set_password("another long pass phrase")
+    user.save()
+    assert staff.get("/api/v1/orders").status_code == 401
+    User.objects.update(is_active=False)
+    assert staff.get("/api/v1/orders").status_code == 401

@@ -1,0 +1,162 @@
+"""A tenant with something of everything, and three people: owner, staff, and a stranger of another tenant."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.db.models import Model
+from django.utils import timezone
+
+from audit.models import AuditEvent, DeadLetter, EventDelivery
+from audit.tasks import drain_events
+from config.infra import tenancy
+from inventory.models import Product, StockLevel
+from messaging.models import Attempt, Automation, AutomationVersion, Contact, DeliveryReport, Message
+from orders.models import Order
+from shopsync.actions.inbox import count_refused
+from shopsync.actions.tenants import connect_service, create_api_key
+from shopsync.models import ApiKey, Connection, Membership, RefusedDelivery, Tenant, User, WebhookEvent
+from shopsync.tasks import drain_webhooks
+from tests.factories import deliver, make_tenant
+
+SECRET = "marker-secret-that-no-page-shows"
+PASSWORD = "a long pass phrase"
+BIG = 9_007_199_254_740_993  # 2^53 + 1: JavaScript would round it
+
+
+@dataclass
+class World:
+    """One tenant, its key and what is in it, by model."""
+
+    tenant: Tenant
+    api_key: str
+    rows: dict[type[Model], Model] = field(default_factory=dict)
+
+
+def make_person(name: str, *, tenant: Tenant | None = None, role: str = "owner", **fields: Any) -> User:
+    """Create somebody who may sign in to the admin, with a membership if a tenant is given."""
+    user = User.objects.create_user(name, f"{name}@example.com", PASSWORD, is_staff=True, **fields)
+    if tenant is not None:
+        Membership.objects.create(user=user, tenant=tenant, role=role)
+    return user
+
+
+def order_body(number: int = 1, **fields: Any) -> dict[str, Any]:
+    """Build a paid order of two lines."""
+    body = {
+        "id": BIG + number,
+        "name": f"#10{number:02}",
+        "email": f"buyer{number}@example.com",
+        "phone": f"+1514555{100 + number:04}",
+        "currency": "USD",
+        "presentment_currency": "JPY",
+        "total_price": "129.00",
+        "total_price_set": {"presentment_money": {"amount": "19350", "currency_code": "JPY"}},
+        "subtotal_price": "120.00",
+        "total_tax": "9.00",
+        "current_total_price": "129.00",
+        "financial_status": "paid",
+        "created_at": "2026-11-02T08:00:00Z",
+        "updated_at": "2026-11-02T08:16:00Z",
+        "customer": {"id": BIG + 500 + number, "first_name": "Zoë", "last_name": "أحمد"},
+        "line_items": [
+            {"id": BIG + 1000 + number * 10 + i, "variant_id": BIG + 20 + i, "title": f"Shirt {i}", "sku": f"SKU-{i}",
+             "quantity": 2, "fulfillable_quantity": 2, "price": "60.00"}
+            for i in range(2)
+        ],
+        "refunds": [],
+    }  # fmt: skip
+    return body | fields
+
+
+def product_body(number: int = 1) -> dict[str, Any]:
+    """Build a product of two variants."""
+    return {
+        "id": BIG + 10 * number,
+        "title": f"Shirt {number}",
+        "vendor": "Acme",
+        "status": "active",
+        "tags": "cotton, blue",
+        "updated_at": "2026-11-01T08:00:00Z",
+        "variants": [
+            {"id": BIG + 10 + number * 10 + i, "title": f"Size {i}", "sku": f"SKU-{i}", "price": "60.00",
+             "inventory_item_id": BIG + 30 + number * 10 + i, "position": i + 1}
+            for i in range(2)
+        ],
+    }  # fmt: skip
+
+
+def make_world(**tenant_fields: str) -> World:
+    """Fill a tenant through the inbox as Shopify would, and add what no webhook brings."""
+    tenant = make_tenant(**tenant_fields)
+    tenant.access_token = tenant.refresh_token = f"{SECRET}-token"
+    tenant.save(update_fields=["access_token", "refresh_token"])
+    with tenancy.tenant_scope(tenant.pk):
+        key = create_api_key(name="erp", actor="test")
+        connection = connect_service(
+            service="mitto", actor="test", name="main", sender="Demo", base_url="https://mitto.example.com"
+        )
+        connection.api_key = connection.signing_secret = f"{SECRET}-connection"
+        connection.token = f"{SECRET}-address-{tenant.pk}"
+        connection.save()
+        automation = Automation(name="thanks", trigger_event="order.paid")
+        automation.save()
+        AutomationVersion(
+            automation=automation, number=1, channel="sms", template="Thanks {{ contact.first_name }}"
+        ).save()
+    for topic, body in _deliveries():
+        deliver(topic, {**body, "shop": tenant.shop_domain}, tenant)  # equal bodies of two tenants are quarantined
+    deliver("carts/create", {"id": BIG, "shop": tenant.shop_domain}, tenant)
+    deliver("orders/create", order_body(1), "nobody-here.myshopify.com")
+    count_refused(source="shopify", reason=RefusedDelivery.Reason.BAD_SIGNATURE, shop_domain=tenant.shop_domain)
+    while drain_webhooks() + drain_events():
+        pass
+    with tenancy.tenant_scope(tenant.pk):
+        _make_messages(connection)
+        return World(tenant, key.secret, _rows(tenant, connection))
+
+
+def _deliveries() -> list[tuple[str, dict[str, Any]]]:
+    level = {"inventory_item_id": BIG + 40, "location_id": BIG, "updated_at": "2026-11-01T09:00:00Z"}
+    customer = {"id": BIG + 501, "email": "buyer1@example.com", "phone": "+15145550101", "first_name": "Zoë"}
+    consent = {"state": "subscribed", "opt_in_level": "single_opt_in", "consent_updated_at": "2026-11-01T07:00:00Z"}
+    paid_back = {"amount": "10.00", "currency": "USD", "kind": "refund", "status": "success"}
+    refund = {"id": BIG + 7, "order_id": BIG + 1, "processed_at": "2026-11-03T08:00:00Z", "transactions": [paid_back]}
+    parcel = {"id": BIG + 8, "order_id": BIG + 1, "status": "success", "tracking_company": "UPS",
+              "tracking_number": "1Z999", "updated_at": "2026-11-03T08:00:00Z"}  # fmt: skip
+    return [
+        ("products/create", product_body()),
+        ("inventory_levels/update", {**level, "available": 7}),
+        ("inventory_levels/update", {**level, "available": 5, "updated_at": "2026-11-01T10:00:00Z"}),
+        ("customers/create", {**customer, "sms_marketing_consent": consent, "updated_at": "2026-11-01T07:00:00Z"}),
+        *[("orders/create", order_body(number)) for number in (1, 2, 3)],
+        ("refunds/create", refund),
+        ("fulfillments/create", parcel),
+    ]
+
+
+def _make_messages(connection: Connection) -> None:
+    """Move the automation's messages on by hand: one delivered, one nobody knows the end of, one buried."""
+    attempt = Attempt(connection=connection, message_count=1)
+    attempt.save()
+    first, second, third = Message.objects.order_by("id")
+    done = {"status": "done", "sent_at": timezone.now(), "provider_id": f"p-{first.pk}", "connection": connection}
+    done |= {"attempt": attempt, "finished_at": timezone.now(), "text": "Thanks Zoë", "reason": ""}
+    Message.objects.filter(pk=first.pk).update(**done, outcome="delivered", delivered_at=timezone.now())
+    DeliveryReport(connection=connection, message=first, provider_id=f"p-{first.pk}", status="delivered").save()
+    lost = {"status": "unknown", "outcome": "", "reason": "", "finished_at": None, "started_at": timezone.now()}
+    Message.objects.filter(pk=second.pk).update(**lost, attempts=1, last_error="no answer to the call")
+    lost |= {"status": "buried", "finished_at": timezone.now(), "last_error": "refused eight times"}
+    Message.objects.filter(pk=third.pk).update(**lost, attempts=8)
+
+
+def _rows(tenant: Tenant, connection: Connection) -> dict[type[Model], Model]:
+    lists: list[type[Any]] = [Order, Product, StockLevel, Message, Automation, AuditEvent, EventDelivery, DeadLetter]
+    rows: dict[type[Model], Model] = {model: model.objects.first() for model in [*lists, ApiKey]}
+    rows[Order] = Order.objects.get(shopify_id=BIG + 1)
+    rows[Contact] = Contact.objects.get(email="buyer1@example.com")
+    rows[WebhookEvent] = WebhookEvent.objects.get(topic="products/create")
+    rows[Connection], rows[Tenant] = connection, tenant
+    rows[RefusedDelivery] = RefusedDelivery.objects.get(shop_domain=tenant.shop_domain)
+    return rows
