@@ -10,15 +10,14 @@ ENV PATH="/opt/venv/bin:$PATH" \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
     DJANGO_SETTINGS_MODULE=config.settings \
-    SHOPSYNC_ENV=production \
-    SHOPSYNC_PROCESS=web
+    SHOPSYNC_ENV=production
 RUN useradd --system --uid 10001 --no-create-home --shell /usr/sbin/nologin shopsync
 COPY --from=build /opt/venv /opt/venv
 WORKDIR /app
 COPY . .
 # The settings ask for what the command does not use; nothing of it stays in the image.
 RUN SECRET_KEY=build FIELD_KEYS=build DIGEST_KEY=build SHOPIFY_API_SECRET=build \
-    DATABASE_URL=postgresql://build@localhost/build REDIS_URL=redis://localhost/0 SHOPSYNC_PROCESS= \
+    DATABASE_URL=postgresql://build@localhost/build REDIS_URL=redis://localhost/0 \
     python manage.py collectstatic --noinput
 USER shopsync
 EXPOSE 8000

@@ -2,7 +2,7 @@
 
 web     GET /ready
 worker  its heartbeat in Redis; a Redis that is away says nothing about the worker
-others  nothing to ask
+others  nothing to ask (a process without a name is the web's)
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def worker_problem(name: str) -> str:
 
 def main() -> int:
     """Return 0 when the process is well, 1 (with a sentence) when it is not."""
-    process = os.environ.get("SHOPSYNC_PROCESS", "")
+    process = os.environ.get("SHOPSYNC_PROCESS", "web")  # as config.wsgi has it
     problem = ""
     if process == "web":
         problem = web_problem()
