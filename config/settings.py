@@ -57,8 +57,8 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = 5 * 1024 * 1024  # webhook bodies; Shopify documen
 
 # --- apps, in the order of the arrow ------------------------------------------------------------------------------
 INSTALLED_APPS = [
-    "unfold",
-    "django.contrib.admin",
+    "unfold.apps.BasicAppConfig",
+    "shopsync.apps.ShopsyncAdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -218,6 +218,10 @@ UNFOLD = {
     "SITE_TITLE": "Shopsync",
     "SITE_HEADER": "Shopsync",
     "SITE_SUBHEADER": "operations",
+    "SITE_DROPDOWN": "shopsync.sites.dropdown",
+    "SITE_SYMBOL": "sync_alt",
+    "ENVIRONMENT": "shopsync.sites.environment",
+    "SIDEBAR": {"navigation": "shopsync.sites.sidebar"},
     "SHOW_HISTORY": False,
     "SHOW_VIEW_ON_SITE": False,
 }

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.http import HttpRequest, HttpResponseBadRequest, HttpResponseBase
 from django.shortcuts import redirect
 from django.urls import reverse
+from django.utils.http import urlencode
 
 from config.infra import tenancy
-from shopsync.queries import AdminScope, admin_scope
+from shopsync.queries import admin_scope
 
 GetResponse = Callable[[HttpRequest], HttpResponseBase]
 
@@ -36,25 +37,28 @@ class AdminTenantMiddleware:
         """Enter the chosen scope for pages under /admin/."""
         if not request.path.startswith("/admin/") or not request.user.is_authenticated or not request.user.is_staff:
             return self.get_response(request)
+        if "%00" in request.META.get("QUERY_STRING", ""):  # Django's list filters hand it to PostgreSQL, which can't
+            return HttpResponseBadRequest("The address holds a NUL character; take it out.", content_type="text/plain")
         scope = admin_scope(user=request.user, chosen=request.session.get("tenant"))
         request.admin_scope = scope  # type: ignore[attr-defined]  # read by shopsync.admin
         if scope.tenant_id is not None:
             with tenancy.tenant_scope(scope.tenant_id):
-                return self._rendered(request)
+                return self.get_response(request)
         if scope.is_all:
             with tenancy.all_tenants(reason="an administrator chose all tenants in the admin, which was recorded"):
-                return self._rendered(request)
-        if _needs_scope(request, scope):
-            return redirect(f"{reverse('admin:shopsync_switch_tenant')}?next={request.path}")
-        return self._rendered(request)
-
-    def _rendered(self, request: HttpRequest) -> HttpResponseBase:
-        response = self.get_response(request)
-        assert isinstance(response, HttpResponse) or response.streaming
-        return response
+                return self.get_response(request)
+        if _needs_scope(request.path):
+            return redirect(f"{reverse('admin:shopsync_switch_tenant')}?{urlencode({'next': request.path})}")
+        return self.get_response(request)
 
 
-def _needs_scope(request: HttpRequest, scope: AdminScope) -> bool:
-    free = ("switch_tenant", "logout", "login", "jsi18n", "password_change", "shopsync/tenant/", "shopsync/user/")
-    path = request.path.removeprefix("/admin/")
-    return bool(path) and not any(part in path for part in free)
+# Pages without tenant data: with no tenant open they are shown, and every other page asks for one first.
+_FREE = (
+    "login/", "logout/", "jsi18n/", "password_change/", "search/", "autocomplete/", "tenant", "shopsync/user/",
+    "shopsync/tenant/", "shopsync/membership/", "shopsync/refuseddelivery/",
+)  # fmt: skip
+
+
+def _needs_scope(path: str) -> bool:
+    page = path.removeprefix("/admin/")
+    return bool(page) and not page.startswith(_FREE)

@@ -58,6 +58,18 @@ def connect_service(*, service: str, actor: str, **fields: str) -> Connection:
     return connection
 
 
+def note_tenant_opened(*, tenant_id: int, actor: str) -> None:
+    """Record that somebody who is no member looks at a tenant's data."""
+    with tenancy.tenant_scope(tenant_id):
+        record(name="tenant.opened", subject=f"tenant:{tenant_id}", actor=actor)
+
+
+def note_all_tenants_opened(*, actor: str) -> None:
+    """Record that somebody looks at every tenant's data at once: an event of the system's."""
+    with tenancy.no_scope():
+        record(name="all_tenants.opened", subject="tenants", actor=actor)
+
+
 def uninstall(*, delivery: Delivery) -> None:
     """Mark the tenant as uninstalled and drop its tokens, which Shopify has already revoked.
 

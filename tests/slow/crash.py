@@ -184,7 +184,7 @@ class Killer(threading.Thread):
             while number < self.strikes and not self.done.wait(self.chance.uniform(0.05, 0.4)):
                 number += 1
                 self._strike(number)
-        except BaseException as failure:  # reported by the test's thread
+        except BaseException as failure:  # the test's thread raises it again in stop()
             self.failure = failure
 
     def _strike(self, number: int) -> None:
@@ -213,7 +213,7 @@ class Killer(threading.Thread):
         self.kills[what] = self.kills.get(what, 0) + 1
 
     def finish(self) -> None:
-        """Wait for the last strike; meanwhile leases of the dead run out, as they would while an hour of kills passed."""
+        """Wait for the last strike; meanwhile leases of the dead run out, as if the kills took an hour."""
         while self.is_alive():
             self.target.hasten()
             self.join(3)

@@ -1,0 +1,71 @@
+"""Orders for operators: Shopify's newest version of each, so read-only."""
+
+from __future__ import annotations
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from unfold.decorators import display
+
+from orders.models import Commitment, Fulfillment, Order, OrderLine, Refund
+from shopsync.admin.base import ReadOnlyInline, TenantModelAdmin
+from shopsync.serializers import format_amount
+
+
+class LineInline(ReadOnlyInline):
+    """An order's lines, with what each still asks of the stock."""
+
+    model = OrderLine
+    fields = ("position", "title", "sku", "quantity", "current_quantity", "price_amount", "committed", "backordered")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[OrderLine]:
+        """Fetch commitments along."""
+        rows: QuerySet[OrderLine] = super().get_queryset(request)
+        return rows.select_related("commitment")
+
+    @display(description="committed")
+    def committed(self, line: OrderLine) -> int:
+        """Say what the line still asks for."""
+        commitment: Commitment | None = getattr(line, "commitment", None)
+        return commitment.quantity if commitment else 0
+
+    @display(description="backordered")
+    def backordered(self, line: OrderLine) -> int:
+        """Say how much of it was not there."""
+        commitment: Commitment | None = getattr(line, "commitment", None)
+        return commitment.backordered if commitment else 0
+
+
+class RefundInline(ReadOnlyInline):
+    """Money given back."""
+
+    model = Refund
+    fields = ("shopify_id", "amount", "currency", "refunded_at", "note")
+
+
+class FulfillmentInline(ReadOnlyInline):
+    """Parcels."""
+
+    model = Fulfillment
+    fields = ("shopify_id", "status", "shipment_status", "tracking_company", "tracking_number")
+
+
+@admin.register(Order)
+class OrderAdmin(TenantModelAdmin):
+    """Orders."""
+
+    list_display = ("name", "email", "total", "financial_status", "fulfillment_status", "placed_at", "cancelled_at")
+    list_filter = (
+        "financial_status",
+        "fulfillment_status",
+        ("cancelled_at", admin.EmptyFieldListFilter),
+    )
+    search_fields = ("=name", "=email", "=phone", "=shopify_id")
+    search_help_text = "name (#1001), e-mail, phone or Shopify id, in full"
+    inlines = (LineInline, RefundInline, FulfillmentInline)
+    readonly_fields = ("total",)
+
+    @display(description="total", ordering="total_amount")
+    def total(self, order: Order) -> str:
+        """Write the total with its currency."""
+        return f"{format_amount(order.total_amount, order.currency)} {order.currency}"

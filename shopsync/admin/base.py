@@ -1,0 +1,146 @@
+"""What every admin of tenant data inherits: the role decides what may be done, the scope decides what is there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.db import models
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from unfold.admin import ModelAdmin, TabularInline
+
+from audit.actions import record
+from config.infra import tenancy
+from shopsync.sites import scope_of
+
+STATUS_COLOURS = {
+    "ready": "info", "leased": "info", "done": "success", "unknown": "warning", "buried": "danger",
+    "quarantined": "warning",
+}  # fmt: skip
+
+
+def actor_of(request: HttpRequest) -> str:
+    """Name the person for the trail."""
+    return f"user:{request.user.pk}"
+
+
+class TenantModelAdmin(ModelAdmin):
+    """Rows of the scope, read-only unless `settings_fields` names what an owner may change.
+
+    viewer: sees; operator: sees and runs actions; owner: that, and changes settings. A superuser is everybody's owner.
+    """
+
+    settings_fields: Sequence[str] = ()
+    may_add = False
+    show_full_result_count = False
+    list_per_page = 50
+    actions_selection_counter = True
+
+    def has_module_permission(self, request: HttpRequest) -> bool:
+        """Is a tenant (or all of them) open?"""
+        return self.has_view_permission(request)
+
+    def has_view_permission(self, request: HttpRequest, obj: models.Model | None = None) -> bool:
+        """Everybody sees what is in scope; the manager takes care of the rest."""
+        scope = scope_of(request)
+        return bool(scope.role) and (scope.is_all or scope.tenant_id is not None)
+
+    def has_act_permission(self, request: HttpRequest, obj: object = None) -> bool:
+        """Operators and owners run actions."""
+        return self.has_view_permission(request) and scope_of(request).role in {"operator", "owner"}
+
+    def has_configure_permission(self, request: HttpRequest, obj: object = None) -> bool:
+        """Owners change settings, of one tenant at a time."""
+        return scope_of(request).role == "owner" and scope_of(request).tenant_id is not None
+
+    def has_change_permission(self, request: HttpRequest, obj: models.Model | None = None) -> bool:
+        """Are there settings here, and is this an owner?"""
+        return bool(self.settings_fields) and self.has_configure_permission(request)
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """May rows of this kind be made by hand at all, and is this an owner?"""
+        return self.may_add and self.has_configure_permission(request)
+
+    def has_delete_permission(self, request: HttpRequest, obj: models.Model | None = None) -> bool:
+        """Nothing disappears."""
+        return False
+
+    def get_list_display(self, request: HttpRequest) -> Sequence[str]:
+        """Say whose a row is where all tenants are shown together."""
+        columns = list(super().get_list_display(request))
+        has_tenant = any(field.name == "tenant" for field in self.opts.fields)
+        return [*columns, "tenant"] if scope_of(request).is_all and has_tenant else columns
+
+    def get_list_select_related(self, request: HttpRequest) -> Sequence[str]:
+        """Fetch the tenants shown along with the rows."""
+        related = list(super().get_list_select_related(request) or [])
+        return [*related, "tenant"] if "tenant" in self.get_list_display(request) else related
+
+    def get_readonly_fields(self, request: HttpRequest, obj: models.Model | None = None) -> Sequence[str]:
+        """Lock every field that is no setting."""
+        fields = [name for name in super().get_readonly_fields(request, obj) if name not in self.settings_fields]
+        shown = [field.name for field in self.opts.fields if field.editable and field.name not in self.settings_fields]
+        return [*fields, *(name for name in shown if name not in fields)]
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        """Save only what was changed, and record that it was, and by whom."""
+        columns = {field.name for field in self.opts.fields}
+        changed = [name for name in self.changed_columns(form) if name in columns]
+        obj.save(update_fields=changed) if change else obj.save()
+        noun = str(self.opts.verbose_name).replace(" ", "_").lower()
+        name = f"{noun}.{'updated' if change else 'created'}"
+        tenant_id = obj.pk if noun == "tenant" else getattr(obj, "tenant_id", None)
+        values: dict[str, Any] = {"fields": sorted(changed)}
+        if tenant_id is None:
+            record(name=name, subject=f"{noun}:{obj.pk}", actor=actor_of(request), data=values)
+            return
+        with tenancy.tenant_scope(tenant_id):
+            record(name=name, subject=f"{noun}:{obj.pk}", actor=actor_of(request), data=values)
+
+    def changed_columns(self, form: Any) -> list[str]:
+        """Name the columns that a form changed."""
+        return list(form.changed_data)
+
+    def confirm(self, request: HttpRequest, title: str, **context: Any) -> HttpResponse:
+        """Ask before something is done (sentences, button, hidden, form), or show a secret once (shown_once)."""
+        page = {**self.admin_site.each_context(request), "opts": self.opts, "title": title, **context}
+        return TemplateResponse(request, "shopsync/admin/confirm.html", page)
+
+
+class ReadOnlyInline(TabularInline):
+    """Rows that hang on another, as they are."""
+
+    extra = 0
+    max_num = 0
+    can_delete = False
+    tab = True
+
+    def has_view_permission(self, request: HttpRequest, obj: models.Model | None = None) -> bool:
+        """Whoever sees the row sees what hangs on it."""
+        return True
+
+    def has_add_permission(self, request: HttpRequest, obj: models.Model | None = None) -> bool:
+        """No."""
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: models.Model | None = None) -> bool:
+        """No."""
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: models.Model | None = None) -> bool:
+        """No."""
+        return False
+
+    def get_readonly_fields(self, request: HttpRequest, obj: models.Model | None = None) -> Sequence[str]:
+        """Lock all of it."""
+        return list(self.fields or ())
+
+
+def pre(text: str) -> SafeString:
+    """Show text as it is, in lines of their own, with a scroll bar when it is wide."""
+    classes = "bg-base-50 border border-base-200 max-h-96 overflow-auto p-3 rounded-default whitespace-pre text-xs "
+    classes += "dark:bg-base-800 dark:border-base-700"
+    return format_html('<pre class="{}">{}</pre>', classes, text)
