@@ -61,9 +61,27 @@ def _tell(ready: Ready) -> list[str]:
 
     before = account.read_totals(ready.tenants)
     marks = {demo.label: account.newest_delivery(demo) for demo in ready.tenants}
-    first = dict(marks)
     narrator = Narrator()
     chapters = [_chapter(ready, demo) for demo in ready.tenants]
+    _tell_chapters(ready, narrator, chapters=chapters, marks=marks)
+    say("\n6. What is there now, of this run")
+    for demo, chapter in zip(ready.tenants, chapters, strict=True):
+        account.say_rows(demo, chapter)
+    for demo in ready.tenants:
+        narrator.expected[demo.label, "deliveries processed"] = narrator.expected[demo.label, "deliveries stored"]
+    wrong = narrator.surprises + account.compare(before, account.read_totals(ready.tenants), narrator.expected)
+    wrong += _check_pages(ready)
+    say("7. Totals" + ("" if wrong else ", each checked"))
+    account.say_expected(narrator.expected)
+    ready.say_login()
+    say("   (while something runs: `make run` keeps everything up)")
+    return wrong
+
+
+def _tell_chapters(ready: Ready, narrator: Narrator, *, chapters: list[Chapter], marks: dict[str, int]) -> None:
+    from config.local import account
+
+    first = dict(marks)
     say("\n2. Products, stock, customers and their consents, signed and over HTTP")
     for chapter in chapters:
         tell_catalogue(narrator, chapter)
@@ -81,18 +99,6 @@ def _tell(ready: Ready) -> list[str]:
     say("\n5. The provider accepts a message, and cuts the connection before it says so")
     _lose_an_answer(ready, narrator, chapters[0])
     _await_work(ready, marks)
-    say("\n6. What is there now, of this run")
-    for demo, chapter in zip(ready.tenants, chapters, strict=True):
-        account.say_rows(demo, chapter)
-    for demo in ready.tenants:
-        narrator.expected[demo.label, "deliveries processed"] = narrator.expected[demo.label, "deliveries stored"]
-    wrong = narrator.surprises + account.compare(before, account.read_totals(ready.tenants), narrator.expected)
-    wrong += _check_pages(ready)
-    say("7. Totals" + ("" if wrong else ", each checked"))
-    account.say_expected(narrator.expected)
-    ready.say_login()
-    say("   (while something runs: `make run` keeps everything up)")
-    return wrong
 
 
 def _chapter(ready: Ready, demo: DemoTenant) -> Chapter:

@@ -109,7 +109,7 @@ def order_body(
     purchase: Purchase, *, financial_status: str = "pending", updated_at: str = "", cancelled_at: str | None = None
 ) -> Body:
     """Build orders/create, orders/updated, orders/paid or orders/cancelled of a purchase."""
-    customer, currency, total = purchase.customer, purchase.currency, purchase.total
+    customer, currency = purchase.customer, purchase.currency
     body: Body = {
         "id": purchase.shopify_id,
         "admin_graphql_api_id": _gid("Order", purchase.shopify_id),
@@ -138,13 +138,18 @@ def order_body(
         "fulfillments": [],
         "refunds": [],
     }
-    for name in ("subtotal_price", "total_line_items_price", "total_price", "current_total_price"):
-        body[name] = total
-    for name in ("total_discounts", "total_tax"):
-        body[name] = "0.00"
-    body["total_price_set"] = _money_set(total, currency)
-    body["total_shipping_price_set"] = _money_set("0.00", currency)
-    return body
+    return body | _totals(purchase)
+
+
+def _totals(purchase: Purchase) -> Body:
+    total, currency = purchase.total, purchase.currency
+    same = ("subtotal_price", "total_line_items_price", "total_price", "current_total_price")
+    return {
+        **dict.fromkeys(same, total),
+        **dict.fromkeys(("total_discounts", "total_tax"), "0.00"),
+        "total_price_set": _money_set(total, currency),
+        "total_shipping_price_set": _money_set("0.00", currency),
+    }
 
 
 def _buyer(customer: Customer | None) -> Body | None:
