@@ -36,6 +36,10 @@ def logging_config(*, level: str, as_json: bool) -> None:
                 }
             },
             "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+            "loggers": {  # a line for every drain says nothing
+                "celery.app.trace": {"level": "WARNING"},
+                "celery.worker.strategy": {"level": "WARNING"},
+            },
             "root": {"handlers": ["stderr"], "level": level},
         }
     )
