@@ -1,0 +1,203 @@
+"""The frame holds: the vocabulary of modules is closed, reaching over tenants is listed, tasks are of two kinds."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+from celery import current_app
+from django.apps import apps
+from django.db import models
+
+from config.infra.tasks import SystemTask, TenantTask
+from config.infra.tenancy import NoTenantInScopeError, TenantManager
+from config.infra.work import WorkRow, queues
+
+ROOT = Path(__file__).resolve().parent.parent
+APPS = ("audit", "shopsync", "inventory", "orders", "messaging")
+PRODUCT = [
+    path for folder in ("config", *APPS) for path in (ROOT / folder).rglob("*.py") if "migrations" not in path.parts
+]
+
+MODULES = {  # the six kinds, by name
+    *(
+        "models",
+        "actions",
+        "queries",
+        "apps",
+        "checks",
+        "admin",
+        "auth",
+        "middleware",
+        "serializers",
+        "tasks",
+        "urls",
+        "views",
+    ),
+    *(
+        "shopify",
+        "identity",
+        "money",
+        "rules",
+        "rendering",
+        "webhooks",
+        "providers",
+        "management",
+        "migrations",
+        "templates",
+    ),
+    *("views_sql", "sites"),  # audit's view of the dead letters; the admin site
+}
+NOUNS = {  # what a module that became a package may be split into
+    "actions": {"inbox", "tenants", "dead_letters", "contacts", "consent", "automations", "sending", "reports"},
+    "models": {"contacts", "automations", "messages"},
+    "providers": {"base", "mitto", "sandbox", "sandbox_state", "sandbox_reports"},
+    "shopify": {"bodies", "snapshots"},
+    "admin": {"base", "inbox", "people", "settings", "trail", "shop", "orders", "messages"},
+    "views": {"intake", "inbox", "problems", "sign_in", "api"},
+}
+REACHES = {  # every place that reaches over tenants, and why
+    "audit/actions.py": ["write an audit event, of a tenant or of the system"],
+    "config/health.py": ["health counts the work of every tenant"],
+    "config/infra/work/claims.py": ["_CLAIM_REASON"] * 3 + ["expire leases of every tenant"],
+    "shopsync/auth.py": ["an API key names its tenant"],
+    "shopsync/management/commands/replay.py": ["an operator chooses deliveries of any tenant to replay"],
+    "shopsync/middleware.py": ["an administrator chose all tenants in the admin, which was recorded"],
+    "shopsync/queries.py": ["a call-back names its tenant by its connection's token"],
+}
+SYSTEM_TASKS = {
+    "audit.tasks.drain_events",
+    "messaging.tasks.drain_messages",
+    "shopsync.tasks.drain_webhooks",
+    "shopsync.tasks.forget_old_payloads",
+    "shopsync.tasks.sweep_work",
+}
+
+
+def tree_of(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
+
+
+def name_of(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def calls(path: Path, name: str) -> list[ast.Call]:
+    """Find the calls of a function or method of this name."""
+    return [
+        node
+        for node in ast.walk(tree_of(path))
+        if isinstance(node, ast.Call)
+        and (getattr(node.func, "attr", None) == name or getattr(node.func, "id", None) == name)
+    ]
+
+
+@pytest.mark.parametrize("app", APPS)
+def test_an_app_has_no_module_of_another_kind(app):
+    found = {path.stem for path in (ROOT / app).iterdir() if not path.name.startswith("__")}
+    assert found <= MODULES
+
+
+def test_packages_are_split_by_known_nouns():
+    for path in PRODUCT:
+        kind = path.parent.name
+        if kind in NOUNS and path.parent.parent.name in APPS and path.stem != "__init__":
+            assert path.stem in NOUNS[kind], name_of(path)
+
+
+def test_every_reach_over_tenants_is_listed_with_its_reason():
+    found: dict[str, list[str]] = {}
+    for path in PRODUCT:
+        if name_of(path).startswith("config/local/") or name_of(path) == "config/infra/tenancy.py":
+            continue  # the local set-up reads every demo tenant; tenancy.py defines it
+        for call in calls(path, "all_tenants"):
+            reason = call.keywords[0].value
+            text = reason.value if isinstance(reason, ast.Constant) else ast.unparse(reason)
+            found.setdefault(name_of(path), []).append(text)
+    assert {name: sorted(reasons) for name, reasons in found.items()} == {
+        name: sorted(reasons) for name, reasons in REACHES.items()
+    }
+
+
+def test_every_task_is_for_one_tenant_or_listed_as_the_systems():
+    for app in APPS:
+        if (ROOT / app / "tasks.py").exists():
+            __import__(f"{app}.tasks")
+    ours = {name: task for name, task in current_app.tasks.items() if name.split(".")[0] in APPS}
+    assert {name for name, task in ours.items() if isinstance(task, SystemTask)} == SYSTEM_TASKS
+    assert all(isinstance(task, SystemTask | TenantTask) for task in ours.values())
+
+
+def tenant_models() -> list[type[models.Model]]:
+    return [model for model in apps.get_models() if isinstance(model._default_manager, TenantManager)]
+
+
+def test_models_with_a_tenant_column_have_the_closed_door_in_front_and_behind():
+    open_doors = {"membership"}  # read at sign-in, before there is a tenant
+    for model in apps.get_models():
+        columns = {field.attname for field in model._meta.concrete_fields}
+        if "tenant_id" in columns and model._meta.model_name not in open_doors:
+            assert isinstance(model._default_manager, TenantManager), model
+            assert isinstance(model._base_manager, TenantManager), f"{model}: its Meta must inherit TenantModel.Meta"
+
+
+@pytest.mark.parametrize("model", tenant_models(), ids=lambda model: model._meta.label)
+def test_no_tenant_in_scope_no_query(model):
+    for manager in (model._default_manager, model._base_manager):
+        with pytest.raises(NoTenantInScopeError):
+            manager.all()
+        with pytest.raises(NoTenantInScopeError):
+            manager.bulk_create([model()])
+    with pytest.raises(NoTenantInScopeError):
+        model().save(force_insert=True)
+
+
+def test_work_is_of_the_three_known_queues_and_named_apart():
+    assert [model.queue.name for model in queues()] == ["events", "messages", "webhooks"]
+    assert all(issubclass(model, WorkRow) for model in queues())
+
+
+def test_only_the_bell_publishes():
+    publishers = {
+        name_of(path) for path in PRODUCT for name in ("send_task", "apply_async", "delay") if calls(path, name)
+    }
+    assert publishers == {"config/infra/work/bell.py"}
+
+
+def test_actions_call_no_network():
+    allowed = {"messaging/actions/sending.py"}  # between its two transactions: design, section 3
+    for path in PRODUCT:
+        if "actions" in path.parts or path.name == "actions.py":
+            text = path.read_text()
+            assert "outbound" not in text, name_of(path)
+            assert "providers" not in text or name_of(path) in allowed, name_of(path)
+
+
+def test_files_and_functions_stay_readable():
+    for path in PRODUCT:
+        assert len(path.read_text().splitlines()) <= 400, name_of(path)
+        for node in ast.walk(tree_of(path)):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                assert (node.end_lineno or 0) - node.lineno < 45, f"{name_of(path)}:{node.name}"
+
+
+def test_nobody_sleeps_without_a_condition():
+    waits = {
+        "config/local/processes.py",
+        "config/local/valkey.py",
+        "config/local/postgres.py",
+        "config/local/running.py",
+    }
+    allowed = {
+        *waits,
+        "messaging/providers/sandbox.py",
+    }  # each in a loop over a condition, or a delay asked of the twin
+    sleepers = {name_of(path) for path in PRODUCT if calls(path, "sleep")}
+    assert sleepers <= allowed
+
+
+def test_every_module_says_what_it_is_for():
+    for path in PRODUCT:
+        if path.read_text().strip():
+            assert ast.get_docstring(tree_of(path)), name_of(path)
