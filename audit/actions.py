@@ -28,7 +28,7 @@ class Event:
     created_at: datetime
 
 
-@transaction.atomic
+@transaction.atomic(savepoint=False)
 def record(
     *, name: str, subject: str, actor: str, data: Mapping[str, Value] | None = None, once_key: str | None = None
 ) -> AuditEvent:

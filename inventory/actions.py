@@ -12,7 +12,7 @@ from inventory.shopify import LevelSnapshot, ProductSnapshot, VariantSnapshot, p
 from shopsync.shopify import Delivery
 
 
-@transaction.atomic
+@transaction.atomic(savepoint=False)
 def sync_product(*, delivery: Delivery) -> None:
     """Take a version of a product and its variants; an older version than the stored one changes nothing.
 
@@ -76,7 +76,7 @@ def _ensure_items(shopify_ids: set[int]) -> dict[int, InventoryItem]:
     return {item.shopify_id: item for item in InventoryItem.objects.filter(shopify_id__in=shopify_ids)}
 
 
-@transaction.atomic
+@transaction.atomic(savepoint=False)
 def sync_level(*, delivery: Delivery) -> None:
     """Take a snapshot of a level: absolute, newest wins, one movement of the difference (written by the trigger).
 

@@ -6,7 +6,6 @@ from dataclasses import asdict
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Q
 from django.utils import timezone
 
 from audit.actions import Value, record
@@ -26,7 +25,7 @@ from shopsync.models import Tenant
 from shopsync.shopify import Delivery
 
 
-@transaction.atomic
+@transaction.atomic(savepoint=False)
 def sync_order(*, delivery: Delivery) -> None:
     """Take a version of an order: its columns and lines if it is the newest, its facts whatever its age.
 
@@ -46,8 +45,9 @@ def sync_order(*, delivery: Delivery) -> None:
     order.updated_at = timezone.now()
     order.save()
     if is_newest:
-        _write_lines(order, snapshot.lines)
-    _set_commitments(order, snapshot.lines if is_newest else None)
+        _write_lines(order, snapshot.lines, is_new=is_new)
+    elif order.is_cancelled:
+        _release_commitments(order)
     for refund in snapshot.refunds:
         _write_part(Refund, refund, order)
     for parcel in snapshot.fulfillments:
@@ -91,8 +91,9 @@ def _join_facts(order: Order, snapshot: OrderSnapshot) -> list[str]:
     return news
 
 
-def _write_lines(order: Order, lines: tuple[LineSnapshot, ...]) -> None:
-    OrderLine.objects.filter(order=order).exclude(shopify_id__in=[line.shopify_id for line in lines]).delete()
+def _write_lines(order: Order, lines: tuple[LineSnapshot, ...], *, is_new: bool) -> None:
+    if not is_new:
+        OrderLine.objects.filter(order=order).exclude(shopify_id__in=[line.shopify_id for line in lines]).delete()
     rows = [
         OrderLine(
             tenant_id=order.tenant_id,
@@ -113,28 +114,27 @@ def _write_lines(order: Order, lines: tuple[LineSnapshot, ...]) -> None:
         for line in {line.shopify_id: line for line in lines}.values()
     ]
     fields = [field.name for field in OrderLine._meta.concrete_fields if field.name not in {"id", "tenant", "order"}]
-    OrderLine.objects.bulk_create(
+    written = OrderLine.objects.bulk_create(
         rows, update_conflicts=True, unique_fields=["order", "shopify_id"], update_fields=fields
     )
+    _set_commitments(order, written, lines)
 
 
-def _set_commitments(order: Order, lines: tuple[LineSnapshot, ...] | None) -> None:
+def _set_commitments(order: Order, written: list[OrderLine], lines: tuple[LineSnapshot, ...]) -> None:
     """Set what each line still asks of the stock: the newest fulfillable quantity, nothing once cancelled."""
-    if order.is_cancelled:
-        Commitment.objects.filter(line__order=order).filter(Q(quantity__gt=0)).update(quantity=0, backordered=0)
-    if lines is None:
-        return
     asked = {line.shopify_id: 0 if order.is_cancelled else line.fulfillable_quantity for line in lines}
-    rows = [
-        Commitment(tenant_id=order.tenant_id, line_id=line_id, quantity=asked[shopify_id])
-        for line_id, shopify_id in OrderLine.objects.filter(order=order).values_list("pk", "shopify_id")
-    ]
+    rows = [Commitment(tenant_id=order.tenant_id, line_id=line.pk, quantity=asked[line.shopify_id]) for line in written]
     Commitment.objects.bulk_create(
         rows, update_conflicts=True, unique_fields=["line"], update_fields=["quantity", "backordered"]
     )
 
 
-@transaction.atomic
+def _release_commitments(order: Order) -> None:
+    """Ask nothing more of the stock: an older version told that the order was cancelled."""
+    Commitment.objects.filter(line__order=order, quantity__gt=0).update(quantity=0, backordered=0)
+
+
+@transaction.atomic(savepoint=False)
 def sync_refund(*, delivery: Delivery) -> None:
     """Take a version of a refund; it may come before its order.
 
@@ -144,7 +144,7 @@ def sync_refund(*, delivery: Delivery) -> None:
     _write_part(Refund, snapshot, Order.objects.filter(shopify_id=snapshot.order_shopify_id).first())
 
 
-@transaction.atomic
+@transaction.atomic(savepoint=False)
 def sync_fulfillment(*, delivery: Delivery) -> None:
     """Take a version of a parcel; it may come before its order.
 

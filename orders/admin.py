@@ -9,7 +9,7 @@ from unfold.decorators import display
 
 from orders.models import Commitment, Fulfillment, Order, OrderLine, Refund
 from shopsync.admin.base import ReadOnlyInline, TenantModelAdmin, pre
-from shopsync.serializers import format_amount
+from shopsync.money import format_amount
 
 
 class LineInline(ReadOnlyInline):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from decimal import Decimal, InvalidOperation
 from operator import attrgetter
 from typing import Any
 
@@ -17,12 +16,12 @@ from rest_framework.exceptions import ValidationError
 from rest_framework.pagination import Cursor, CursorPagination
 from rest_framework.request import Request
 
+from shopsync.money import format_amount
+
 _LARGEST_BIGINT = 2**63 - 1
+
+
 # ISO 4217 minor units that are not 2. Source: six-group.com, "List One"
-_NO_DECIMALS = "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF"
-_THREE_DECIMALS = "BHD IQD JOD KWD LYD OMR TND"
-
-
 class NewestFirst(CursorPagination):
     """Pages by cursor, newest first: page 10,000 costs what page 1 does. `page_size` is 1 to 200."""
 
@@ -101,16 +100,6 @@ class ShopifyIdField(serializers.Field):  # type: ignore[type-arg]  # its generi
     def to_representation(self, value: int) -> str:
         """Write the digits."""
         return str(value)
-
-
-def format_amount(amount: Decimal, currency: str) -> str:
-    """Write an amount with the decimals of its currency; a finer one (a unit price) keeps all of its own."""
-    decimals = 0 if currency in _NO_DECIMALS.split() else 3 if currency in _THREE_DECIMALS.split() else 2
-    try:
-        rounded = amount.quantize(Decimal(1).scaleb(-decimals))
-    except InvalidOperation:
-        return f"{amount:f}"
-    return f"{rounded:f}" if rounded == amount else f"{amount.normalize():f}"
 
 
 @extend_schema_field({"type": "string", "pattern": r"^-?[0-9]+(\.[0-9]+)?$", "example": "129.00"})

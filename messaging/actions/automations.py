@@ -13,6 +13,7 @@ from messaging.rendering import TemplateError, render_text
 from messaging.rules import Send, decide
 from orders.models import Order
 from shopsync.models import Tenant
+from shopsync.money import format_amount
 
 
 def react(*, event: Event) -> None:
@@ -57,7 +58,11 @@ def _render(version: AutomationVersion, contact: Contact, order: Order) -> str |
     tenant = Tenant.objects.get(pk=contact.tenant_id)
     values = {
         "contact": {"first_name": contact.first_name, "last_name": contact.last_name},
-        "order": {"name": order.name, "total": f"{order.total_amount.normalize():f}", "currency": order.currency},
+        "order": {
+            "name": order.name,
+            "total": format_amount(order.total_amount, order.currency),
+            "currency": order.currency,
+        },
         "tenant": {"name": tenant.name},
     }
     try:

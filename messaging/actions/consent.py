@@ -9,7 +9,7 @@ from messaging.models import ConsentEntry, Contact
 from messaging.shopify import ConsentSnapshot
 
 
-@transaction.atomic
+@transaction.atomic(savepoint=False)
 def write_consent(*, contact: Contact, snapshot: ConsentSnapshot) -> None:
     """Add a statement to the ledger, once per version."""
     already = ConsentEntry.objects.filter(

@@ -32,7 +32,7 @@ class Profile:
     version: str = ""
 
 
-@transaction.atomic
+@transaction.atomic(savepoint=False)
 def ensure_contact(*, profile: Profile, actor: str) -> Contact | None:
     """Find or create the contact of a profile, add its new identities, and take the profile if it is newer.
 
@@ -105,7 +105,7 @@ def _take_profile(contact: Contact, profile: Profile) -> bool:
     return changed
 
 
-@transaction.atomic
+@transaction.atomic(savepoint=False)
 def sync_customer(*, delivery: Delivery) -> None:
     """Take a version of a Shopify customer, and the consents that older API versions carry in it.
 
@@ -165,7 +165,7 @@ def sync_email_consent(*, delivery: Delivery) -> None:
     _sync_consent(parse_email_consent(delivery))
 
 
-@transaction.atomic
+@transaction.atomic(savepoint=False)
 def _sync_consent(snapshot: ConsentSnapshot) -> None:
     is_phone = snapshot.channel == "sms"
     profile = Profile(

@@ -22,7 +22,7 @@ from shopsync.shopify import Delivery, UnreadablePayloadError
 _FORWARD = {"sent": ("",), "failed": ("", "sent"), "delivered": ("", "sent", "failed")}
 
 
-@transaction.atomic
+@transaction.atomic(savepoint=False)
 def sync_reports(*, delivery: Delivery) -> None:
     """Take Mitto's delivery reports (one or many in a body): keep each, then move its message forward.
 

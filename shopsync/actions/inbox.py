@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
+import psycopg
 from django.conf import settings
 from django.db import DataError, IntegrityError, connection, transaction
 from django.db.models import QuerySet
@@ -87,15 +90,13 @@ def store_delivery(incoming: Incoming) -> Stored:
     Raises: OperationalError when PostgreSQL can't store it; the sender must then be told to try again.
     """
     lane, problem = _place(incoming)
-    parameters: dict[str, Any] = {
-        **asdict(incoming),
-        "body_bytes": len(incoming.body),
-        "lane": lane[:200],
-        "problem": problem.replace("\x00", "\ufffd")[:500],
-    }
+    parameters: dict[str, Any] = {name: getattr(incoming, name) for name in Incoming.__slots__}
+    parameters["body_bytes"] = len(incoming.body)
+    parameters["lane"] = lane[:200]
+    parameters["problem"] = problem.replace("\x00", "\ufffd")[:500]
     statement = _STORE_BY_SHOP if incoming.tenant_id is None else _STORE_BY_ID
-    with connection.cursor() as cursor:
-        cursor.execute(statement, parameters)
+    with _prepared_cursor() as cursor:
+        cursor.execute(statement, parameters, prepare=True)
         if stored := cursor.fetchone():
             failpoint("inbox.stored")
             if stored[0] == "quarantined":
@@ -104,6 +105,14 @@ def store_delivery(incoming: Incoming) -> Stored:
             return "stored"
         cursor.execute(_COUNT_DUPLICATE, parameters)
         return "duplicate" if cursor.fetchone() else "unknown_tenant"
+
+
+@contextmanager
+def _prepared_cursor() -> Iterator[psycopg.Cursor[tuple[Any, ...]]]:
+    """Open psycopg's own cursor: it keeps the statement prepared and sends the body as bytes; Django's does neither."""
+    connection.ensure_connection()
+    with connection.wrap_database_errors, psycopg.Cursor(connection.connection) as cursor:
+        yield cursor
 
 
 _COUNT_REFUSED = """

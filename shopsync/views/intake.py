@@ -25,7 +25,9 @@ _ANSWERS = {"stored": "stored", "quarantined": "stored, quarantined", "duplicate
 
 def answer(status: int, sentence: str) -> HttpResponse:
     """Answer a sender in one plain sentence."""
-    return HttpResponse(sentence + "\n", status=status, content_type="text/plain; charset=utf-8")
+    body = f"{sentence}\n".encode()
+    headers = {"Content-Length": str(len(body))}  # without it a keep-alive connection would have to close
+    return HttpResponse(body, status=status, content_type="text/plain; charset=utf-8", headers=headers)
 
 
 def storing(source: str, store: Callable[[], HttpResponse]) -> HttpResponse:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import psycopg
 import pytest
 from django.test import Client
 
@@ -211,7 +212,10 @@ def test_only_post_is_taken():
     assert Client().get("/webhooks/shopify").status_code == 405
 
 
-def test_storing_costs_one_insert(tenant, django_assert_num_queries):
+def test_storing_costs_one_statement(tenant, monkeypatch):
+    statements = []
+    execute = psycopg.Cursor.execute  # Django's own counter does not see the inbox's prepared cursor
+    monkeypatch.setattr(psycopg.Cursor, "execute", lambda *a, **k: (statements.append(a[1]), execute(*a, **k))[1])
     raw = (FIXTURES / "orders__paid--paid-250-lines.json").read_bytes()
-    with django_assert_num_queries(1):
-        deliver("orders/paid", raw, tenant)
+    deliver("orders/paid", raw, tenant)
+    assert [statement.split()[0] for statement in statements if statement] == ["INSERT"]

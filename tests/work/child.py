@@ -95,9 +95,6 @@ def listen(stop: Path) -> None:
 
 if __name__ == "__main__":
     mode, *arguments = sys.argv[1:]
-    import config.celery
-
-    assert config.celery.app is not None
     if mode in {"drain", "listen"}:
         {"drain": drain, "listen": listen}[mode](Path(arguments[0]))
     else:

@@ -20,9 +20,6 @@ QUEUE = WebhookEvent.queue
 @pytest.fixture(autouse=True)
 def quiet_bell():
     """Start with no bell rung and no message waiting, and leave none."""
-    import config.celery
-
-    assert config.celery.app is not None
     bell._quiet_until = 0.0
     redis_client().delete("bell:webhooks", QUEUE.celery_queue)
     yield

@@ -151,6 +151,12 @@ def claim(model: type[R], *, limit: int | None = None) -> list[R]:
         return list(model._default_manager.filter(token=token, status=Status.LEASED).order_by("id"))
 
 
+_START = """
+UPDATE {table} SET started_at = clock_timestamp(), attempts = attempts + 1,
+       lease_until = clock_timestamp() + make_interval(secs => %s)
+WHERE id = ANY(%s) AND token = %s AND status = 'leased' RETURNING id"""
+
+
 def start(rows: Sequence[R]) -> list[R]:
     """Mark the rows of one call as started, just before the effect, and count the attempt.
 
@@ -158,13 +164,10 @@ def start(rows: Sequence[R]) -> list[R]:
     """
     if not rows:
         return []
-    queue = rows[0].queue
-    held = _held(rows).filter(status=Status.LEASED)
-    with transaction.atomic():
-        ids = set(held.select_for_update().order_by("pk").values_list("pk", flat=True))
-        held.filter(pk__in=ids).update(
-            started_at=ClockTimestamp(), attempts=F("attempts") + 1, lease_until=_in_seconds(queue.lease_seconds)
-        )
+    sql = _START.format(table=connection.ops.quote_name(rows[0]._meta.db_table))
+    with connection.cursor() as cursor:
+        cursor.execute(sql, [rows[0].queue.lease_seconds, [row.pk for row in rows], str(rows[0].token)])
+        ids = {row[0] for row in cursor.fetchall()}
     failpoint("work.started")
     still_held = [row for row in rows if row.pk in ids]
     for row in still_held:

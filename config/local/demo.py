@@ -1,0 +1,155 @@
+"""`make demo`: drive the main job through, say what happened, check it, stop everything."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from config.local.deliveries import Shop, accepted_messages, behave, request
+from config.local.processes import wait_until
+from config.local.session import Session, deaf, ending_by_signal, only_one, say, seconds_since
+from config.local.setup import Ready, prepare
+from config.local.stack import LocalStack
+from config.local.story import (
+    Chapter,
+    Narrator,
+    new_chapter,
+    tell_catalogue,
+    tell_lost_answer,
+    tell_orders,
+    tell_trouble,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from config.local.tenants import DemoTenant
+
+WORK_SECONDS = 60.0
+LATE_REPORT_SECONDS = 0.6  # between the acceptance and "Sent", and again before "Delivered"
+
+
+def run_demo(state: Path) -> int:
+    """Run the demo and return its exit code: 0 when everything came out as expected."""
+    started = time.monotonic()
+    with only_one(state), ending_by_signal():
+        session = Session(state)
+        stack: LocalStack | None = None
+        try:
+            say("1. Setting up")
+            stack = session.open()
+            wrong = _tell(prepare(session, stack))
+        except KeyboardInterrupt:
+            say("\ninterrupted")
+            return 130
+        finally:
+            with deaf():
+                say("\nStopping everything")
+                session.close(stack)
+    if wrong:
+        say(f"\nThe demo FAILED after {seconds_since(started)}:")
+        for line in wrong:
+            say(f"   {line}")
+        say(f"   the processes' logs are in {state / 'logs'}")
+        return 1
+    say(f"\nThe demo succeeded: every total is as expected ({seconds_since(started)}).")
+    return 0
+
+
+def _tell(ready: Ready) -> list[str]:
+    from config.local import account
+
+    before = account.read_totals(ready.tenants)
+    marks = {demo.label: account.newest_delivery(demo) for demo in ready.tenants}
+    narrator = Narrator()
+    chapters = [_chapter(ready, demo) for demo in ready.tenants]
+    _tell_chapters(ready, narrator, chapters=chapters, marks=marks)
+    say("\n6. What is there now, of this run")
+    for demo, chapter in zip(ready.tenants, chapters, strict=True):
+        account.say_rows(demo, chapter)
+    for demo in ready.tenants:
+        narrator.expected[demo.label, "deliveries processed"] = narrator.expected[demo.label, "deliveries stored"]
+    wrong = narrator.surprises + account.compare(before, account.read_totals(ready.tenants), narrator.expected)
+    wrong += _check_pages(ready)
+    say("7. Totals" + ("" if wrong else ", each checked"))
+    account.say_expected(narrator.expected)
+    ready.say_login()
+    say("   (while something runs: `make run` keeps everything up)")
+    return wrong
+
+
+def _tell_chapters(ready: Ready, narrator: Narrator, *, chapters: list[Chapter], marks: dict[str, int]) -> None:
+    from config.local import account
+
+    first = dict(marks)
+    say("\n2. Products, stock, customers and their consents, signed and over HTTP")
+    for chapter in chapters:
+        tell_catalogue(narrator, chapter)
+    _await_work(ready, marks)
+    say("\n3. Orders: the paid ones set off the automation 'thanks', an SMS to whom agreed to SMS")
+    for chapter in chapters:
+        tell_orders(narrator, chapter)
+    _await_work(ready, marks)
+    say("\n4. Trouble: duplicates, forgeries, nonsense")
+    for chapter, other in zip(chapters, reversed(chapters), strict=True):
+        tell_trouble(narrator, chapter, other)
+    _await_work(ready, marks)
+    for demo in ready.tenants:
+        account.say_quarantined(demo, first[demo.label])
+    say("\n5. The provider accepts a message, and cuts the connection before it says so")
+    _lose_an_answer(ready, narrator, chapters[0])
+    _await_work(ready, marks)
+
+
+def _chapter(ready: Ready, demo: DemoTenant) -> Chapter:
+    shop = Shop(ready.stack.base_url, ready.shopify_secret, demo.shop_domain)
+    return new_chapter(demo.label, shop, country=demo.country, currency=demo.currency)
+
+
+def _await_work(ready: Ready, marks: dict[str, int]) -> None:
+    """Wait until nothing is left to do and every message has its end, and say what was worked on."""
+    from config.local import account, database
+
+    def is_over() -> bool:
+        ready.stack.check()
+        return database.work_left().is_idle and not any(map(account.has_messages_on_their_way, ready.tenants))
+
+    wait_until(is_over, WORK_SECONDS, "all work to be done")
+    account.say_processed(ready.tenants, marks)
+
+
+def _lose_an_answer(ready: Ready, narrator: Narrator, chapter: Chapter) -> None:
+    """Show a call without an answer: the message is unknown, is not sent again, and a late report settles it."""
+    from config.local import account
+
+    demo = ready.tenants[0]
+    behave(ready.stack.sandbox_url, cut_after_acceptance=1, report_delay_seconds=LATE_REPORT_SECONDS)
+    purchase = tell_lost_answer(narrator, chapter)
+    states: list[str] = []
+
+    def is_delivered() -> bool:
+        ready.stack.check()
+        message = account.message_of(demo, purchase.shopify_id)
+        if message is not None and message.state not in states:
+            states.append(message.state)
+            say(f"   {demo.label}  the message to {chapter.late.name} is {message.state}")
+        return message is not None and message.state == "delivered"
+
+    wait_until(is_delivered, WORK_SECONDS, "the late delivery report")
+    behave(ready.stack.sandbox_url)
+    message = account.message_of(demo, purchase.shopify_id)
+    reference = str(message.reference) if message else ""
+    sent = [line for line in accepted_messages(ready.stack.sandbox_url) if line["reference"] == reference]
+    say(f"   {demo.label}  the provider accepted it {len(sent)} time(s)")
+    if len(sent) != 1:
+        narrator.surprises.append(f"the message whose answer was lost was accepted {len(sent)} times")
+
+
+def _check_pages(ready: Ready) -> list[str]:
+    """Ask for the pages that a newcomer opens first; return what is wrong with them."""
+    wrong = []
+    for path in ("/live", "/ready", "/health", "/health/workers", "/admin/login/"):
+        answer = request("GET", ready.stack.base_url + path)
+        if answer.status != 200:
+            wrong.append(f"{path} answered {answer.status}: {answer.text[:200]}")
+    return wrong

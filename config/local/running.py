@@ -1,0 +1,117 @@
+"""`make run`: everything stays up with a trickle of sample traffic until Ctrl-C; what dies is started again."""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from collections import Counter
+from pathlib import Path
+
+from config import embedded
+from config.local.deliveries import Shop
+from config.local.environment import ADMIN_USERNAME, PREFERRED_PORT
+from config.local.processes import free_port, port_is_free
+from config.local.session import Session, deaf, ending_by_signal, only_one, say
+from config.local.setup import Ready, prepare
+from config.local.stack import LocalStack, ProcessDiedError
+from config.local.state import write_private_json
+from config.local.traffic import Traffic
+
+SECONDS_BETWEEN_DELIVERIES = 1.0
+SECONDS_BETWEEN_LINES = 30.0
+RESTARTS_PER_MINUTE = 5
+
+
+def run_until_interrupted(state: Path) -> int:
+    """Set everything up and keep it up; return 0 after Ctrl-C."""
+    with only_one(state), ending_by_signal():
+        session = Session(state)
+        stack: LocalStack | None = None
+        try:
+            say("Setting up")
+            stack = session.open(PREFERRED_PORT if port_is_free(PREFERRED_PORT) else free_port())
+            ready = prepare(session, stack)
+            _write_run_file(ready)
+            ready.say_login()
+            say(f"   scripts   {state / 'run.json'} says how to attach")
+            say("\nSample traffic flows; Ctrl-C ends it.")
+            _keep_up(ready)
+        except KeyboardInterrupt:
+            say("\nStopping everything")
+        finally:
+            with deaf():
+                session.close(stack)
+    say("Stopped; the data stay for the next start.")
+    return 0
+
+
+def _write_run_file(ready: Ready) -> None:
+    """Write how scripts attach (design.md, section 8)."""
+    pids = {name: process.pid for name, process in ready.stack.processes.items()}
+    pids |= embedded.EmbeddedServers(ready.session.state).pids() | {"run": os.getpid()}
+    tenants = {
+        demo.shop_domain: {
+            "shop_domain": demo.shop_domain,
+            "api_key": demo.keys.api_key,
+            "write_key": demo.keys.write_key,
+            "webhook_tokens": {"mitto": demo.keys.mitto_token},
+        }
+        for demo in ready.tenants
+    }
+    admin = {"url": ready.admin_url, "username": ADMIN_USERNAME, "password": ready.keys.admin_password}
+    document = {
+        "base_url": ready.stack.base_url,
+        "tenants": tenants,
+        "shopify_secret": ready.shopify_secret,
+        "admin": admin,
+        "sandbox_url": ready.stack.sandbox_url,
+        "pids": pids,
+    }
+    write_private_json(ready.session.state / "run.json", document)
+
+
+def _keep_up(ready: Ready) -> None:
+    """Send a delivery every second, and start again what died, until interrupted."""
+    shops = [
+        Traffic(Shop(ready.stack.base_url, ready.shopify_secret, demo.shop_domain), demo.currency, demo.country)
+        for demo in ready.tenants
+    ]
+    answers: Counter[str] = Counter()
+    restarts: list[float] = []
+    next_line = time.monotonic() + SECONDS_BETWEEN_LINES
+    while True:
+        if _revive(ready, restarts):
+            _write_run_file(ready)
+        answers[random.choice(shops).send_one()] += 1  # noqa: S311  sample traffic, not a secret
+        if time.monotonic() > next_line:
+            say("   " + time.strftime("%H:%M:%S  ") + ", ".join(f"{n} × {said}" for said, n in answers.most_common()))
+            answers.clear()
+            next_line = time.monotonic() + SECONDS_BETWEEN_LINES
+        time.sleep(SECONDS_BETWEEN_DELIVERIES)
+
+
+def _revive(ready: Ready, restarts: list[float]) -> bool:
+    """Start again what died; return whether anything did.
+
+    Raises:
+        ProcessDiedError: things die too often.
+    """
+    dead, servers = ready.stack.dead(), embedded.EmbeddedServers(ready.session.state)
+    lost = ready.own_servers - set(servers.pids())
+    if not dead and not lost:
+        return False
+    restarts[:] = [moment for moment in restarts if moment > time.monotonic() - 60]
+    for name in sorted(lost):
+        say(f"   {name} is gone; starting it again")
+    if lost:
+        servers.start(use_environment=False, database="postgres" in lost, redis="redis" in lost)
+    for process in dead:
+        say(f"   {process.name} (pid {process.pid}) ended with code {process.exit_code()}; starting it again. Its log:")
+        say(process.log_tail(5))
+        ready.stack.kill(process.name)
+        ready.stack.start(process.name)
+    restarts += [time.monotonic()] * (len(dead) + len(lost))
+    if len(restarts) > RESTARTS_PER_MINUTE:
+        raise ProcessDiedError(f"processes died {len(restarts)} times within a minute; the logs say why")
+    return True

@@ -1,0 +1,32 @@
+"""`make bench`: every benchmark beside its floor in the same run; writes tests/bench/results/latest.json."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from tests.bench.servers import SHOP, durable_servers
+
+RESULTS = Path(__file__).resolve().parent / "results" / "latest.json"
+
+
+def main() -> None:
+    """Run all benchmarks and print what was measured."""
+    with durable_servers() as folder:
+        import django
+
+        django.setup()
+        from shopsync.actions.tenants import create_tenant
+        from tests.bench import intake, processing
+
+        create_tenant(shop_domain=SHOP, name="Bench", actor="bench", country="US")
+        results = []
+        for title, measure in (("(a) intake", intake.measure), ("(b) processing", processing.measure)):
+            print(title, flush=True)
+            results.append(measure(folder))
+            print(f"  {json.dumps(results[-1])}", flush=True)
+    RESULTS.write_text(json.dumps(results, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

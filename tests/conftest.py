@@ -1,0 +1,86 @@
+"""Fixtures of every suite: two tenants, three people, and the stack of real processes for flow tests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from django.contrib.auth.hashers import make_password
+
+from shopsync.models import Membership, Tenant, User
+from tests.factories import make_tenant
+from tests.services import services_root
+from tests.stack import Stack, running_stack
+
+PASSWORD = "a-password-of-the-tests-1"
+_hashed: list[str] = []
+
+
+def _person(name: str, tenant: Tenant, role: str) -> User:
+    """Create a person with PASSWORD, who may enter the admin, and their membership."""
+    if not _hashed:
+        _hashed.append(make_password(PASSWORD))  # slow by design: once a session
+    user = User.objects.create(username=name, password=_hashed[0], is_staff=True)
+    Membership.objects.create(user=user, tenant=tenant, role=role)
+    return user
+
+
+@pytest.fixture
+def tenant(db: None) -> Tenant:
+    """The tenant whose data a test is about."""
+    return make_tenant(shop_domain="first-shop.myshopify.com", name="First shop")
+
+
+@pytest.fixture
+def other_tenant(db: None) -> Tenant:
+    """Another tenant, whose people must see nothing of the first."""
+    return make_tenant(shop_domain="other-shop.myshopify.com", name="Other shop")
+
+
+@pytest.fixture
+def owner(tenant: Tenant) -> User:
+    """The tenant's owner."""
+    return _person("owner", tenant, Membership.Role.OWNER)
+
+
+@pytest.fixture
+def staff(tenant: Tenant) -> User:
+    """Somebody who works for the tenant: an operator."""
+    return _person("staff", tenant, Membership.Role.OPERATOR)
+
+
+@pytest.fixture
+def stranger(other_tenant: Tenant) -> User:
+    """The owner of another tenant."""
+    return _person("stranger", other_tenant, Membership.Role.OWNER)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put tests of the stack last: its worker would take the work rows of the others' tests."""
+    items.sort(key=lambda item: "stack" in getattr(item, "fixturenames", ()))
+
+
+@pytest.fixture(scope="session")
+def _stack_of_session(django_db_setup: None) -> Iterator[Stack]:
+    yield from running_stack(services_root() / "stack")
+
+
+@pytest.fixture
+def stack(_stack_of_session: Stack, transactional_db: None, request: pytest.FixtureRequest) -> Iterator[Stack]:
+    """Real processes on the test database: up, idle, with a fresh sandbox; idle again before the tables are emptied."""
+    _stack_of_session.revive()
+    yield _stack_of_session
+    report = getattr(request.node, "call_report", None)
+    if report is None or report.failed:
+        print(_stack_of_session.log_tails())
+    _stack_of_session.quiesce()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+    """Keep a test's own report where its fixtures find it."""
+    report = yield
+    if report.when == "call":
+        item.call_report = report
+    return report
