@@ -55,7 +55,7 @@ def test_a_person_signs_in_by_hand_and_switches_the_tenant(tab, world):
     tab.visit("/admin/tenant", shot="switcher")
     page.get_by_role("button", name="Open", exact=True).click()
     expect(badge.get_by_text(world.tenant.shop_domain)).to_be_visible()
-    page.get_by_text("unfold_more").click()
+    page.get_by_text("unfold_more").first.click()
     expect(page.get_by_text("Switch tenant")).to_be_visible()
     tab.shoot("dropdown")
     page.get_by_text("Switch tenant").click()
