@@ -106,6 +106,7 @@ AUTH_PASSWORD_VALIDATORS = [
     for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator")
 ]
 LOGIN_URL = "admin:login"
+LOGIN_REDIRECT_URL = "admin:index"
 
 # --- PostgreSQL: the ledger ---------------------------------------------------------------------------------------
 _STATEMENT_TIMEOUT_MS = 30_000 if PROCESS else 0  # migrations and manage.py commands may take longer
@@ -220,6 +221,7 @@ UNFOLD = {
     "SITE_SUBHEADER": "operations",
     "SITE_DROPDOWN": "shopsync.sites.dropdown",
     "SITE_SYMBOL": "sync_alt",
+    "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": "/static/shopsync/icon.svg"}],
     "ENVIRONMENT": "shopsync.sites.environment",
     "SIDEBAR": {"navigation": "shopsync.sites.sidebar"},
     "SHOW_HISTORY": False,

@@ -8,7 +8,7 @@ from django.http import HttpRequest
 from unfold.decorators import display
 
 from orders.models import Commitment, Fulfillment, Order, OrderLine, Refund
-from shopsync.admin.base import ReadOnlyInline, TenantModelAdmin
+from shopsync.admin.base import ReadOnlyInline, TenantModelAdmin, pre
 from shopsync.money import format_amount
 
 
@@ -63,9 +63,26 @@ class OrderAdmin(TenantModelAdmin):
     search_fields = ("=name", "=email", "=phone", "=shopify_id")
     search_help_text = "name (#1001), e-mail, phone or Shopify id, in full"
     inlines = (LineInline, RefundInline, FulfillmentInline)
-    readonly_fields = ("total",)
+    readonly_fields = ("total", "amounts")
+    fieldsets = (
+        (None, {"fields": (("name", "financial_status", "fulfillment_status"), "amounts", "tags", "note", "is_test")}),
+        ("Customer", {"fields": (("customer_first_name", "customer_last_name"), ("email", "phone"),
+                                 ("country", "customer_locale"), "customer_shopify_id")}),
+        ("When", {"fields": (("placed_at", "paid_at"), ("cancelled_at", "cancel_reason"), "closed_at")}),
+        ("Version", {"fields": ("shopify_id", "source_updated_at", "source_version", "created_at", "updated_at",
+                                "tenant")}),
+    )  # fmt: skip
 
     @display(description="total", ordering="total_amount")
     def total(self, order: Order) -> str:
         """Write the total with its currency."""
         return f"{format_amount(order.total_amount, order.currency)} {order.currency}"
+
+    @display(description="amounts")
+    def amounts(self, order: Order) -> str:
+        """Write each amount with the decimals of its currency."""
+        names = ("subtotal", "discount", "tax", "shipping", "total", "current_total")
+        written = [(name, getattr(order, f"{name}_amount"), order.currency) for name in names]
+        written.append(("customer paid in", order.presentment_total_amount, order.presentment_currency))
+        lines = (f"{name.replace('_', ' ')}: {format_amount(amount, code)} {code}" for name, amount, code in written)
+        return pre("\n".join(lines))

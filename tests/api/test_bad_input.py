@@ -21,7 +21,8 @@ def _cursor(text: str) -> str:
 BAD_QUERIES = [
     "cursor=nonsense", "cursor=%00", f"cursor={_cursor('p=abc')}", f"cursor={_cursor('p=1;drop table')}", "cursor=é",
     f"cursor={_cursor('p=99999999999999999999999')}", f"cursor={_cursor('o=abc')}", f"cursor={_cursor('p=-5')}",
-    "page_size=0", "page_size=-1", "page_size=201", "page_size=many", "page_size=%00", "page_size=٣",
+    "page_size=0",
+    "page_size=-1", "page_size=201", "page_size=many", "page_size=0000500", "page_size=%00", "page_size=٣",
     "shopify_id=abc", "shopify_id=1.5", "shopify_id=1e5", "shopify_id=%00", "shopify_id=" + "9" * 40,
     "email=a%00b@example.com", "name=%00", "financial_status=%00", "placed_after=yesterday", "placed_after=%00",
     "no_such_filter=1", "%00=1", "is_cancelled__x=1",

@@ -12,7 +12,8 @@ from config.infra import tenancy
 from messaging.models import Contact
 from orders.models import Order
 from shopsync.models import WebhookEvent
-from shopsync.serializers import format_amount, readable_payload
+from shopsync.money import format_amount
+from shopsync.serializers import readable_payload
 from tests.factories import deliver
 from tests.world import BIG, SECRET, order_body
 
