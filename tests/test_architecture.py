@@ -47,7 +47,7 @@ MODULES = {  # the six kinds, by name
         "migrations",
         "templates",
     ),
-    *("views_sql", "sites"),  # audit's view of the dead letters; the admin site
+    *("views_sql", "sites", "static"),  # audit's view of the dead letters; the admin site and its files
 }
 NOUNS = {  # what a module that became a package may be split into
     "actions": {"inbox", "tenants", "dead_letters", "contacts", "consent", "automations", "sending", "reports"},
@@ -55,7 +55,7 @@ NOUNS = {  # what a module that became a package may be split into
     "providers": {"base", "mitto", "sandbox", "sandbox_state", "sandbox_reports"},
     "shopify": {"bodies", "snapshots"},
     "admin": {"base", "inbox", "people", "settings", "trail", "shop", "orders", "messages"},
-    "views": {"intake", "inbox", "problems", "sign_in", "api"},
+    "views": {"intake", "inbox", "problems", "sign_in", "api", "schema"},
 }
 REACHES = {  # every place that reaches over tenants, and why
     "audit/actions.py": ["write an audit event, of a tenant or of the system"],

@@ -25,7 +25,7 @@ from shopsync.models import Tenant, WebhookEvent
 from tests.factories import make_inbox_rows
 
 SCRATCH = """
-CREATE TABLE IF NOT EXISTS test_lane_holder (tenant_id bigint, lane text, PRIMARY KEY (tenant_id, lane));
+CREATE TABLE IF NOT EXISTS test_lane_holder (tenant_id bigint, lane text, pid int, PRIMARY KEY (tenant_id, lane));
 CREATE TABLE IF NOT EXISTS test_lane_clash (tenant_id bigint, lane text);
 CREATE TABLE IF NOT EXISTS test_handled (row_id bigint, pid int);
 """
@@ -36,25 +36,27 @@ def execute(sql: str, *parameters: object) -> None:
         cursor.execute(sql, parameters)
 
 
-def hold_lane(row: WebhookEvent) -> None:
-    """Handle a row: its lane must be free. The holder is written outside the handler's transaction, as others must
-    see it."""
+LET_GO = "DELETE FROM test_lane_holder WHERE (tenant_id, lane, pid) = (%s, %s, %s)"
+
+
+def handle(row: WebhookEvent) -> None:
+    """Handle a row and let go of its lane, both in the transaction that completes it: only then may another take it."""
     if row.lane == "poison":
         os.kill(os.getpid(), 9)
     execute("INSERT INTO test_handled VALUES (%s, %s)", row.pk, os.getpid())
+    execute(LET_GO, row.tenant_id, row.lane, os.getpid())
 
 
 def handle_batch(rows: list[WebhookEvent]) -> None:
+    """Hold each row's lane, for all to see, from before its handling until its commit; note who finds it taken."""
     for row in rows:
         try:
-            execute("INSERT INTO test_lane_holder VALUES (%s, %s)", row.tenant_id, row.lane)
+            execute("INSERT INTO test_lane_holder VALUES (%s, %s, %s)", row.tenant_id, row.lane, os.getpid())
         except IntegrityError:
             execute("INSERT INTO test_lane_clash VALUES (%s, %s)", row.tenant_id, row.lane)
-        try:
-            time.sleep(random.random() * 0.002)  # the handler's own work
-            work.run_each([row], hold_lane)
-        finally:
-            execute("DELETE FROM test_lane_holder WHERE (tenant_id, lane) = (%s, %s)", row.tenant_id, row.lane)
+        time.sleep(random.random() * 0.002)  # the handler's own work
+        work.run_each([row], handle)
+        execute(LET_GO, row.tenant_id, row.lane, os.getpid())
 
 
 def drain(stop: Path) -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
+from django.db import connection, transaction
 
 from config.infra import tenancy, work
 from config.infra.work.claims import quarantine
+from config.local.processes import wait_until
 from shopsync.models import WebhookEvent
 from tests.factories import make_inbox_rows, make_tenant, move_lease_into_the_past, reload
 
@@ -183,3 +187,44 @@ def test_a_late_answer_still_completes_what_was_parked_with_the_same_token():
     work.park(row, error="no answer")
     work.complete(row)
     assert reload(row).status == "done"
+
+
+def in_thread(function):
+    """Run a claim on a connection of its own; returns the thread and where its result will be."""
+    result = []
+
+    def run():
+        try:
+            result.extend(function())
+        finally:
+            connection.close()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    return thread, result
+
+
+def waiting_claims():
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(DISTINCT pid) FROM pg_locks WHERE NOT granted")
+        return cursor.fetchone()[0]
+
+
+def test_a_row_that_arrives_while_a_claim_of_its_lane_is_committing_waits_for_it():
+    """The race that serialising claims closes: without the advisory lock the second claim takes the late row."""
+    tenant = make_tenant()
+    first, held = make_inbox_rows(tenant, "order:1", "other")
+    with transaction.atomic():
+        with connection.cursor() as cursor:  # keeps the first claim from committing
+            cursor.execute("SELECT 1 FROM shopsync_webhookevent WHERE id = %s FOR UPDATE", [held.pk])
+        claim_one, got_one = in_thread(lambda: work.claim(WebhookEvent))
+        wait_until(lambda: waiting_claims() == 1, 10, "the first claim to wait for the held row")
+        late, got_late = in_thread(lambda: make_inbox_rows(tenant, "order:1"))
+        late.join()
+        claim_two, got_two = in_thread(lambda: work.claim(WebhookEvent))
+        wait_until(lambda: waiting_claims() == 2, 10, "the second claim to wait for the first")
+    claim_one.join()
+    claim_two.join()
+    assert {row.pk for row in got_one} == {first.pk, held.pk}
+    assert got_two == []
+    assert reload(got_late[0]).status == "ready"
