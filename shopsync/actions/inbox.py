@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
-import psycopg
 from django.conf import settings
 from django.db import DataError, IntegrityError, connection, transaction
 from django.db.models import QuerySet
@@ -17,6 +14,7 @@ from django.utils.module_loading import import_string
 from audit.actions import record
 from config.infra import tenancy, work
 from config.infra.failpoints import failpoint
+from config.infra.prepared import fetch_one
 from config.infra.work.claims import ring_after_commit
 from shopsync.models import RefusedDelivery, WebhookEvent
 from shopsync.shopify import Delivery, UnreadablePayloadError, lane_of
@@ -95,24 +93,13 @@ def store_delivery(incoming: Incoming) -> Stored:
     parameters["lane"] = lane[:200]
     parameters["problem"] = problem.replace("\x00", "\ufffd")[:500]
     statement = _STORE_BY_SHOP if incoming.tenant_id is None else _STORE_BY_ID
-    with _prepared_cursor() as cursor:
-        cursor.execute(statement, parameters, prepare=True)
-        if stored := cursor.fetchone():
-            failpoint("inbox.stored")
-            if stored[0] == "quarantined":
-                return "quarantined"
-            ring_after_commit(WebhookEvent)
-            return "stored"
-        cursor.execute(_COUNT_DUPLICATE, parameters)
-        return "duplicate" if cursor.fetchone() else "unknown_tenant"
-
-
-@contextmanager
-def _prepared_cursor() -> Iterator[psycopg.Cursor[tuple[Any, ...]]]:
-    """Open psycopg's own cursor: it keeps the statement prepared and sends the body as bytes; Django's does neither."""
-    connection.ensure_connection()
-    with connection.wrap_database_errors, psycopg.Cursor(connection.connection) as cursor:
-        yield cursor
+    if stored := fetch_one(statement, parameters):
+        failpoint("inbox.stored")
+        if stored[0] == "quarantined":
+            return "quarantined"
+        ring_after_commit(WebhookEvent)
+        return "stored"
+    return "duplicate" if fetch_one(_COUNT_DUPLICATE, parameters) else "unknown_tenant"
 
 
 _COUNT_REFUSED = """
