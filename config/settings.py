@@ -127,8 +127,9 @@ DATABASES = {
         },
     }
 }
+DB_POOL_SIZE = env.number("DB_POOL_SIZE", 8, minimum=1)
 if PROCESS == "web":
-    _pool = {"min_size": 1, "max_size": env.number("DB_POOL_SIZE", 8, minimum=1), "timeout": 3}
+    _pool = {"min_size": 1, "max_size": DB_POOL_SIZE, "timeout": 3}
     DATABASES["default"]["OPTIONS"]["pool"] = _pool  # type: ignore[index]  # a dict by construction
 else:
     DATABASES["default"]["CONN_MAX_AGE"] = 60

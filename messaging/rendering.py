@@ -29,6 +29,17 @@ def _parsed(template: str) -> BoundTemplate:
     return _environment.from_string(template)
 
 
+def check_template(template: str) -> None:
+    """Parse a template without rendering it.
+
+    Raises: TemplateError.
+    """
+    try:
+        _parsed(template)
+    except LiquidError as error:
+        raise TemplateError(f"the template can't be parsed: {error}") from error
+
+
 def render_text(template: str, values: Mapping[str, object]) -> str:
     """Render a template into plain text of at most MAX_TEXT characters; a name that is not there is an error.
 

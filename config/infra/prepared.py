@@ -3,8 +3,9 @@
 Django's connection costs the intake three things it does not need: being taken from the pool and set up for each
 request, a round trip that asks whether it still lives, and a statement that is planned anew with the body written into
 it as text. So web processes keep a small pool of their own. A connection that turns out to be dead is replaced and the
-statement run once more, which is why only statements that may be repeated belong here. Everywhere else (tests, commands)
-the statements run on Django's connection, inside its transaction. Measured effect: docs/decisions/0005-intake.md.
+statement run once more, which is why only statements that may be repeated belong here.
+Everywhere else (in tests and commands) they run on Django's connection, inside its transaction. The gain is in
+docs/decisions/0005-intake.md.
 """
 
 from __future__ import annotations
@@ -65,7 +66,6 @@ def _pool(pid: int) -> psycopg_pool.ConnectionPool[psycopg.Connection[Row]]:
     parameters = connection.get_connection_params()
     wanted = ("dbname", "user", "password", "host", "port", "connect_timeout", "options", "application_name")
     own = {name: parameters[name] for name in wanted if name in parameters}
-    size = settings.DATABASES["default"]["OPTIONS"]["pool"]["max_size"]
     return psycopg_pool.ConnectionPool(
-        kwargs={**own, "autocommit": True}, min_size=1, max_size=size, timeout=WAIT_SECONDS, open=True
+        kwargs={**own, "autocommit": True}, min_size=1, max_size=settings.DB_POOL_SIZE, timeout=WAIT_SECONDS, open=True
     )

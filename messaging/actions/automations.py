@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from django.db import transaction
 from django.utils import timezone
 
-from audit.actions import Event
+from audit.actions import Event, record
 from config.infra import work
 from messaging.actions.contacts import ensure_contact, profile_of
-from messaging.models import AutomationVersion, Contact, Message
+from messaging.models import Automation, AutomationVersion, Contact, Message
 from messaging.queries import consent_on
-from messaging.rendering import TemplateError, render_text
+from messaging.rendering import TemplateError, check_template, render_text
 from messaging.rules import Send, decide
 from orders.models import Order
 from shopsync.models import Tenant
@@ -31,6 +32,26 @@ def react(*, event: Event) -> None:
     ).order_by("automation_id", "-number")
     newest = versions.distinct("automation_id")
     work.add([_message(version, contact, order) for version in newest], ignore_conflicts=True)
+
+
+@transaction.atomic(savepoint=False)
+def publish_automation(*, name: str, trigger_event: str, channel: str, template: str, actor: str) -> AutomationVersion:
+    """Publish the next version of the tenant's automation of this name, making the automation if it is new.
+
+    Raises: TemplateError for a template that can't be parsed.
+    """
+    check_template(template)
+    automation = Automation.objects.select_for_update().filter(name=name).first()
+    if automation is None:
+        automation = Automation(name=name, trigger_event=trigger_event)
+        automation.save()
+    newest = automation.versions.order_by("-number").first()
+    number = newest.number + 1 if newest else 1
+    version = AutomationVersion(automation=automation, number=number, channel=channel, template=template)
+    version.save()
+    subject = f"automation:{automation.pk}"
+    record(name="automation.published", subject=subject, actor=actor, data={"name": name, "version": number})
+    return version
 
 
 def _message(version: AutomationVersion, contact: Contact, order: Order) -> Message:

@@ -32,7 +32,7 @@ from messaging.providers.base import (
 )
 from messaging.queries import consents_of
 from messaging.rules import decide_at_call
-from shopsync.models import Connection
+from shopsync.models import Connection, Tenant
 
 logger = logging.getLogger(__name__)
 
@@ -57,6 +57,10 @@ def send_messages(rows: list[Message]) -> None:
 
 
 def _send_group(rows: list[Message], channel: str) -> None:
+    tenant = Tenant.objects.get(pk=tenancy.current_tenant_id())
+    if tenant.status != Tenant.Status.ACTIVE:
+        work.hand_back(rows, blocker=f"tenant_{tenant.status}", wait_seconds=60)
+        return
     route = _find_route(channel)
     if route is None:
         work.hand_back(rows, blocker="no_connection", wait_seconds=30)
@@ -97,11 +101,13 @@ def _batches(rows: Sequence[Message], size: int) -> list[list[Message]]:
     return batches
 
 
-def _send_batch(rows: list[Message], route: _Route) -> None:
+def _send_batch(rows: list[Message], route: _Route, *, refused_before: bool = False) -> None:
+    """Make one call for these rows; `refused_before` says that they were in a call that was refused as a whole."""
     # 1. A grant from the limiter, good for a moment; without one the batch waits, and says for what.
     granted = grant(_levels(route.connection))
     if isinstance(granted, Refusal):
-        work.hand_back(rows, blocker=granted.reason, wait_seconds=granted.retry_after_seconds)
+        wait = granted.retry_after_seconds
+        work.hand_back(rows, blocker=granted.reason, wait_seconds=wait, surely_not_done=refused_before)
         return
     # 2. One transaction: ask for consent once more, note the attempt, start what may be sent.
     attempt, started = _start(rows, route.connection)
@@ -202,8 +208,8 @@ def _settle_failure(rows: list[Message], attempt: Attempt, error: ProviderError,
     else:
         _close(attempt, outcome="refused", error=str(error))
         middle = len(rows) // 2
-        _send_batch(rows[:middle], route)
-        _send_batch(rows[middle:], route)
+        _send_batch(rows[:middle], route, refused_before=True)
+        _send_batch(rows[middle:], route, refused_before=True)
 
 
 def _complete(row: Message, *, outcome: Message.Outcome, **values: object) -> None:

@@ -21,6 +21,8 @@ from messaging.webhooks import MAX_ID_LENGTH, MAX_TEXT_LENGTH, UnreadableReport,
 BULK_PATH = "/api/v1.1/Messages/sendmessagesbulk"
 MESSAGE_PATH = "/api/v1.1/Messages/"
 
+BASE_URL = "https://messaging.mittoapi.com"
+
 
 class MittoProvider:
     """One Mitto account. Mitto documents no idempotency: a send without a readable answer is unknown."""
@@ -66,7 +68,7 @@ class MittoProvider:
                 service=self._account.service,
                 connection=self._account.connection_id,
                 method=method,
-                url=self._account.base_url.rstrip("/") + path,
+                url=(self._account.base_url or BASE_URL).rstrip("/") + path,
                 json=document,
                 headers={"X-Mitto-API-Key": self._account.api_key},
             ).json()

@@ -174,6 +174,9 @@ class _Handler(BaseHTTPRequestHandler):
             state.note_call("throttled", len(entries))
             seconds = f"{behaviour.retry_after_seconds:g}"
             return self._answer(429, {"message": "too many requests"}, {"Retry-After": seconds})
+        if state.take("refuse_calls"):
+            state.note_call("refused", len(entries))
+            return self._answer(400, {"message": "the call is refused"})
         if state.take("error"):
             state.note_call("error", len(entries))
             return self._answer(500, {"message": "internal error"})

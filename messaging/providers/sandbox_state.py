@@ -35,6 +35,7 @@ class Behaviour:
     cut_after_acceptance: int = 0
     throttle: int = 0
     error: int = 0
+    refuse_calls: int = 0  # answered 400 as a whole, nothing of it accepted
     report_batch: int = 1  # messages of one call whose reports share one post (an array when more than one)
     reports: str = "after"
 
@@ -124,7 +125,9 @@ class Sandbox:
     calls: list[dict[str, Any]] = field(default_factory=list)
     hooks: dict[str, Hook] = field(default_factory=dict)
 
-    def take(self, name: Literal["cut_before_acceptance", "cut_after_acceptance", "throttle", "error"]) -> bool:
+    def take(
+        self, name: Literal["cut_before_acceptance", "cut_after_acceptance", "throttle", "error", "refuse_calls"]
+    ) -> bool:
         """Use up one of a counted behaviour; False when none is left."""
         with self.lock:
             left = getattr(self.behaviour, name)

@@ -11,15 +11,16 @@ from django.test import Client
 from audit.tasks import drain_events
 from config.infra import tenancy, work
 from config.infra.breaker import Breaker
-from config.infra.ratelimit import Grant, Level, grant
+from config.infra.ratelimit import Grant, Level, Refusal, grant
 from config.local.processes import wait_until
+from messaging.actions import sending
 from messaging.actions.reports import adopt_reports
 from messaging.actions.sending import _batches
 from messaging.models import Attempt, DeliveryReport, Message
 from messaging.providers.sandbox import SandboxServer
 from messaging.tasks import drain_messages
 from shopsync.actions.tenants import connect_service
-from shopsync.models import Connection
+from shopsync.models import Connection, Tenant
 from shopsync.tasks import drain_webhooks
 from tests.factories import deliver, drain_all, make_tenant
 from tests.messaging.automations import give_thanks_automation
@@ -254,3 +255,42 @@ def test_no_address_stands_twice_in_one_call(tenant, in_scope, sandbox):
         prepare(tenant, number=number)
     Message.objects.update(address="+306900000001")
     assert [len(batch) for batch in _batches(list(Message.objects.all()), 100)] == [1, 1]
+
+
+def test_halves_of_a_refused_call_that_get_no_grant_go_back_as_surely_not_sent(tenant, in_scope, sandbox, monkeypatch):
+    """A call that was refused as a whole is halved; a half that gets no grant goes back, and is surely not sent."""
+    for number in (1, 2, 3, 4):
+        prepare(tenant, number=number)
+    sandbox.behave(reports="none", refuse_calls=1)
+    asked = []
+
+    def one_grant_only(levels):
+        asked.append(levels)
+        return grant(levels) if len(asked) == 1 else Refusal("rate_limit", 0.0)
+
+    monkeypatch.setattr(sending, "grant", one_grant_only)
+    send()
+    assert len(asked) == 3
+    assert set(Message.objects.values_list("status", "attempts", "blocker")) == {("ready", 0, "rate_limit")}
+    monkeypatch.undo()
+    send()
+    assert set(Message.objects.values_list("outcome", flat=True)) == {"sent"}
+    assert len(sandbox.accepted()) == 4
+
+
+@pytest.mark.parametrize("status", ["paused", "uninstalled"])
+def test_a_tenant_that_is_not_active_sends_nothing_and_the_messages_say_so(tenant, in_scope, sandbox, status):
+    prepare(tenant)
+    Tenant.objects.filter(pk=tenant.pk).update(status=status)
+    send()
+    assert (Message.objects.get().state, Message.objects.get().blocker) == ("queued", f"tenant_{status}")
+    Tenant.objects.filter(pk=tenant.pk).update(status="active")
+    send()
+    assert Message.objects.get().state == "sent"
+
+
+def test_a_message_that_was_sent_is_not_replayed(tenant, in_scope, sandbox):
+    prepare(tenant)
+    send()
+    assert work.replay(Message.objects.all()) == 0
+    assert Message.objects.get().state == "sent"

@@ -239,12 +239,16 @@ def hand_back(rows: Sequence[WorkRow], *, blocker: str, wait_seconds: float, sur
 
 
 def replay(rows: models.QuerySet[R]) -> int:
-    """Make finished, buried, unknown or quarantined rows ready again, with fresh attempts, and ring.
+    """Make buried, unknown or quarantined rows ready again, with fresh attempts, and ring.
+
+    Done ones too, where repeating is harmless (on_expiry `repeat`).
 
     The caller chooses the rows, has the right to, and records it. Returns how many.
     """
     model = rows.model
-    final = (Status.DONE, Status.BURIED, Status.UNKNOWN, Status.QUARANTINED)
+    final = [Status.BURIED, Status.UNKNOWN, Status.QUARANTINED]
+    if model.queue.on_expiry == "repeat":
+        final.append(Status.DONE)
     count = rows.filter(status__in=final).update(
         status=Status.READY,
         attempts=0,

@@ -1,0 +1,65 @@
+"""The two commands that make a shop known and give it an automation."""
+
+from __future__ import annotations
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from audit.models import AuditEvent
+from config.infra import tenancy
+from messaging.models import Automation, AutomationVersion
+from shopsync.models import Tenant
+
+pytestmark = pytest.mark.django_db(transaction=True)
+SHOP = "new-shop.myshopify.com"
+
+
+def create(**options):
+    call_command("create_tenant", options.pop("shop_domain", SHOP), name="New", country="GR", **options)
+
+
+def publish(**options):
+    call_command("publish_automation", SHOP, name="thanks", **{"template": "Hello {{ contact.first_name }}", **options})
+
+
+def test_a_new_shop_gets_its_tenant_and_its_automation_version_by_version(capsys):
+    create(currency="EUR")
+    publish()
+    publish(template="Second")
+    tenant = Tenant.objects.get(shop_domain=SHOP)
+    with tenancy.tenant_scope(tenant.pk):
+        assert Automation.objects.count() == 1
+        assert list(AutomationVersion.objects.order_by("number").values_list("number", "template")) == [
+            (1, "Hello {{ contact.first_name }}"),
+            (2, "Second"),
+        ]
+        assert AuditEvent.objects.filter(name="automation.published").count() == 2
+    assert "version 2" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["new-shop", "new-shop.example.com", "x y.myshopify.com", ""])
+def test_what_is_no_shops_name_is_refused(name):
+    with pytest.raises(CommandError, match=r"name\.myshopify\.com"):
+        create(shop_domain=name)
+
+
+def test_a_shop_that_is_there_already_is_refused_in_words():
+    create()
+    with pytest.raises(CommandError, match="already exists"):
+        create()
+
+
+def test_a_currency_that_is_none_is_refused_in_words():
+    with pytest.raises(CommandError, match="tenant_currency_is_iso_4217"):
+        create(currency="eur")
+
+
+def test_a_template_that_can_not_be_parsed_is_refused():
+    create()
+    with pytest.raises(CommandError, match="can't be parsed"):
+        publish(template="{% if %}")
+
+
+def test_an_unknown_tenant_is_refused():
+    with pytest.raises(CommandError, match="create_tenant"):
+        publish()
