@@ -21,6 +21,9 @@ class BadRequestError(ValueError):
     """A body that is answered with 400; the message says why."""
 
 
+Counted = Literal["cut_before_acceptance", "cut_after_acceptance", "throttle", "error", "refuse_calls"]
+
+
 @dataclass(frozen=True)
 class Behaviour:
     """How the sandbox behaves; what is not told is as here. The counts are for the next so many sending calls."""

@@ -266,7 +266,7 @@ def test_halves_of_a_refused_call_that_get_no_grant_go_back_as_surely_not_sent(t
 
     def one_grant_only(levels):
         asked.append(levels)
-        return grant(levels) if len(asked) == 1 else Refusal("rate_limit", 0.0)
+        return grant(levels) if len(asked) == 1 else Refusal("rate_limit", 60.0)
 
     monkeypatch.setattr(sending, "grant", one_grant_only)
     send()
