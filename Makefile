@@ -54,7 +54,7 @@ format: setup ## Apply the formatter and the safe fixes
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: setup ## Benchmarks beside their floors (FULL=1 for the million-row ones)
+bench: setup ## Benchmarks beside their floors
 	@$(BIN)/python -m tests.bench
 
 clean: stop ## Remove local state and the virtual environment

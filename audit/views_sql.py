@@ -43,6 +43,6 @@ def create_view(sender: AppConfig, using: str, **_: Any) -> None:
 
 
 def connect() -> None:
-    """Hook both into migrate; the view is rebuilt once, by the sender that migrates last."""
+    """Hook both into migrate; the view is written after each app, and complete after the last."""
     pre_migrate.connect(drop_view, dispatch_uid="audit.drop_dead_letter_office")
     post_migrate.connect(create_view, dispatch_uid="audit.create_dead_letter_office")

@@ -1,5 +1,4 @@
-"""Products and stock. Every change of a level writes its movement by trigger, in the same transaction (migration
-0002)."""
+"""Products and stock. A trigger writes the movement of every change of a level, in its transaction (0003_ledger)."""
 
 from __future__ import annotations
 

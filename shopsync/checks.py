@@ -1,4 +1,4 @@
-"""System checks: the webhook handlers of config/wiring.py exist, and production knows its secrets."""
+"""System checks: the webhook handlers of config/wiring.py exist, and production has an https address."""
 
 from __future__ import annotations
 

@@ -146,7 +146,7 @@ def new_token() -> str:
 class Connection(TenantModel):
     """A tenant's account with an outside service; `token` is the last part of the address its call-backs use."""
 
-    service = models.CharField(max_length=20, help_text="mitto, stripe, easypost, email, whatsapp, generic, segment")
+    service = models.CharField(max_length=20, help_text="mitto; segment for a write key")
     name = models.CharField(max_length=100, blank=True, default="")
     token = models.CharField(max_length=64, unique=True, default=new_token)
     base_url = models.URLField(max_length=300, blank=True, default="", help_text="where its API is; the sandbox's here")

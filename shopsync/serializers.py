@@ -21,7 +21,6 @@ from shopsync.money import format_amount
 _LARGEST_BIGINT = 2**63 - 1
 
 
-# ISO 4217 minor units that are not 2. Source: six-group.com, "List One"
 class NewestFirst(CursorPagination):
     """Pages by cursor, newest first: page 10,000 costs what page 1 does. `page_size` is 1 to 200."""
 

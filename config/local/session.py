@@ -28,7 +28,7 @@ class BusyError(RuntimeError):
 
 
 class Session:
-    """The servers and processes of a demo or run; `stack` and `environment` exist between `open` and the end."""
+    """The servers and processes of a demo or run; `environment` exists from `open` on."""
 
     def __init__(self, state: Path) -> None:
         self.state = private_folder(state)

@@ -1,8 +1,8 @@
 """Sending: grant, claim and start, call, complete. At most one call per recipient unless the first surely was not sent.
 
 The order of the steps is the safety: consent is asked in the transaction that starts the rows, the provider is
-called outside any transaction, and whatever happens after the call without an answer leaves the messages `unknown`,
-never queued.
+called outside any transaction, and a call that may have been made but has no answer leaves its messages `unknown`,
+never queued. Only what surely was not sent goes back to the queue.
 """
 
 from __future__ import annotations

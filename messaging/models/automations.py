@@ -34,7 +34,8 @@ class Automation(TenantModel):
 
 
 class AutomationVersion(TenantModel):
-    """One published text of an automation; versions are never changed, so that a sent message says what was sent."""
+    """One published text of an automation; a change is a new version, so that a message keeps the text it was sent
+    with."""
 
     automation = models.ForeignKey(Automation, on_delete=models.CASCADE, related_name="versions")
     number = models.PositiveIntegerField()

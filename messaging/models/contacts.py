@@ -10,7 +10,8 @@ from shopsync.models import TenantModel
 
 
 class Channel(models.TextChoices):
-    """A way to reach a person. A channel is data: a new one is a row here and a provider, not an `if`."""
+    """A way to reach a person. A new one is a line here, its address on a contact, and its service in
+    sending.SERVICES."""
 
     SMS = "sms"
     EMAIL = "email"

@@ -93,7 +93,7 @@ class Migration(migrations.Migration):
             name='Connection',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('service', models.CharField(help_text='mitto, stripe, easypost, email, whatsapp, generic, segment', max_length=20)),
+                ('service', models.CharField(help_text='mitto; segment for a write key', max_length=20)),
                 ('name', models.CharField(blank=True, default='', max_length=100)),
                 ('token', models.CharField(default=shopsync.models.new_token, max_length=64, unique=True)),
                 ('base_url', models.URLField(blank=True, default='', help_text="where its API is; the sandbox's here", max_length=300)),

@@ -41,7 +41,7 @@ def storing(source: str, store: Callable[[], HttpResponse]) -> HttpResponse:
 
 
 def read_body(request: HttpRequest) -> bytes | None:
-    """Read the raw body; None when it is over 5 MB (or ends early)."""
+    """Read the raw body; None when it is over 5 MB, or its Content-Length is no number."""
     try:
         if int(request.META.get("CONTENT_LENGTH") or 0) > MAX_BODY_BYTES:
             return None

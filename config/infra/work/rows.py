@@ -14,7 +14,8 @@ from django.db.models.functions import Now
 
 
 class Status(models.TextChoices):
-    """Where a unit of work stands. `ready`, `leased` move on by themselves; the rest are final or wait for a person."""
+    """Where a unit of work stands. `ready`, `leased` move on by themselves; the rest are final, or wait for a person
+    (or a report)."""
 
     READY = "ready"
     LEASED = "leased"
