@@ -47,7 +47,7 @@ def run_until_interrupted(state: Path) -> int:
 
 
 def _write_run_file(ready: Ready) -> None:
-    """Write how scripts attach: addresses, keys, log-ins and pids (README.md, "Look around")."""
+    """Write how scripts attach: addresses, keys, log-ins and pids (README.md)."""
     pids = {name: process.pid for name, process in ready.stack.processes.items()}
     pids |= embedded.EmbeddedServers(ready.session.state).pids() | {"run": os.getpid()}
     tenants = {
