@@ -35,5 +35,6 @@ WEBHOOK_HANDLERS: dict[str, dict[str, str]] = {
 # audit event -> its subscribers, each its own EventDelivery row; they are not ordered among each other.
 EVENT_SUBSCRIBERS: dict[str, list[str]] = {
     "order.created": ["messaging.actions.contacts.follow_order"],
+    "order.updated": ["messaging.actions.contacts.follow_order"],
     "order.paid": ["messaging.actions.automations.react"],
 }

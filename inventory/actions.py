@@ -45,7 +45,8 @@ def _lock_product(snapshot: ProductSnapshot) -> tuple[Product, bool]:
 
 def _write_variants(product: Product, snapshot: ProductSnapshot) -> None:
     items = _ensure_items({v.item_shopify_id for v in snapshot.variants if v.item_shopify_id is not None})
-    rows = [_variant_row(product, variant, items) for variant in snapshot.variants]
+    unique = {variant.shopify_id: variant for variant in snapshot.variants}.values()
+    rows = [_variant_row(product, variant, items) for variant in unique]
     fields = ["product", "item", "title", "sku", "barcode", "price_amount", "position", "policy", "removed_at"]
     Variant.objects.bulk_create(
         rows, update_conflicts=True, unique_fields=["tenant", "shopify_id"], update_fields=fields

@@ -194,6 +194,7 @@ class WebhookEvent(TenantModel, WorkRow):
     body = models.BinaryField(null=True)
     body_bytes = models.PositiveIntegerField()
     digest = models.CharField(max_length=64, help_text="keyed SHA-256 of the body")
+    is_foreign = models.BooleanField(default=False, db_default=False, help_text="the body is another tenant's")
     duplicates = models.PositiveIntegerField(default=0, db_default=0)
     last_duplicate_at = models.DateTimeField(null=True, blank=True)
 

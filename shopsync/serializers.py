@@ -156,12 +156,14 @@ def readable_payload(body: bytes | memoryview | None) -> Any:
 class WebhookEventDetail(WebhookEventRow):
     """A stored delivery with its payload."""
 
-    payload = serializers.SerializerMethodField(help_text="JSON, or text when it is none; null once forgotten")
+    payload = serializers.SerializerMethodField(
+        help_text="JSON, or text when it is none; null once forgotten, or when it is another tenant's"
+    )
 
     @extend_schema_field({"nullable": True})
     def get_payload(self, row: Any) -> Any:
         """Decode the body."""
-        return readable_payload(row.body)
+        return None if row.is_foreign else readable_payload(row.body)
 
 
 class SignIn(serializers.Serializer[Any]):

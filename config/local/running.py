@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import random
+import tempfile
 import time
 from collections import Counter
 from pathlib import Path
+from typing import IO
 
 from config import embedded
 from config.local.deliveries import Shop
@@ -23,6 +26,20 @@ SECONDS_BETWEEN_LINES = 30.0
 RESTARTS_PER_MINUTE = 5
 
 
+def _choose_port() -> int:
+    """Take the preferred port if it is free and no other start on this machine has just chosen it; else any free
+    one."""
+    try:
+        _port_lock.append(open(Path(tempfile.gettempdir()) / f"shopsync-port-{PREFERRED_PORT}.lock", "a"))  # noqa: SIM115
+        fcntl.flock(_port_lock[-1], fcntl.LOCK_EX | fcntl.LOCK_NB)  # held until this process ends
+    except OSError:  # somebody else's, or held: between choosing a port and listening on it lie seconds
+        return free_port()
+    return PREFERRED_PORT if port_is_free(PREFERRED_PORT) else free_port()
+
+
+_port_lock: list[IO[str]] = []
+
+
 def run_until_interrupted(state: Path) -> int:
     """Set everything up and keep it up; return 0 after Ctrl-C."""
     with only_one(state), ending_by_signal():
@@ -30,7 +47,7 @@ def run_until_interrupted(state: Path) -> int:
         stack: LocalStack | None = None
         try:
             say("Setting up")
-            stack = session.open(PREFERRED_PORT if port_is_free(PREFERRED_PORT) else free_port())
+            stack = session.open(_choose_port())
             ready = prepare(session, stack)
             _write_run_file(ready)
             ready.say_login()

@@ -48,7 +48,7 @@ def ensure_contact(*, profile: Profile, actor: str) -> Contact | None:
     owners = _owners(identities)
     contact_id = choose_contact(identities, owners)
     if contact_id is None:
-        contact = Contact(profile_version="")
+        contact = Contact()
         _take_profile(contact, profile)
         contact.save()
         record(name="contact.created", subject=f"contact:{contact.pk}", actor=actor)
@@ -89,17 +89,19 @@ def _owners(identities: tuple[Identity, ...]) -> dict[Identity, int]:
 
 
 def _take_profile(contact: Contact, profile: Profile) -> bool:
-    """Take a newer profile whole, an older one only where nothing is known. Says whether anything changed."""
-    is_newer = profile.version > contact.profile_version
+    """Take each field's value from the newest profile that has one. Says whether anything changed.
+
+    Versions are compared field by field, so that any order of arrival ends the same; equal versions are settled by
+    value.
+    """
     changed = False
     for field in ("first_name", "last_name", "email", "phone", "country", "locale"):
         value = getattr(profile, field)
-        if value and value != getattr(contact, field) and (is_newer or not getattr(contact, field)):
+        known = (contact.field_versions.get(field, ""), getattr(contact, field))
+        if value and (profile.version, value) > known:
             setattr(contact, field, value)
+            contact.field_versions[field] = profile.version
             changed = True
-    if is_newer:
-        contact.profile_version = profile.version
-        changed = True
     if changed:
         contact.updated_at = timezone.now()
     return changed
@@ -130,7 +132,7 @@ def sync_customer(*, delivery: Delivery) -> None:
 
 
 def profile_of(order: Order) -> Profile:
-    """Read the buyer's profile off an order: it fills what is empty, and yields to the customer's own versions."""
+    """Read the buyer's profile off an order: newer orders win over older ones, the customer's own versions over all."""
     return Profile(
         customer_shopify_id=order.customer_shopify_id,
         email=order.email,
@@ -139,11 +141,12 @@ def profile_of(order: Order) -> Profile:
         last_name=order.customer_last_name,
         country=order.country,
         locale=order.customer_locale,
+        version=f"0|{order.source_version}",
     )
 
 
 def follow_order(*, event: Event) -> None:
-    """Make sure that the buyer of a new order is a contact (subscriber of order.created)."""
+    """Make sure that the buyer of an order is a contact with what the order's newest version says (a subscriber)."""
     order = Order.objects.get(pk=int(event.subject.partition(":")[2]))
     ensure_contact(profile=profile_of(order), actor="shopify")
 

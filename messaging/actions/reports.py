@@ -36,7 +36,7 @@ def sync_reports(*, delivery: Delivery) -> None:
         raise UnreadablePayloadError(str(error)) from error
     with database.cursor() as cursor:  # see sending.lock_reports: ids and reports must not pass each other unseen
         cursor.execute("SELECT pg_advisory_xact_lock_shared(hashtextextended(%s, 0))", [f"reports:{connection_id}"])
-    for report in reports:
+    for report in sorted(reports, key=lambda report: report.provider_id):  # one lock order for every body
         _keep(report, tenant_id=delivery.tenant_id, connection_id=connection_id)
 
 

@@ -12,8 +12,8 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from django.db import IntegrityError, transaction
 from django.db import connection as database
-from django.db import transaction
 from django.utils import timezone
 
 from config.infra import tenancy, work
@@ -217,6 +217,9 @@ def _complete(row: Message, *, outcome: Message.Outcome, **values: object) -> No
     try:
         with transaction.atomic():
             work.complete(row, outcome=outcome, **values)
+    except IntegrityError:  # message_has_its_own_provider_id: one id given twice; it was accepted all the same
+        logger.warning("message %s was accepted under an id that another one has: %s", row.pk, values["provider_id"])
+        _complete(row, outcome=outcome, **{**values, "provider_id": ""})
     except work.LeaseLostError:
         provider_id = values.get("provider_id")
         if provider_id:

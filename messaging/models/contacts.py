@@ -27,9 +27,7 @@ class Contact(TenantModel):
     phone = models.CharField(max_length=20, blank=True, default="", help_text="E.164")
     country = models.CharField(max_length=2, blank=True, default="")
     locale = models.CharField(max_length=20, blank=True, default="")
-    profile_version = models.CharField(
-        max_length=120, db_collation="C", blank=True, default="", help_text="sorts by age; the newest wins"
-    )
+    field_versions = models.JSONField(default=dict, blank=True, help_text="field: the version its value came with")
     created_at = models.DateTimeField(db_default=Now())
     updated_at = models.DateTimeField(db_default=Now())
 

@@ -9,7 +9,7 @@ from django.db import IntegrityError, transaction
 from audit.actions import record
 from audit.models import DeadLetter
 from config.infra import tenancy, work
-from shopsync.actions.inbox import Replayed
+from shopsync.actions.inbox import Replayed, replayable
 from shopsync.models import WebhookEvent
 
 
@@ -41,7 +41,7 @@ def _replay(letter: DeadLetter, actor: str) -> bool:
         with tenancy.tenant_scope(letter.tenant_id), transaction.atomic():
             rows = model._default_manager.filter(pk=letter.row_id, status=letter.status)
             if issubclass(model, WebhookEvent):
-                rows = rows.filter(body__isnull=False)  # type: ignore[misc]  # a WebhookEvent by now
+                rows = replayable(rows)  # type: ignore[arg-type]  # a WebhookEvent by now
             if not work.replay(rows):
                 return False
             data = {"queue": letter.queue, "was": letter.status}

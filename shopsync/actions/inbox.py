@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from django.conf import settings
+from django.core.exceptions import ValidationError
 from django.db import DataError, IntegrityError, connection, transaction
 from django.db.models import QuerySet
 from django.utils.module_loading import import_string
@@ -47,16 +48,15 @@ class Incoming:
 _STORE = """
 INSERT INTO shopsync_webhookevent (tenant_id, source, connection_id, topic, sub_topic, subscription_name, webhook_id,
     event_id, api_version, is_test, triggered_at, body, body_bytes, digest, lane, priority, attempts, blocker,
-    status, last_error, finished_at)
+    is_foreign, status, last_error, finished_at)
 SELECT t.id, %(source)s, %(connection_id)s, %(topic)s, %(sub_topic)s, %(subscription_name)s, %(webhook_id)s,
 %(event_id)s,
     %(api_version)s, %(is_test)s, %(triggered_at)s, %(body)s, %(body_bytes)s, %(digest)s, %(lane)s, 1, 0, '',
-    CASE WHEN %(problem)s <> '' OR f.is_foreign THEN 'quarantined' ELSE 'ready' END,
+    f.is_foreign, CASE WHEN %(problem)s <> '' OR f.is_foreign THEN 'quarantined' ELSE 'ready' END,
     CASE WHEN f.is_foreign THEN 'the same body was already stored for another tenant' ELSE %(problem)s END,
     CASE WHEN %(problem)s <> '' OR f.is_foreign THEN now() END
-FROM shopsync_tenant t CROSS JOIN LATERAL (SELECT %(source)s = 'shopify' AND EXISTS (
-        SELECT 1 FROM shopsync_webhookevent o WHERE o.digest = %(digest)s AND o.tenant_id <> t.id
-           AND o.source = 'shopify') AS is_foreign) f
+FROM shopsync_tenant t CROSS JOIN LATERAL (
+    SELECT %(source)s = 'shopify' AND shopsync_body_is_foreign(%(digest)s, t.id) AS is_foreign) f
 WHERE {tenant} ON CONFLICT DO NOTHING RETURNING status"""
 _STORE_BY_SHOP = _STORE.format(tenant="t.shop_domain = %(shop_domain)s")
 _STORE_BY_ID = _STORE.format(tenant="t.id = %(tenant_id)s")
@@ -90,7 +90,7 @@ def store_delivery(incoming: Incoming) -> Stored:
     lane, problem = _place(incoming)
     parameters: dict[str, Any] = {name: getattr(incoming, name) for name in Incoming.__slots__}
     parameters["body_bytes"] = len(incoming.body)
-    parameters["lane"] = lane[:200]
+    parameters["lane"] = lane.replace("\x00", "\ufffd")[:200]
     parameters["problem"] = problem.replace("\x00", "\ufffd")[:500]
     statement = _STORE_BY_SHOP if incoming.tenant_id is None else _STORE_BY_ID
     if stored := fetch_one(statement, parameters):
@@ -150,7 +150,7 @@ def handle(row: WebhookEvent) -> None:
     )
     try:
         import_string(path)(delivery=delivery)
-    except (UnreadablePayloadError, DataError) as error:
+    except (UnreadablePayloadError, ValidationError, DataError) as error:
         raise work.PermanentFailureError(str(error)) from error
 
 
@@ -180,10 +180,15 @@ def replay_deliveries(*, rows: QuerySet[WebhookEvent], actor: str) -> Replayed:
     return Replayed(replayed=replayed, not_replayed=not_replayed)
 
 
+def replayable(rows: QuerySet[WebhookEvent]) -> QuerySet[WebhookEvent]:
+    """Keep the deliveries that may be worked on again: with a payload, and not another tenant's."""
+    return rows.filter(body__isnull=False, is_foreign=False)
+
+
 def _replay_one(row_id: int, actor: str) -> bool:
     try:
         with transaction.atomic():
-            if not work.replay(WebhookEvent.objects.filter(pk=row_id, body__isnull=False)):
+            if not work.replay(replayable(WebhookEvent.objects.filter(pk=row_id))):
                 return False
             record(name="webhook_event.replayed", subject=f"webhook_event:{row_id}", actor=actor)
     except IntegrityError:  # webhookevent_is_worked_once_per_event_id: another copy of this event is in the inbox

@@ -8,7 +8,7 @@ from functools import partial
 
 from django.conf import settings
 from django.core.exceptions import RequestDataTooBig
-from django.db import DatabaseError
+from django.db import DatabaseError, InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST
@@ -35,7 +35,7 @@ def storing(source: str, store: Callable[[], HttpResponse]) -> HttpResponse:
     """Run the storing part of an intake; 503, and nothing else, when PostgreSQL can't store."""
     try:
         return store()
-    except DatabaseError as error:
+    except (OperationalError, InterfaceError) as error:
         logger.error("%s delivery not stored, the sender is asked to repeat it: %s", source, error)  # noqa: TRY400
         return answer(503, "not stored: the database is away; please send it again")
 
@@ -64,6 +64,8 @@ def receive_shopify(request: HttpRequest, topic: str = "") -> HttpResponse:
     200 stored, quarantined or already known; 400 missing headers; 401 bad signature; 404 unknown shop; 413 over 5
     MB; 503 only when PostgreSQL can't store. Shopify drops subscriptions that fail, so there is no other answer.
     """
+    if not request.META.get("CONTENT_LENGTH"):
+        return _refuse(request, 400, reason=Reason.MISSING_HEADERS, sentence="the header Content-Length is missing")
     body = read_body(request)
     if body is None:
         return _refuse(request, 413, reason=Reason.TOO_LARGE, sentence="the body is over 5 MB")

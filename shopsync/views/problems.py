@@ -6,9 +6,9 @@ import logging
 from typing import Any
 
 from django.conf import settings
-from django.db import OperationalError
+from django.db import DataError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
-from rest_framework.exceptions import APIException, MethodNotAllowed, NotAuthenticated
+from rest_framework.exceptions import APIException, MethodNotAllowed, NotAuthenticated, ValidationError
 from rest_framework.response import Response
 from rest_framework.views import exception_handler
 from rest_framework_simplejwt.exceptions import InvalidToken
@@ -80,6 +80,8 @@ def problem_details(error: Exception, context: dict[str, Any]) -> Response | Non
     if isinstance(error, OperationalError):
         logger.error("the API can't reach the database: %s", error)
         error = Unavailable()
+    if isinstance(error, OverflowError | DataError):  # e.g. a time that falls out of the calendar on its way to UTC
+        error = ValidationError("A date or number is outside what can be compared; send another.")
     response = exception_handler(error, context)
     if response is None:
         return None

@@ -8,7 +8,7 @@ from django.urls import reverse
 from audit.models import AuditEvent
 from config.infra import tenancy
 from orders.models import Order
-from shopsync.models import Membership, Tenant, User
+from shopsync.models import ApiKey, Connection, Membership, Tenant, User, WebhookEvent
 from tests.admin.conftest import signed_in
 from tests.admin.pages import MODELS, change_page, change_pages, list_page
 from tests.factories import make_tenant
@@ -129,3 +129,22 @@ def test_people_without_the_staff_flag_see_the_login_page_only(db):
         assert signed_in(user).get(page)["Location"].startswith("/admin/login/")
     assert reverse("admin:login") == "/admin/login/"
     assert Tenant.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("model", "lookup"),
+    [
+        (Connection, "token__startswith"),
+        (Connection, "api_key__contains"),
+        (ApiKey, "secret_hash__startswith"),
+        (WebhookEvent, "body__contains"),
+        (Tenant, "access_token__startswith"),
+        (User, "password__startswith"),
+    ],
+)
+def test_no_list_can_be_asked_letter_by_letter_for_a_secret(owner, superuser, model, lookup):
+    for client in (owner, superuser):
+        answer = client.get(list_page(model), {lookup: "a"})
+        assert answer.status_code in {302, 400, 403}, (model, lookup)
+        if answer.status_code == 302:
+            assert "e=1" in answer["Location"] or "/admin/tenant" in answer["Location"]

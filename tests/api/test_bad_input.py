@@ -144,3 +144,13 @@ def test_a_problem_names_itself_by_an_address_of_ours(nobody, db, settings):
     make_person("ann", tenant=make_tenant())
     document = _is_problem(nobody.get("/api/v1/orders"), 401)
     assert document["type"] == f"{settings.PUBLIC_URL}/problems/not-authenticated"
+
+
+@pytest.mark.parametrize("moment", ["9999-12-31T23:59:59-23:59", "0001-01-01T00:00:00%2B23:59", "0000-01-01"])
+@pytest.mark.parametrize(
+    "query",
+    ["messages?created_after", "orders?placed_after", "webhook-events?received_before", "audit-events?created_after"],
+)
+def test_a_date_at_the_edge_of_the_calendar_is_refused_in_words(owner, moment, query):
+    answer = owner.get(f"/api/v1/{query}={moment}")
+    assert (answer.status_code, answer["Content-Type"]) == (400, "application/problem+json")

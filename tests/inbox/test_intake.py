@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
 import pytest
+from django.db import connection
 from django.test import Client
 
-from audit.models import AuditEvent
+from audit.models import AuditEvent, DeadLetter
 from config.infra import tenancy
+from shopsync.actions.dead_letters import replay_dead_letters
+from shopsync.actions.inbox import replay_deliveries
+from shopsync.actions.tenants import create_api_key
 from shopsync.models import RefusedDelivery, WebhookEvent
 from tests.factories import deliver, delivery_headers, drain_all, make_tenant
 from tests.protocols import FIXTURES
@@ -142,6 +148,60 @@ def test_the_same_body_under_another_tenants_name_is_quarantined(tenant):
     (event,) = events(other)
     assert event.last_error == "the same body was already stored for another tenant"
     assert [event.status for event in events(tenant)] == ["ready"]
+    with tenancy.tenant_scope(other.pk):
+        assert replay_deliveries(rows=WebhookEvent.objects.all(), actor="test").not_replayed == 1
+        letters = list(DeadLetter.objects.all())
+        assert replay_dead_letters(letters=letters, actor="test", is_confirmed=True).not_replayed == 1
+        key = create_api_key(name="k", actor="test").secret
+    answer = Client().get(f"/api/v1/webhook-events/{event.pk}", headers={"Authorization": f"Api-Key {key}"})
+    assert (answer.status_code, answer.json()["payload"]) == (200, None)
+
+
+def test_of_two_tenants_one_body_at_the_same_instant_one_is_quarantined(tenant):
+    other = make_tenant()
+    for number in range(20):
+        body = {**ORDER, "id": number + 1}
+        barrier = threading.Barrier(2)
+
+        def send(shop, body=body, barrier=barrier):
+            try:
+                barrier.wait()
+                return deliver("orders/create", body, shop).content
+            finally:
+                connection.close()
+
+        with ThreadPoolExecutor(2) as pool:
+            answers = sorted(pool.map(send, (tenant, other)))
+        assert answers == [b"stored\n", b"stored, quarantined\n"], number
+
+
+def test_an_id_with_nul_is_quarantined_not_refused_for_ever(tenant):
+    assert deliver("orders/create", b'{"id": "a\\u0000b"}', tenant).status_code == 200
+    drain_all()
+    assert [event.status for event in events(tenant)] == ["quarantined"]
+
+
+@pytest.mark.parametrize("amount", ["NaN", "Infinity", "-Infinity", "1e999"])
+def test_an_amount_that_is_no_amount_is_quarantined_at_once(tenant, amount):
+    deliver("orders/create", {**ORDER, "total_price": amount}, tenant)
+    drain_all()
+    (event,) = events(tenant)
+    assert (event.status, event.attempts) == ("quarantined", 1)
+
+
+def test_a_body_without_length_is_refused_with_the_headers_name(tenant):
+    headers = delivery_headers("orders/create", b"", tenant.shop_domain)
+    response = Client().generic("POST", "/webhooks/shopify", b"", headers=headers)
+    assert (response.status_code, "Content-Length" in response.content.decode()) == (400, True)
+
+
+def test_an_uninstallation_that_names_no_shop_proves_nothing(tenant):
+    deliver("app/uninstalled", {"id": 1, "myshopify_domain": None}, tenant, triggered_at=LATER)
+    drain_all()
+    tenant.refresh_from_db()
+    assert tenant.status == "active"
+    with tenancy.tenant_scope(tenant.pk):
+        assert AuditEvent.objects.filter(name="tenant.uninstall_unproved").count() == 1
 
 
 def test_an_uninstalled_tenant_is_still_known(tenant):

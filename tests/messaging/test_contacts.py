@@ -154,3 +154,51 @@ def test_twenty_at_once_make_one_contact_each_identity_once(tenant):
     with tenancy.tenant_scope(tenant.pk):
         assert Contact.objects.count() == 1
         assert ContactIdentity.objects.count() == 3
+
+
+def contact_after(steps):
+    """Live through deliveries one by one in a shop of their own; return the contacts' profiles and identities."""
+    tenant = make_tenant(country="GR")
+    for topic, body in steps:
+        deliver(topic, {**body, "x": tenant.pk}, tenant)
+        drain_all()
+    with tenancy.tenant_scope(tenant.pk):
+        contacts = Contact.objects.order_by("email", "phone").values_list("first_name", "email", "phone")
+        return list(contacts), list(ContactIdentity.objects.order_by("kind", "value").values_list("kind", "value"))
+
+
+def assert_every_order_ends_the_same(steps):
+    ends = [contact_after(permutation) for permutation in itertools.permutations(steps)]
+    assert all(end == ends[0] for end in ends), ends
+    return ends[0]
+
+
+def test_a_phone_that_is_taken_away_and_changed_ends_the_same_in_any_order():
+    versions = [
+        ("customers/create", customer(phone="6900000001", updated_at="2026-11-01T00:00:00Z")),
+        ("customers/update", customer(phone="6900000002", updated_at="2026-11-02T00:00:00Z")),
+        ("customers/update", customer(phone=None, updated_at="2026-11-03T00:00:00Z")),
+    ]
+    ((_, _, phone),), _ = assert_every_order_ends_the_same(versions)
+    assert phone == "+306900000002"
+
+
+def test_two_orders_of_one_customer_end_in_one_profile_in_any_order():
+    person = {"id": 7, "email": "a@example.com"}
+    orders = [
+        ("orders/create", order(1, customer={**person, "first_name": "Old"}, updated_at="2026-11-01T00:00:00Z")),
+        ("orders/create", order(2, customer={**person, "first_name": "New"}, updated_at="2026-11-02T00:00:00Z")),
+        ("orders/updated", order(1, customer={**person, "first_name": "Old"}, updated_at="2026-11-01T10:00:00Z")),
+    ]
+    ((name, _, _),), _ = assert_every_order_ends_the_same(orders)
+    assert name == "New"
+
+
+def test_a_phone_that_comes_with_an_update_of_the_order_reaches_the_contact_in_any_order():
+    person = {"id": 7, "email": "a@example.com"}
+    orders = [
+        ("orders/create", order(1, customer=person, updated_at="2026-11-01T00:00:00Z")),
+        ("orders/updated", order(1, customer=person, phone="6900000005", updated_at="2026-11-02T00:00:00Z")),
+    ]
+    ((_, _, phone),), _ = assert_every_order_ends_the_same(orders)
+    assert phone == "+306900000005"

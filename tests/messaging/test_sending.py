@@ -17,6 +17,8 @@ from messaging.actions import sending
 from messaging.actions.reports import adopt_reports
 from messaging.actions.sending import _batches
 from messaging.models import Attempt, DeliveryReport, Message
+from messaging.providers.base import Accepted
+from messaging.providers.mitto import MittoProvider
 from messaging.providers.sandbox import SandboxServer
 from messaging.tasks import drain_messages
 from shopsync.actions.tenants import connect_service
@@ -294,3 +296,14 @@ def test_a_message_that_was_sent_is_not_replayed(tenant, in_scope, sandbox):
     send()
     assert work.replay(Message.objects.all()) == 0
     assert Message.objects.get().state == "sent"
+
+
+def test_an_id_given_twice_does_not_lose_what_was_accepted(tenant, in_scope, sandbox, monkeypatch):
+    for number in (1, 2, 3):
+        prepare(tenant, number=number)
+    real = MittoProvider.send
+    same = lambda self, rows: [Accepted(outcome.reference, "one-id") for outcome in real(self, rows)]  # noqa: E731
+    monkeypatch.setattr(MittoProvider, "send", same)
+    send()
+    assert set(Message.objects.values_list("outcome", flat=True)) == {"sent"}
+    assert sorted(Message.objects.values_list("provider_id", flat=True)) == ["", "", "one-id"]

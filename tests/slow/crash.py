@@ -92,8 +92,12 @@ class Installation:
         """Let leases of the dead run out and waits pass now: move times, as the clock would."""
         for table in ("shopsync_webhookevent", "audit_eventdelivery", "messaging_message"):
             with psycopg.connect(self.database_url, autocommit=True) as connection:
-                connection.execute(f"UPDATE {table} SET lease_until = now() WHERE status = 'leased'")
-                connection.execute(f"UPDATE {table} SET due_at = now() WHERE status = 'ready' AND due_at > now()")
+                for change, rows in (
+                    ("lease_until = now()", "status = 'leased'"),
+                    ("due_at = now()", "status = 'ready' AND due_at > now()"),
+                ):
+                    free = f"SELECT id FROM {table} WHERE {rows} ORDER BY id FOR UPDATE SKIP LOCKED"
+                    connection.execute(f"UPDATE {table} SET {change} WHERE id IN ({free})")
 
     def open_work(self) -> int:
         tables = ("shopsync_webhookevent", "audit_eventdelivery", "messaging_message")

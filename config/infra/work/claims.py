@@ -22,7 +22,7 @@ from django.db.models.functions import Now
 from config.infra import tenancy
 from config.infra.failpoints import failpoint
 from config.infra.work import bell
-from config.infra.work.rows import Status, WorkRow
+from config.infra.work.rows import Queue, Status, WorkRow
 
 R = TypeVar("R", bound=WorkRow)
 
@@ -279,22 +279,31 @@ def sweep(model: type[WorkRow]) -> Swept:
     """Expire leases by the queue's policy and ring where work is due, whatever the bell says."""
     queue = model.queue
     with tenancy.all_tenants(reason="expire leases of every tenant"):
-        expired = model._default_manager.filter(status=Status.LEASED, lease_until__lt=ClockTimestamp())
-        started = expired.filter(started_at__isnull=False)
-        freed: dict[str, Any] = {"lease_until": None}
-        returned = expired.filter(started_at__isnull=True).update(status=Status.READY, token=None, **freed)
-        repeated = parked = buried = 0
-        if queue.on_expiry == "park":
-            note = "the process that made the call was lost before its answer was stored; perhaps done"
-            parked = started.update(status=Status.UNKNOWN, last_error=note, **freed)
-        else:
-            note = "the process that worked on it was lost, or its lease ran out"
-            last = started.filter(attempts__gte=queue.max_attempts)
-            buried = last.update(status=Status.BURIED, finished_at=Now(), last_error=note, **freed)
-            repeated = started.update(status=Status.READY, token=None, last_error=note, **freed)
-        is_due = model._default_manager.filter(status=Status.READY, due_at__lte=ClockTimestamp()).exists()
+        rows = model._default_manager
+        with transaction.atomic():
+            # Rows that somebody works on at this very moment are left to the next sweep: a sweep never waits, so it
+            # can't be part of a deadlock.
+            expired = rows.filter(status=Status.LEASED, lease_until__lt=ClockTimestamp())
+            ids = list(expired.select_for_update(skip_locked=True).order_by("pk").values_list("pk", flat=True))
+            outcome = _expire(rows.filter(pk__in=ids), queue)
+        is_due = rows.filter(status=Status.READY, due_at__lte=ClockTimestamp()).exists()
     rang = is_due and bell.ring(queue, even_if_rung=True)
-    return Swept(returned=returned, repeated=repeated, parked=parked, buried=buried, rang=rang)
+    return Swept(**outcome, rang=rang)
+
+
+def _expire(expired: models.QuerySet[Any], queue: Queue) -> dict[str, int]:
+    started = expired.filter(status=Status.LEASED, started_at__isnull=False)
+    freed: dict[str, Any] = {"lease_until": None}
+    returned = expired.filter(started_at__isnull=True).update(status=Status.READY, token=None, **freed)
+    if queue.on_expiry == "park":
+        note = "the process that made the call was lost before its answer was stored; perhaps done"
+        parked = started.update(status=Status.UNKNOWN, last_error=note, **freed)
+        return {"returned": returned, "repeated": 0, "parked": parked, "buried": 0}
+    note = "the process that worked on it was lost, or its lease ran out"
+    last = started.filter(attempts__gte=queue.max_attempts)
+    buried = last.update(status=Status.BURIED, finished_at=Now(), last_error=note, **freed)
+    repeated = started.update(status=Status.READY, token=None, last_error=note, **freed)
+    return {"returned": returned, "repeated": repeated, "parked": 0, "buried": buried}
 
 
 def _held(rows: Iterable[WorkRow]) -> models.QuerySet[WorkRow]:
