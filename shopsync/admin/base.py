@@ -41,9 +41,11 @@ class TenantModelAdmin(ModelAdmin):
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
         """Filter by declared filters and ids only: by any column, a secret could be guessed letter by letter."""
-        filters = [item for item in self.list_filter if isinstance(item, str | tuple)]
-        names = [*(item if isinstance(item, str) else item[0] for item in filters), "id", "pk"]
-        return any(lookup in {name, f"{name}__exact"} or lookup.startswith(f"{name}__") for name in names)
+        names = ["id", "pk"]
+        for item in self.list_filter:
+            column = item if isinstance(item, str) else item[0] if isinstance(item, tuple) else ""
+            names.append(column or getattr(item, "parameter_name", ""))
+        return any(lookup == name or lookup.startswith(f"{name}__") for name in names if name)
 
     def has_module_permission(self, request: HttpRequest) -> bool:
         """Is a tenant (or all of them) open?"""

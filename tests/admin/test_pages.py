@@ -101,7 +101,9 @@ def test_more_rows_cost_no_more_queries(owner, world):
      ("age=1h", 0), ("trouble=retried", 0), ("trouble=repeated", 0), ("q=order:9007199254740994", 3)],
 )  # fmt: skip
 def test_the_inbox_is_filtered(owner, world, query, count):
-    page = owner.get(f"{list_page(WebhookEvent)}?{query}").content.decode()
+    answer = owner.get(f"{list_page(WebhookEvent)}?{query}")
+    assert answer.status_code == 200
+    page = answer.content.decode()
     assert len(set(re.findall(r"/admin/shopsync/webhookevent/(\d+)/change/", page))) == count
 
 
