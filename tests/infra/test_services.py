@@ -44,13 +44,14 @@ class Session:
         configuration = str(services.CHECKOUT / "pyproject.toml")
         argv = [sys.executable, "-m", "pytest", "-c", configuration, "-p", "no:django", "-p", "no:cacheprovider"]
         argv += arguments
-        self.process: ManagedProcess = spawn(
-            "pytest",
-            [*argv, str(folder / "test_session.py")],
-            env=env,
-            log_path=folder / "pytest.log",
-            cwd=services.CHECKOUT,
-        )
+        argv.append(str(folder / "test_session.py"))
+        # A shell's background job ignores SIGINT and hands that on to its children; this child is to heed it.
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)
+        try:
+            log_path = folder / "pytest.log"
+            self.process: ManagedProcess = spawn("pytest", argv, env=env, log_path=log_path, cwd=services.CHECKOUT)
+        finally:
+            signal.signal(signal.SIGINT, before)
 
     def started(self) -> tuple[Path, list[int]]:
         wait_until(lambda: self.report_path.exists() and self.report_path.stat().st_size > 0, 60, "the inner session")
