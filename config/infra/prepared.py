@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import functools
 import os
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -23,6 +24,7 @@ from django.db import connection
 
 Row = tuple[Any, ...]
 WAIT_SECONDS = 3.0
+_opening = threading.Lock()
 
 
 def fetch_one(sql: str, parameters: Mapping[str, Any]) -> Row | None:
@@ -36,7 +38,7 @@ def fetch_one(sql: str, parameters: Mapping[str, Any]) -> Row | None:
         except psycopg.OperationalError as error:
             if settings.PROCESS != "web" or isinstance(error, psycopg_pool.PoolTimeout):
                 raise
-            _pool(os.getpid()).check()  # the server went away and may be back: let go of every dead connection
+            _own_pool().check()  # the server went away and may be back: let go of every dead connection
             return _run(sql, parameters)
 
 
@@ -48,7 +50,7 @@ def _run(sql: str, parameters: Mapping[str, Any]) -> Row | None:
 @contextmanager
 def _connection() -> Iterator[psycopg.Connection[Row]]:
     if settings.PROCESS == "web":
-        with _pool(os.getpid()).connection() as own:
+        with _own_pool().connection() as own:
             yield own
         return
     connection.ensure_connection()
@@ -58,6 +60,11 @@ def _connection() -> Iterator[psycopg.Connection[Row]]:
         yield own
     finally:
         own.cursor_factory = factory
+
+
+def _own_pool() -> psycopg_pool.ConnectionPool[psycopg.Connection[Row]]:
+    with _opening:  # the first requests of a process come in several threads: they are to share one pool
+        return _pool(os.getpid())
 
 
 @functools.lru_cache(maxsize=2)

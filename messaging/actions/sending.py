@@ -218,6 +218,8 @@ def _complete(row: Message, *, outcome: Message.Outcome, **values: object) -> No
         with transaction.atomic():
             work.complete(row, outcome=outcome, **values)
     except IntegrityError:  # message_has_its_own_provider_id: one id given twice; it was accepted all the same
+        if not values.get("provider_id"):
+            raise  # another constraint: nothing that leaving the id out would mend
         logger.warning("message %s was accepted under an id that another one has: %s", row.pk, values["provider_id"])
         _complete(row, outcome=outcome, **{**values, "provider_id": ""})
     except work.LeaseLostError:
