@@ -24,7 +24,7 @@ from django.conf import settings
 
 from config.embedded import EmbeddedServers
 from config.local import samples
-from config.local.deliveries import Shop
+from config.local.deliveries import Shop, accepted_messages
 from config.local.processes import wait_until
 from config.local.stack import LocalStack
 from tests.services import services_root
@@ -104,6 +104,13 @@ class Installation:
         counts = (f"(SELECT count(*) FROM {t} WHERE status IN ('ready', 'leased'))" for t in tables)
         return int(self.one("SELECT " + " + ".join(counts)))
 
+    def all_reports_are_in(self) -> bool:
+        """Has the sandbox's last report come in? It tells of each message twice, some time after it."""
+        return bool(
+            self.one("SELECT count(*) FROM messaging_deliveryreport")
+            == 2 * len(accepted_messages(self.stack.sandbox_url))
+        )
+
     def finish(self, timeout: float = 120) -> None:
         """Return once nothing is left to do; leases of processes that no longer live are hastened every few seconds."""
         hastened = time.monotonic() + 8
@@ -113,7 +120,7 @@ class Installation:
             if time.monotonic() > hastened:
                 self.hasten()
                 hastened = time.monotonic() + 8
-            return self.open_work() == 0
+            return self.open_work() == 0 and self.all_reports_are_in() and self.open_work() == 0
 
         wait_until(done, timeout, "all work to be done")
 
