@@ -60,6 +60,7 @@ NOUNS = {  # what a module that became a package may be split into
 REACHES = {  # every place that reaches over tenants, and why
     "audit/actions.py": ["write an audit event, of a tenant or of the system"],
     "config/health.py": ["health counts the work of every tenant"],
+    "config/infra/work/calls.py": ["ask about parked calls of every tenant"],
     "config/infra/work/claims.py": ["_CLAIM_REASON"] * 3 + ["expire leases of every tenant"],
     "shopsync/auth.py": ["an API key names its tenant"],
     "shopsync/management/commands/replay.py": ["an operator chooses deliveries of any tenant to replay"],
@@ -191,8 +192,9 @@ def test_nobody_sleeps_without_a_condition():
     }
     allowed = {
         *waits,
+        "config/infra/transactions.py",
         "messaging/providers/sandbox.py",
-    }  # each in a loop over a condition, or a delay asked of the twin
+    }  # each in a loop over a condition, jitter between attempts, or a delay asked of the twin
     sleepers = {name_of(path) for path in PRODUCT if calls(path, "sleep")}
     assert sleepers <= allowed
 

@@ -4,9 +4,11 @@ rows.py    the abstract row, its states and its queue's policy
 claims.py  claim, start, complete, retry, bury, park, hand back, replay, sweep: each one conditional UPDATE
 bell.py    ring and silence: Redis only says that there is work
 drains.py  the loop a Celery task runs
+calls.py   outward calls that cost: made at most once, parked when nobody knows, settled by asking
 """
 
 from config.infra.work.bell import ring, silence
+from config.infra.work.calls import Answer, Apply, Caller, CallError, make_calls, settle_unknown
 from config.infra.work.claims import (
     LeaseLostError,
     add,
@@ -24,6 +26,10 @@ from config.infra.work.drains import PermanentFailureError, drain, run_each
 from config.infra.work.rows import Queue, Status, WorkRow, find_queue, queues
 
 __all__ = [
+    "Answer",
+    "Apply",
+    "CallError",
+    "Caller",
     "LeaseLostError",
     "PermanentFailureError",
     "Queue",
@@ -36,12 +42,14 @@ __all__ = [
     "drain",
     "find_queue",
     "hand_back",
+    "make_calls",
     "park",
     "queues",
     "replay",
     "retry",
     "ring",
     "run_each",
+    "settle_unknown",
     "silence",
     "start",
     "sweep",

@@ -40,7 +40,8 @@ class ClockTimestamp(models.Func):
     output_field = models.DateTimeField()
 
 
-def _in_seconds(seconds: float) -> models.expressions.CombinedExpression:
+def in_seconds(seconds: float) -> models.expressions.CombinedExpression:
+    """Say when it will be, by the database's clock."""
     interval = models.Func(Value(seconds), function="make_interval", template="make_interval(secs => %(expressions)s)")
     interval.output_field = models.DurationField()
     return ClockTimestamp() + interval
@@ -193,7 +194,19 @@ def retry(row: WorkRow, *, error: str) -> None:
         bury(row, error=error)
         return
     wait = row.queue.backoff(row.attempts).total_seconds()
-    _move(row, status=Status.READY, due_at=_in_seconds(wait), started_at=None, token=None, last_error=error)
+    _move(row, status=Status.READY, due_at=in_seconds(wait), started_at=None, token=None, last_error=error)
+
+
+def disprove(row: WorkRow, *, error: str) -> None:
+    """Put a parked row back: the service says that its call was not made. After its last attempt it is buried.
+
+    Raises: LeaseLostError when it was settled meanwhile.
+    """
+    values: dict[str, Any] = {"status": Status.READY, "due_at": ClockTimestamp(), "started_at": None, "token": None}
+    if row.attempts >= row.queue.max_attempts:
+        values = {"status": Status.BURIED, "finished_at": ClockTimestamp()}
+    _move(row, from_statuses=(Status.UNKNOWN,), last_error=error[:2000], **values)
+    ring_after_commit(type(row))
 
 
 def bury(row: WorkRow, *, error: str) -> None:
@@ -233,9 +246,9 @@ def hand_back(rows: Sequence[WorkRow], *, blocker: str, wait_seconds: float, sur
     with tenancy.all_tenants(reason=_CLAIM_REASON):
         if surely_not_done:
             return held.filter(started_at__isnull=False).update(
-                **values, due_at=_in_seconds(wait_seconds), started_at=None, attempts=F("attempts") - 1
+                **values, due_at=in_seconds(wait_seconds), started_at=None, attempts=F("attempts") - 1
             )
-        return held.filter(started_at__isnull=True).update(**values, due_at=_in_seconds(wait_seconds))
+        return held.filter(started_at__isnull=True).update(**values, due_at=in_seconds(wait_seconds))
 
 
 def replay(rows: models.QuerySet[R]) -> int:
