@@ -36,6 +36,16 @@ app.conf.update(
     timezone="UTC",
     beat_schedule={
         "sweep": {"task": "shopsync.tasks.sweep_work", "schedule": timedelta(seconds=5), "options": {"expires": 5}},
+        "expire reservations": {
+            "task": "inventory.tasks.expire_reservations",
+            "schedule": timedelta(seconds=10),
+            "options": {"expires": 10},
+        },
+        "settle lost holds": {
+            "task": "inventory.tasks.settle_lost_holds",
+            "schedule": timedelta(seconds=30),
+            "options": {"expires": 30},
+        },
         "retention": {
             "task": "shopsync.tasks.forget_old_payloads",
             "schedule": timedelta(minutes=10),

@@ -168,6 +168,8 @@ RATELIMIT_IP_META_KEY = "shopsync.auth.client_address"
 SHOPIFY_API_KEY = env.text("SHOPIFY_API_KEY")
 SHOPIFY_API_SECRET = _secret("SHOPIFY_API_SECRET", why="Shopify signs its webhooks with it; copy the app's secret.")
 SHOPIFY_API_SECRET_PREVIOUS = env.text("SHOPIFY_API_SECRET_PREVIOUS")
+SHOPIFY_API_VERSION = env.text("SHOPIFY_API_VERSION", "2026-07")
+SHOPIFY_ADMIN_URL = env.text("SHOPIFY_ADMIN_URL", "https://{shop_domain}").rstrip("/")
 
 # --- the inbox ----------------------------------------------------------------------------------------------------
 PAYLOAD_RETENTION_DAYS = env.number("PAYLOAD_RETENTION_DAYS", 30, minimum=1)

@@ -8,7 +8,7 @@ from decimal import Decimal
 
 import msgspec
 
-from shopsync.shopify import Delivery, UnreadablePayloadError, parse, version_of
+from shopsync.shopify import Delivery, UnreadablePayloadError, as_utc, parse, version_of
 
 
 class _Variant(msgspec.Struct):
@@ -78,12 +78,13 @@ class ProductSnapshot:
 
 @dataclass(frozen=True, slots=True)
 class LevelSnapshot:
-    """One version of a level; available is null when untracked, and may be negative."""
+    """One version of a level; available is null when untracked, and may be negative. `taken_at` is when it was true."""
 
     item_shopify_id: int
     location_shopify_id: int
     available: int | None
     version: str
+    taken_at: datetime
 
 
 def split_tags(tags: str | list[str] | None) -> tuple[str, ...]:
@@ -141,4 +142,5 @@ def parse_level(delivery: Delivery) -> LevelSnapshot:
         location_shopify_id=level.location_id,
         available=level.available,
         version=version_of(delivery, level.updated_at),
+        taken_at=as_utc(level.updated_at or delivery.triggered_at or delivery.received_at),
     )

@@ -40,6 +40,9 @@ class Tenant(models.Model):
     timezone = models.CharField(max_length=64, default="UTC", help_text="IANA name")
     country = models.CharField(max_length=2, blank=True, default="", help_text="ISO 3166-1, for phones without prefix")
     stock_authority = models.CharField(max_length=8, choices=StockAuthority, default=StockAuthority.SHOPIFY)
+    push_holds = models.BooleanField(
+        default=False, db_default=False, help_text="set reservations aside in Shopify too, while Shopify counts"
+    )
     access_token = EncryptedTextField(blank=True, default="")
     refresh_token = EncryptedTextField(blank=True, default="")
     installed_at = models.DateTimeField(db_default=Now())

@@ -6,7 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 from django.contrib.auth.hashers import make_password
+from django.db import connection
+from psycopg.pq import TransactionStatus
 
+from inventory.queries import find_drift
 from shopsync.models import Membership, Tenant, User
 from tests.factories import make_tenant
 from tests.services import services_root
@@ -53,6 +56,27 @@ def staff(tenant: Tenant) -> User:
 def stranger(other_tenant: Tenant) -> User:
     """The owner of another tenant."""
     return _person("stranger", other_tenant, Membership.Role.OWNER)
+
+
+def _is_broken_off() -> bool:
+    """Did an error of PostgreSQL's end the transaction that the test ran in? Then nothing of it remains."""
+    wrapped = connection.connection
+    return wrapped is not None and wrapped.info.transaction_status == TransactionStatus.INERROR
+
+
+@pytest.fixture(autouse=True)
+def _ledger_equals_level(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Prove after every test that touched the database: each level is what its ledger and its reservations say.
+
+    A test that makes drift on purpose is marked `drifts`.
+    """
+    uses_database = request.node.get_closest_marker("django_db") or {"db", "transactional_db"} & {*request.fixturenames}
+    if uses_database:
+        request.getfixturevalue("_django_db_helper")  # set up before this fixture, so emptied after it
+    yield
+    if uses_database and not request.node.get_closest_marker("drifts") and not _is_broken_off():
+        found = [drift for tenant in Tenant.objects.all() for drift in find_drift(tenant_id=tenant.pk)]
+        assert found == []
 
 
 @pytest.hookimpl(trylast=True)

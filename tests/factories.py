@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import itertools
 import json
+import threading
 import uuid
+from collections.abc import Callable, Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -13,6 +15,7 @@ from django.db import connection
 from django.test import Client
 
 from config.infra import tenancy
+from inventory.models import InventoryItem, Location, Product, StockLevel, Variant
 from shopsync.actions.tenants import create_tenant
 from shopsync.models import Tenant, WebhookEvent
 from shopsync.webhooks import shopify_signature
@@ -45,6 +48,47 @@ def make_inbox_rows(tenant: Tenant, *lanes: str, **fields: Any) -> list[WebhookE
     ]
     with tenancy.tenant_scope(tenant.pk):
         return WebhookEvent.objects.bulk_create(rows)
+
+
+def stock_variant(
+    available: int | None, *, locations: int = 1, policy: str = "deny"
+) -> tuple[Variant, list[StockLevel]]:
+    """Create a variant with this much at each of some locations, of the tenant in scope."""
+    number = next(_numbers)
+    item = InventoryItem.objects.create(shopify_id=10**6 + number)
+    product = Product.objects.create(shopify_id=10**6 + number, title=f"Product {number}", source_version="1")
+    variant = Variant.objects.create(
+        product=product, item=item, shopify_id=10**6 + number, sku=f"SKU-{number}", policy=policy
+    )
+    levels = []
+    for index in range(locations):
+        location, _ = Location.objects.get_or_create(shopify_id=index + 1, defaults={"name": f"Place {index + 1}"})
+        counted = {"available": available, "on_hand": available, "committed": None if available is None else 0}
+        levels.append(StockLevel.objects.create(item=item, location=location, **counted))
+    return variant, levels
+
+
+def run_together(jobs: Sequence[Callable[[], Any]], *, threads: int) -> list[Any]:
+    """Run the jobs on so many threads, each with its own connection; return their results or exceptions, in order."""
+    barrier = threading.Barrier(min(threads, len(jobs)))
+    results: list[Any] = [None] * len(jobs)
+
+    def work_on(share: list[int]) -> None:
+        barrier.wait(timeout=30)
+        for index in share:
+            try:
+                results[index] = jobs[index]()
+            except Exception as error:  # the caller looks at it
+                results[index] = error
+        connection.close()
+
+    shares = [list(range(start, len(jobs), threads)) for start in range(min(threads, len(jobs)))]
+    crew = [threading.Thread(target=work_on, args=(share,)) for share in shares]
+    for thread in crew:
+        thread.start()
+    for thread in crew:
+        thread.join()
+    return results
 
 
 def reload(row: Any) -> Any:
@@ -96,10 +140,11 @@ def deliver(topic: str, body: dict[str, Any] | bytes, tenant: Tenant | str, **ov
 def drain_all() -> None:
     """Work on everything that is due, as the workers would, until nothing is."""
     from audit.tasks import drain_events
+    from inventory.tasks import drain_holds
     from messaging.tasks import drain_messages
     from shopsync.tasks import drain_webhooks
 
-    while drain_webhooks() + drain_events() + drain_messages():
+    while drain_webhooks() + drain_events() + drain_messages() + drain_holds():
         pass
 
 

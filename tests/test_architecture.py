@@ -43,6 +43,7 @@ MODULES = {  # the six kinds, by name
         "rendering",
         "webhooks",
         "providers",
+        "client",
         "management",
         "migrations",
         "templates",
@@ -50,8 +51,19 @@ MODULES = {  # the six kinds, by name
     *("views_sql", "sites", "static"),  # audit's view of the dead letters; the admin site and its files
 }
 NOUNS = {  # what a module that became a package may be split into
-    "actions": {"inbox", "tenants", "dead_letters", "contacts", "consent", "automations", "sending", "reports"},
-    "models": {"contacts", "automations", "messages"},
+    "actions": {
+        *("products", "levels", "stock", "reservations", "holds", "upkeep", "verification"),
+        *("alerts", "idempotency"),
+        "inbox",
+        "tenants",
+        "dead_letters",
+        "contacts",
+        "consent",
+        "automations",
+        "sending",
+        "reports",
+    },
+    "models": {"products", "stock", "reservations", "contacts", "automations", "messages"},
     "providers": {"base", "mitto", "sandbox", "sandbox_state", "sandbox_reports"},
     "shopify": {"bodies", "snapshots"},
     "admin": {"base", "inbox", "people", "settings", "trail", "shop", "orders", "messages"},
@@ -62,6 +74,7 @@ REACHES = {  # every place that reaches over tenants, and why
     "config/health.py": ["health counts the work of every tenant"],
     "config/infra/work/calls.py": ["ask about parked calls of every tenant"],
     "config/infra/work/claims.py": ["_CLAIM_REASON"] * 3 + ["expire leases of every tenant"],
+    "inventory/actions/upkeep.py": ["find the tenants with overdue reservations"],
     "shopsync/auth.py": ["an API key names its tenant"],
     "shopsync/management/commands/replay.py": ["an operator chooses deliveries of any tenant to replay"],
     "shopsync/middleware.py": ["an administrator chose all tenants in the admin, which was recorded"],
@@ -69,6 +82,9 @@ REACHES = {  # every place that reaches over tenants, and why
 }
 SYSTEM_TASKS = {
     "audit.tasks.drain_events",
+    "inventory.tasks.drain_holds",
+    "inventory.tasks.expire_reservations",
+    "inventory.tasks.settle_lost_holds",
     "messaging.tasks.drain_messages",
     "shopsync.tasks.drain_webhooks",
     "shopsync.tasks.forget_old_payloads",
@@ -154,8 +170,8 @@ def test_no_tenant_in_scope_no_query(model):
         model().save(force_insert=True)
 
 
-def test_work_is_of_the_three_known_queues_and_named_apart():
-    assert [model.queue.name for model in queues()] == ["events", "messages", "webhooks"]
+def test_work_is_of_the_known_queues_and_named_apart():
+    assert [model.queue.name for model in queues()] == ["events", "holds", "messages", "webhooks"]
     assert all(issubclass(model, WorkRow) for model in queues())
 
 

@@ -9,7 +9,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from config.infra import tenancy
-from inventory.actions import explain_movements
+from inventory.actions.levels import explain_movements
 from inventory.models import InventoryItem, Location, StockLevel, StockMovement
 from tests.factories import make_tenant
 

@@ -16,6 +16,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import Generic, Literal, TypeVar
 
 from django.db import models, transaction
@@ -108,7 +109,7 @@ def _settle_failure(row: R, error: CallError, caller: Caller[R]) -> None:
     if error.unknown:
         _park(row, str(error))
     elif error.permanent:
-        _finish(row, lambda: caller.refuse(row, error))
+        _finish(row, partial(caller.refuse, row, error))
     else:
         wait = error.retry_after_seconds or row.queue.backoff(row.attempts).total_seconds()
         claims.hand_back([row], blocker=caller.blocker(row), wait_seconds=wait, surely_not_done=True)
@@ -152,7 +153,9 @@ def _ask(row: R, caller: Caller[R]) -> bool:
         answer = caller.ask(row)
     except CallError as error:
         logger.warning("%s %s: asked, and not told: %s", type(row).__name__, row.pk, error)
-        return False
+        if error.permanent:
+            _finish(row, partial(caller.refuse, row, error))
+        return error.permanent
     if answer == "unknown":
         return False
     if answer == "not_done":

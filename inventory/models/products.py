@@ -1,9 +1,9 @@
-"""Products and stock. A trigger writes the movement of every change of a level, in its transaction (0003_ledger)."""
+"""What is sold and counted, and where it lies."""
 
 from __future__ import annotations
 
 from django.db import models
-from django.db.models import F, Q
+from django.db.models import Q
 from django.db.models.functions import Now
 
 from shopsync.models import TenantModel
@@ -111,6 +111,13 @@ class Location(TenantModel):
 
     shopify_id = models.BigIntegerField()
     name = models.CharField(max_length=300, blank=True, default="")
+    country = models.CharField(max_length=2, blank=True, default="", help_text="ISO 3166-1")
+    latitude = models.FloatField(null=True, blank=True, help_text="degrees north")
+    longitude = models.FloatField(null=True, blank=True, help_text="degrees east")
+    priority = models.PositiveSmallIntegerField(
+        default=100, db_default=100, help_text="where nearness says nothing, the smaller goes first"
+    )
+    is_active = models.BooleanField(default=True, db_default=True, help_text="reservations and orders take stock here")
     created_at = models.DateTimeField(db_default=Now())
 
     class Meta(TenantModel.Meta):
@@ -123,75 +130,12 @@ class Location(TenantModel):
                 ),
                 name="location_has_its_own_shopify_id",
             ),
+            models.CheckConstraint(
+                name="location_lies_on_the_globe",
+                condition=Q(latitude__isnull=True, longitude__isnull=True)
+                | Q(latitude__range=(-90, 90), longitude__range=(-180, 180)),
+            ),
         )
 
     def __str__(self) -> str:
         return self.name or str(self.shopify_id)
-
-
-class StockLevel(TenantModel):
-    """How many of an item there are at a location. Null is untracked; negative is true: Shopify oversold.
-
-    With stock_authority `shopify` it is a mirror, written by snapshots only.
-    """
-
-    item = models.ForeignKey(InventoryItem, on_delete=models.PROTECT, related_name="levels")
-    location = models.ForeignKey(Location, on_delete=models.PROTECT, related_name="levels")
-    available = models.BigIntegerField(null=True, blank=True)
-    held = models.BigIntegerField(default=0, db_default=0, help_text="our own reservations")
-    movement_count = models.PositiveBigIntegerField(default=0, db_default=0, editable=False)
-    source_version = models.CharField(max_length=120, db_collation="C", help_text="sorts by age; the newest wins")
-    updated_at = models.DateTimeField(db_default=Now())
-
-    class Meta(TenantModel.Meta):
-        ordering = ("id",)
-        constraints = (
-            models.UniqueConstraint(
-                fields=(
-                    "item",
-                    "location",
-                ),
-                name="stocklevel_is_one_per_item_and_location",
-            ),
-            models.CheckConstraint(name="stocklevel_held_is_not_negative", condition=Q(held__gte=0)),
-        )
-
-    def __str__(self) -> str:
-        return f"{self.available} of {self.item_id} at {self.location_id}"
-
-
-class StockMovement(TenantModel):
-    """The ledger of a level: written by the database's trigger alone, never changed, never deleted.
-
-    before and after are null where the level was untracked; delta treats null as zero.
-    """
-
-    level = models.ForeignKey(StockLevel, on_delete=models.PROTECT, related_name="movements")
-    sequence = models.PositiveBigIntegerField()
-    state = models.CharField(max_length=12, default="available")
-    delta = models.BigIntegerField()
-    before = models.BigIntegerField(null=True, blank=True)
-    after = models.BigIntegerField(null=True, blank=True)
-    reason = models.CharField(max_length=40)
-    reference = models.CharField(max_length=160, blank=True, default="")
-    actor = models.CharField(max_length=120, blank=True, default="")
-    created_at = models.DateTimeField(db_default=Now())
-
-    class Meta(TenantModel.Meta):
-        ordering = ("-id",)
-        constraints = (
-            models.UniqueConstraint(
-                fields=(
-                    "level",
-                    "sequence",
-                ),
-                name="stockmovement_has_its_place_in_the_ledger",
-            ),
-            models.CheckConstraint(
-                name="stockmovement_adds_up",
-                condition=Q(delta=models.functions.Coalesce(F("after"), 0) - models.functions.Coalesce(F("before"), 0)),
-            ),
-        )
-
-    def __str__(self) -> str:
-        return f"{self.delta:+d} {self.reason}"

@@ -1,14 +1,14 @@
-"""What inventory writes: products and levels, newest version wins."""
+"""Products and their variants, as Shopify's newest version of each says."""
 
 from __future__ import annotations
 
-from django.db import connection, transaction
+from django.db import transaction
 from django.utils import timezone
 
 from audit.actions import record
 from config.infra import tenancy
-from inventory.models import InventoryItem, Location, Product, StockLevel, Variant
-from inventory.shopify import LevelSnapshot, ProductSnapshot, VariantSnapshot, parse_level, parse_product
+from inventory.models import InventoryItem, Product, Variant
+from inventory.shopify import ProductSnapshot, VariantSnapshot, parse_product
 from shopsync.shopify import Delivery
 
 
@@ -44,7 +44,7 @@ def _lock_product(snapshot: ProductSnapshot) -> tuple[Product, bool]:
 
 
 def _write_variants(product: Product, snapshot: ProductSnapshot) -> None:
-    items = _ensure_items({v.item_shopify_id for v in snapshot.variants if v.item_shopify_id is not None})
+    items = ensure_items({v.item_shopify_id for v in snapshot.variants if v.item_shopify_id is not None})
     unique = {variant.shopify_id: variant for variant in snapshot.variants}.values()
     rows = [_variant_row(product, variant, items) for variant in unique]
     fields = ["product", "item", "title", "sku", "barcode", "price_amount", "position", "policy", "removed_at"]
@@ -70,47 +70,9 @@ def _variant_row(product: Product, variant: VariantSnapshot, items: dict[int, In
     )
 
 
-def _ensure_items(shopify_ids: set[int]) -> dict[int, InventoryItem]:
+def ensure_items(shopify_ids: set[int]) -> dict[int, InventoryItem]:
+    """Return the items of these Shopify ids, making those that are new."""
     tenant_id = tenancy.current_tenant_id()
     rows = [InventoryItem(tenant_id=tenant_id, shopify_id=shopify_id) for shopify_id in sorted(shopify_ids)]
     InventoryItem.objects.bulk_create(rows, ignore_conflicts=True)
     return {item.shopify_id: item for item in InventoryItem.objects.filter(shopify_id__in=shopify_ids)}
-
-
-@transaction.atomic(savepoint=False)
-def sync_level(*, delivery: Delivery) -> None:
-    """Take a snapshot of a level: absolute, newest wins, one movement of the difference (written by the trigger).
-
-    Raises: UnreadablePayloadError.
-    """
-    snapshot = parse_level(delivery)
-    level = _lock_level(snapshot)
-    if snapshot.version <= level.source_version:
-        return  # stale or repeated: a newer snapshot is already here
-    explain_movements(reason="snapshot", reference=f"webhook_event:{delivery.id}", actor="shopify")
-    level.available = snapshot.available
-    level.source_version = snapshot.version
-    level.updated_at = timezone.now()
-    level.save(update_fields=["available", "source_version", "updated_at"])
-
-
-def _lock_level(snapshot: LevelSnapshot) -> StockLevel:
-    tenant_id = tenancy.current_tenant_id()
-    item = _ensure_items({snapshot.item_shopify_id})[snapshot.item_shopify_id]
-    Location.objects.bulk_create(
-        [Location(tenant_id=tenant_id, shopify_id=snapshot.location_shopify_id)], ignore_conflicts=True
-    )
-    location = Location.objects.get(shopify_id=snapshot.location_shopify_id)
-    explain_movements(reason="first_seen", reference="", actor="shopify")
-    StockLevel.objects.bulk_create(
-        [StockLevel(tenant_id=tenant_id, item=item, location=location, source_version="")], ignore_conflicts=True
-    )
-    return StockLevel.objects.select_for_update().get(item=item, location=location)
-
-
-def explain_movements(*, reason: str, reference: str, actor: str) -> None:
-    """Tell the ledger's trigger why levels change for the rest of this transaction."""
-    settings = {"reason": reason, "reference": reference, "actor": actor}
-    with connection.cursor() as cursor:
-        for name, value in settings.items():
-            cursor.execute("SELECT set_config(%s, %s, true)", [f"shopsync.movement_{name}", value])

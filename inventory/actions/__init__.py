@@ -1,0 +1,1 @@
+"""What inventory writes, by noun."""

@@ -1,0 +1,152 @@
+"""Holds in Shopify: units that we promised are set aside there too, so that its own channels can't sell them.
+
+Available becomes reserved by compare-and-swap under an idempotency key. Once Shopify has them set aside, its
+`available` has them off, so they no longer weigh on our level: a line's units are `held` here or `pushed` there, never
+both.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from django.conf import settings
+
+from audit.actions import record
+from config.infra import work
+from config.infra.work import Apply, Caller, CallError
+from inventory.actions.levels import Move, apply_snapshot, explain_movements, lock_levels, move_units
+from inventory.client import HoldMove, Place, Quantities, StaleQuantities, move_quantities, read_quantities
+from inventory.models import HoldPush, Reservation, ReservationLine
+from inventory.shopify import LevelSnapshot
+from shopsync.client import ShopifyAccount
+from shopsync.models import Tenant
+from shopsync.shopify import version
+
+SWAPS = 3
+Direction = HoldPush.Direction
+
+
+def push_holds(lines: Sequence[ReservationLine]) -> None:
+    """Queue the calls that set these units aside in Shopify, where the tenant wants that."""
+    wanted = {"pk": lines[0].tenant_id, "push_holds": True, "stock_authority": Tenant.StockAuthority.SHOPIFY}
+    if Tenant.objects.filter(**wanted).exists():
+        _queue(lines, Direction.HOLD, [line.held for line in lines])
+
+
+def give_back(lines: Sequence[ReservationLine]) -> None:
+    """Queue the calls that undo what was set aside; a call that was not begun yet is not needed any more."""
+    ids = [line.pk for line in lines]
+    pushes = HoldPush.objects.filter(line_id__in=ids, direction=Direction.HOLD)
+    if not pushes.exists():
+        return
+    waiting = pushes.filter(status=work.Status.READY, started_at__isnull=True)
+    waiting.update(
+        status=work.Status.DONE, outcome="not needed: the reservation ended first", finished_at=datetime.now(UTC)
+    )
+    pushed = list(ReservationLine.objects.filter(pk__in=ids, pushed__gt=0).order_by("pk"))
+    _queue(pushed, Direction.GIVE_BACK, [line.pushed for line in pushed])
+
+
+def _queue(lines: Sequence[ReservationLine], direction: Direction, quantities: Sequence[int]) -> None:
+    rows = [
+        HoldPush(line=line, direction=direction, quantity=quantity, lane=f"level:{line.level_id}")
+        for line, quantity in zip(lines, quantities, strict=True)
+        if quantity
+    ]
+    work.add(rows, ignore_conflicts=True)
+
+
+def _account(push: HoldPush) -> ShopifyAccount:
+    tenant = Tenant.objects.get(pk=push.tenant_id)
+    return ShopifyAccount(
+        base_url=settings.SHOPIFY_ADMIN_URL.format(shop_domain=tenant.shop_domain),
+        api_version=settings.SHOPIFY_API_VERSION,
+        access_token=tenant.access_token,
+        connection_id=str(tenant.pk),
+    )
+
+
+def _perform(push: HoldPush) -> Apply:
+    """Move the units in Shopify; quantities that changed meanwhile are read again and the swap is tried anew.
+
+    Raises: CallError.
+    """
+    account = _account(push)
+    level = push.line.level
+    place = Place(level.item.shopify_id, level.location.shopify_id)
+    for _ in range(SWAPS):
+        start = _start_of(push, account, place)
+        to_reserved = push.direction == Direction.HOLD
+        if (start.available if to_reserved else start.reserved) < push.quantity:
+            raise CallError(f"Shopify has only {start.available} available, {start.reserved} reserved", permanent=True)
+        reference = f"shopsync://reservations/{push.line.reservation_id}"
+        try:
+            moved_at = move_quantities(account, HoldMove(place, push.quantity, to_reserved, start, push.key, reference))
+        except StaleQuantities:
+            _forget_start(push)
+            continue
+        return lambda: _apply(push, start, moved_at or datetime.now(UTC))
+    raise CallError("Shopify's quantities keep changing under the swap", retry_after_seconds=5)
+
+
+def _start_of(push: HoldPush, account: ShopifyAccount, place: Place) -> Quantities:
+    """Return the quantities to start from, stored before the call: a repetition under one key must be the same call."""
+    if push.from_available is None or push.from_reserved is None:
+        start = read_quantities(account, place)
+        push.from_available, push.from_reserved = start.available, start.reserved
+        push.save(update_fields=["from_available", "from_reserved"])
+    return Quantities(push.from_available, push.from_reserved)
+
+
+def _forget_start(push: HoldPush) -> None:
+    """Begin a new swap: the last one was surely not made, so it gets another key."""
+    push.from_available = push.from_reserved = None
+    push.key = uuid.uuid4()
+    push.save(update_fields=["from_available", "from_reserved", "key"])
+
+
+def _apply(push: HoldPush, start: Quantities, moved_at: datetime) -> None:
+    line = push.line
+    is_hold = push.direction == Direction.HOLD
+    lock_levels(pk=line.level_id)
+    reservation = Reservation.objects.select_for_update().get(pk=line.reservation_id)
+    line = ReservationLine.objects.select_for_update().get(pk=line.pk)
+    explain_movements(reason="pushed" if is_hold else "given_back", reference=f"hold_push:{push.pk}", actor="shopify")
+    if is_hold:
+        move_units({line.level_id: Move(held=-line.held)})
+        line.held = 0
+    line.pushed = push.quantity if is_hold else 0
+    line.save(update_fields=["held", "pushed"])
+    available = start.available - push.quantity if is_hold else start.available + push.quantity
+    snapshot = LevelSnapshot(
+        item_shopify_id=line.level.item.shopify_id,
+        location_shopify_id=line.level.location.shopify_id,
+        available=available,
+        version=version(moved_at, moved_at, rank=1, digest=push.key.hex),
+        taken_at=moved_at,
+    )
+    apply_snapshot(snapshot, reference=f"hold_push:{push.pk}")
+    subject = f"reservation:{reservation.pk}"
+    record(name="hold.pushed" if is_hold else "hold.given_back", subject=subject, actor="shopify")
+    keeps = reservation.status == Reservation.Status.ACTIVE or reservation.settles_by == Reservation.SettlesBy.ORDER
+    if is_hold and not keeps:
+        give_back([line])
+
+
+def _refuse(push: HoldPush, error: CallError) -> None:
+    """Keep the units held here: Shopify would not set them aside, so its own channels may still sell them."""
+    HoldPush.objects.filter(pk=push.pk).update(outcome=str(error)[:200])
+    data = {"direction": push.direction, "reason": str(error)[:200]}
+    record(name="hold.refused", subject=f"reservation:{push.line.reservation_id}", actor="shopify", data=data)
+
+
+def _ask(push: HoldPush) -> work.Answer:
+    """Make the same call under the same key: Shopify answers what it did, and does it once."""
+    return _perform(push)
+
+
+CALLER: Caller[HoldPush] = Caller(
+    perform=_perform, refuse=_refuse, ask=_ask, blocker=lambda push: "shopify is unavailable"
+)

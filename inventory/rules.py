@@ -1,0 +1,150 @@
+"""Which location serves what (pure).
+
+The rule: locations are tried nearest first. Near means, in this order: the distance to the destination where both have
+coordinates; the destination's country; the location's priority, smaller first; its id. The first location that can
+serve the whole basket serves it. If none can and splitting is allowed, each line is served by the nearest location
+that has all of it, else it is spread over locations, nearest first. All lines or none.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+EARTH_RADIUS_KM = 6371.0
+_FAR = math.inf
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """Where the goods go: an ISO 3166-1 country, and degrees if they are known."""
+
+    country: str = ""
+    latitude: float | None = None
+    longitude: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What one level can promise: `sellable` is null where it is not limited (untracked, or policy continue)."""
+
+    level_id: int
+    variant_id: int
+    location_id: int
+    sellable: int | None
+    country: str = ""
+    latitude: float | None = None
+    longitude: float | None = None
+    priority: int = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Pick:
+    """Units of a variant taken from a level."""
+
+    variant_id: int
+    level_id: int
+    quantity: int
+
+
+@dataclass(frozen=True, slots=True)
+class Shortage:
+    """What could not be promised of one variant: `available` is the most that could have been."""
+
+    variant_id: int
+    requested: int
+    available: int
+
+    @property
+    def short(self) -> int:
+        """How many units are missing."""
+        return self.requested - self.available
+
+
+def nearness(offer: Offer, destination: Destination) -> tuple[float, bool, int, int]:
+    """Return a key that sorts locations nearest first."""
+    known = None not in (offer.latitude, offer.longitude, destination.latitude, destination.longitude)
+    distance = _distance_km(offer, destination) if known else _FAR
+    is_abroad = bool(destination.country) and offer.country != destination.country
+    return distance, is_abroad, offer.priority, offer.location_id
+
+
+def _distance_km(offer: Offer, destination: Destination) -> float:
+    """Measure along the great circle (the haversine formula)."""
+    degrees = (offer.latitude, offer.longitude, destination.latitude, destination.longitude)
+    lat_1, lon_1, lat_2, lon_2 = (math.radians(value) for value in degrees if value is not None)
+    chord = math.sin((lat_2 - lat_1) / 2) ** 2 + math.cos(lat_1) * math.cos(lat_2) * math.sin((lon_2 - lon_1) / 2) ** 2
+    return 2 * EARTH_RADIUS_KM * math.asin(min(1.0, math.sqrt(chord)))
+
+
+def allocate(
+    wanted: Mapping[int, int],
+    offers: Sequence[Offer],
+    *,
+    destination: Destination = Destination(),
+    allow_split: bool = True,
+) -> list[Pick] | list[Shortage]:
+    """Choose levels for each variant's units, by the module's rule; the shortages, by variant, when not all fit.
+
+    wanted: units by variant id, each above zero.
+    """
+    ordered = sorted(offers, key=lambda offer: nearness(offer, destination))
+    by_location: dict[int, dict[int, Offer]] = {}
+    for offer in ordered:
+        by_location.setdefault(offer.location_id, {})[offer.variant_id] = offer
+    for there in by_location.values():
+        if all(_can_serve(there.get(variant), quantity) for variant, quantity in wanted.items()):
+            return [Pick(variant, there[variant].level_id, quantity) for variant, quantity in wanted.items()]
+    if not allow_split:
+        return _shortages_unsplit(wanted, by_location)
+    return _spread(wanted, ordered)
+
+
+def _can_serve(offer: Offer | None, quantity: int) -> bool:
+    return offer is not None and (offer.sellable is None or offer.sellable >= quantity)
+
+
+def _spread(wanted: Mapping[int, int], ordered: Sequence[Offer]) -> list[Pick] | list[Shortage]:
+    picks: list[Pick] = []
+    shortages: list[Shortage] = []
+    for variant, quantity in wanted.items():
+        offers = [offer for offer in ordered if offer.variant_id == variant]
+        whole = next((offer for offer in offers if _can_serve(offer, quantity)), None)
+        if whole is not None:
+            picks.append(Pick(variant, whole.level_id, quantity))
+            continue
+        found = take(quantity, offers)
+        picks += found
+        got = sum(pick.quantity for pick in found)
+        if got < quantity:
+            shortages.append(Shortage(variant, quantity, got))
+    return shortages or picks
+
+
+def take(quantity: int, ordered: Sequence[Offer]) -> list[Pick]:
+    """Take up to `quantity` units of one variant from its offers, in their order; fewer when there are fewer."""
+    picks = []
+    for offer in ordered:
+        part = quantity if offer.sellable is None else min(quantity, max(offer.sellable, 0))
+        if part > 0:
+            picks.append(Pick(offer.variant_id, offer.level_id, part))
+            quantity -= part
+    return picks
+
+
+def _shortages_unsplit(wanted: Mapping[int, int], by_location: Mapping[int, Mapping[int, Offer]]) -> list[Shortage]:
+    """Compare with the location that misses the fewest units; the nearest of those."""
+    served = [
+        {variant: _served(there.get(variant), quantity) for variant, quantity in wanted.items()}
+        for there in by_location.values()
+    ] or [dict.fromkeys(wanted, 0)]
+    best = max(served, key=lambda amounts: sum(amounts.values()))
+    short = [Shortage(variant, quantity, best[variant]) for variant, quantity in wanted.items()]
+    return [shortage for shortage in short if shortage.short > 0]
+
+
+def _served(offer: Offer | None, quantity: int) -> int:
+    if offer is None:
+        return 0
+    return quantity if offer.sellable is None else max(0, min(quantity, offer.sellable))

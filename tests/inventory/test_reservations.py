@@ -1,0 +1,242 @@
+"""Promises: all lines or none, never more than there is, once per key, for a while."""
+
+from __future__ import annotations
+
+import random
+from datetime import timedelta
+from functools import partial
+
+import pytest
+from django.db import DatabaseError, IntegrityError, transaction
+from django.db.models import F
+from django.utils import timezone
+
+from audit.models import AuditEvent
+from config.infra import tenancy
+from inventory.actions.reservations import (
+    AlreadyExtended,
+    IdempotencyConflict,
+    InsufficientStock,
+    Request,
+    ReservationEnded,
+    UnknownVariants,
+    Wanted,
+    commit,
+    expire_reservations,
+    extend,
+    release,
+    reserve,
+)
+from inventory.models import Reservation, ReservationLine, StockLevel, StockMovement
+from inventory.rules import Destination
+from tests.factories import make_tenant, run_together, stock_variant
+
+pytestmark = pytest.mark.django_db(transaction=True)
+AUTHORITIES = ["shopify", "shopsync"]
+
+
+@pytest.fixture(params=AUTHORITIES)
+def shop(request):
+    tenant = make_tenant(stock_authority=request.param)
+    with tenancy.tenant_scope(tenant.pk):
+        yield tenant
+
+
+def ask(*lines, **options):
+    return Request(lines=tuple(Wanted(variant.pk, quantity) for variant, quantity in lines), **options)
+
+
+def promise(*lines, key=None, now=None, **options):
+    key = key or f"key-{random.random()}"
+    return reserve(request=ask(*lines, **options), idempotency_key=key, actor="test", now=now or timezone.now())[0]
+
+
+def in_scope(tenant, job):
+    def run():
+        with tenancy.tenant_scope(tenant.pk):
+            return job()
+
+    return run
+
+
+def levels():
+    return list(StockLevel.objects.order_by("pk").values_list("available", "held"))
+
+
+def test_all_lines_or_none_and_the_refusal_names_each_line_and_its_shortage(shop):
+    plenty, _ = stock_variant(10)
+    few, _ = stock_variant(3)
+    none, _ = stock_variant(0)
+    with pytest.raises(InsufficientStock) as refusal:
+        promise((plenty, 2), (few, 5), (none, 1))
+    assert [(s.variant_id, s.requested, s.available, s.short) for s in refusal.value.shortages] == [
+        (few.pk, 5, 3, 2),
+        (none.pk, 1, 0, 1),
+    ]
+    assert levels() == [(10, 0), (3, 0), (0, 0)]
+    assert not Reservation.objects.exists()
+
+
+def test_repeated_variants_are_summed(shop):
+    variant, _ = stock_variant(5)
+    with pytest.raises(InsufficientStock):
+        promise((variant, 3), (variant, 3))
+    reservation = promise((variant, 3), (variant, 2))
+    assert list(reservation.lines.values_list("quantity", "held")) == [(5, 5)]
+    assert levels() == [(5, 5)]
+
+
+def test_untracked_and_continue_are_not_limited(shop):
+    untracked, _ = stock_variant(None)
+    going_on, _ = stock_variant(1, policy="continue")
+    promise((untracked, 1000), (going_on, 1000))
+    assert levels() == [(None, 1000), (1, 1000)]
+
+
+def test_one_key_is_one_promise_and_another_request_under_it_is_refused(shop):
+    variant, _ = stock_variant(10)
+    first = promise((variant, 2), key="cart-1")
+    assert promise((variant, 2), key="cart-1").pk == first.pk
+    with pytest.raises(IdempotencyConflict):
+        promise((variant, 3), key="cart-1")
+    assert levels() == [(10, 2)]
+
+
+def test_twenty_at_once_under_one_key_hold_once(shop):
+    variant, _ = stock_variant(10)
+    found = run_together([in_scope(shop, partial(promise, (variant, 2), key="one"))] * 20, threads=20)
+    assert {reservation.pk for reservation in found} == {Reservation.objects.get().pk}
+    assert levels() == [(10, 2)]
+
+
+def test_the_nearest_location_that_has_all_of_it_serves_the_basket(shop):
+    variant, (near, far) = stock_variant(5, locations=2)
+    for level, degrees in ((near, 10.0), (far, 50.0)):
+        type(level.location).objects.filter(pk=level.location_id).update(latitude=degrees, longitude=0.0)
+    promise((variant, 5), destination=Destination(latitude=49.0, longitude=0.0))
+    assert levels() == [(5, 0), (5, 5)]
+    promise((variant, 4), destination=Destination(latitude=49.0, longitude=0.0))  # the nearest has none left
+    assert levels() == [(5, 4), (5, 5)]
+
+
+def test_a_line_is_split_over_locations_only_when_that_is_allowed(shop):
+    variant, _ = stock_variant(5, locations=2)
+    with pytest.raises(InsufficientStock) as refusal:
+        promise((variant, 8), allow_split=False)
+    assert refusal.value.shortages[0].short == 3
+    assert promise((variant, 8)).lines.count() == 2
+    assert levels() == [(5, 5), (5, 3)]
+
+
+def test_a_location_that_is_closed_serves_nobody(shop):
+    variant, (level,) = stock_variant(5)
+    type(level.location).objects.filter(pk=level.location_id).update(is_active=False)
+    with pytest.raises(InsufficientStock):
+        promise((variant, 1))
+
+
+def test_what_is_another_tenants_is_unknown(shop):
+    with tenancy.tenant_scope(make_tenant().pk):
+        theirs, _ = stock_variant(5)
+    with pytest.raises(UnknownVariants):
+        promise((theirs, 1))
+
+
+def test_a_promise_is_extended_once_while_its_time_lasts(shop):
+    variant, _ = stock_variant(5)
+    now = timezone.now()
+    reservation = promise((variant, 1), now=now)
+    assert reservation.expires_at == now + timedelta(minutes=15)
+    later = now + timedelta(minutes=10)
+    assert extend(reservation_id=reservation.pk, actor="test", now=later).expires_at == later + timedelta(minutes=15)
+    with pytest.raises(AlreadyExtended):
+        extend(reservation_id=reservation.pk, actor="test", now=later)
+    other = promise((variant, 1), now=now)
+    with pytest.raises(ReservationEnded):
+        extend(reservation_id=other.pk, actor="test", now=now + timedelta(minutes=15))
+
+
+def test_what_is_released_may_be_promised_again_and_releasing_twice_frees_once(shop):
+    variant, _ = stock_variant(5)
+    reservation = promise((variant, 5))
+    jobs = [in_scope(shop, partial(release, reservation_id=reservation.pk, actor="test", now=timezone.now()))] * 20
+    assert all(isinstance(result, Reservation) for result in run_together(jobs, threads=20))
+    assert levels() == [(5, 0)]
+    assert AuditEvent.objects.filter(name="reservation.released").count() == 1
+    promise((variant, 5))
+
+
+def test_a_sale_is_committed_once_and_never_after_its_time(shop):
+    variant, _ = stock_variant(5)
+    now = timezone.now()
+    reservation, late = promise((variant, 2), now=now), promise((variant, 1), now=now)
+    jobs = [in_scope(shop, partial(commit, reservation_id=reservation.pk, actor="test", now=now))] * 20
+    refused = [result for result in run_together(jobs, threads=20) if isinstance(result, ReservationEnded)]
+    assert len(refused) == 19
+    with pytest.raises(ReservationEnded):
+        commit(reservation_id=late.pk, actor="test", now=now + timedelta(minutes=16))
+    with pytest.raises(ReservationEnded):
+        release(reservation_id=reservation.pk, actor="test", now=now)
+    # Where we count, the units are gone; where Shopify does, they stay held until its count has the sale in it.
+    assert levels() == ([(3, 1)] if shop.stock_authority == "shopsync" else [(5, 3)])
+
+
+def test_what_is_overdue_is_expired_in_batches_and_stands_in_nobodys_way(shop):
+    variant, _ = stock_variant(250)
+    now = timezone.now()
+    for _ in range(240):
+        promise((variant, 1), now=now - timedelta(minutes=20))
+    promise((variant, 100), now=now)  # more than is free: the overdue make room at once
+    assert levels()[0][0] == 250
+    expire_reservations(now=now)
+    assert levels() == [(250, 100)]
+    assert Reservation.objects.filter(status="expired").count() == 240
+
+
+def test_raw_writes_cannot_oversell(shop):
+    variant, (level,) = stock_variant(5)
+    promise((variant, 4))
+    rows = StockLevel.objects.filter(pk=level.pk)
+    with pytest.raises(IntegrityError, match="oversell"), transaction.atomic():
+        rows.update(held=6)
+    with pytest.raises(IntegrityError, match="oversell"), transaction.atomic():
+        rows.update(held=F("held") + 2)
+    with pytest.raises(IntegrityError, match="stocklevel_held_is_not_negative"), transaction.atomic():
+        rows.update(held=-1)
+    with pytest.raises(IntegrityError, match="oversell"), transaction.atomic():
+        StockLevel(item=level.item, location=level.location, available=1, held=2, tenant_id=shop.pk).save()
+    if shop.stock_authority == "shopsync":
+        with pytest.raises(IntegrityError, match="oversell"), transaction.atomic():
+            rows.update(available=3)
+    with pytest.raises(DatabaseError), transaction.atomic():
+        ReservationLine.objects.update(held=F("quantity") + 1)
+    assert levels() == [(5, 4)]
+
+
+def total_held():
+    return sum(ReservationLine.objects.values_list("held", flat=True))
+
+
+@pytest.mark.parametrize("lines", [1, 2], ids=["one line", "the variant twice"])
+def test_two_hundred_buyers_over_32_connections_get_ten_units_exactly(shop, lines):
+    variant, _ = stock_variant(10 * lines)
+    job = in_scope(shop, lambda: promise(*[(variant, 1)] * lines))
+    results = run_together([job] * 200, threads=32)
+    assert sum(isinstance(result, Reservation) for result in results) == 10
+    refusals = [result for result in results if not isinstance(result, Reservation)]
+    assert len(refusals) == 190
+    assert all(isinstance(result, InsufficientStock) for result in refusals), refusals[:3]
+    assert levels() == [(10 * lines, 10 * lines)]
+    assert total_held() == 10 * lines
+    held = StockMovement.objects.filter(state="held")
+    assert sum(held.values_list("delta", flat=True)) == 10 * lines
+
+
+def test_baskets_of_three_in_opposite_orders_end_without_a_deadlock(shop):
+    variants = [stock_variant(10)[0] for _ in range(3)]
+    baskets = [[(variant, 1) for variant in order] for order in (variants, variants[::-1])]
+    jobs = [in_scope(shop, partial(promise, *baskets[number % 2])) for number in range(200)]
+    results = run_together(jobs, threads=32)
+    assert sum(isinstance(result, Reservation) for result in results) == 10
+    assert sum(isinstance(result, InsufficientStock) for result in results) == 190
+    assert levels() == [(10, 10)] * 3
