@@ -72,7 +72,7 @@ def _redis() -> Iterator[None]:
 
 @pytest.fixture
 def breaker() -> Breaker:
-    return Breaker("test", secrets.token_hex(8))
+    return Breaker("payments", secrets.token_hex(8))
 
 
 @pytest.fixture
@@ -220,7 +220,10 @@ def test_a_closed_port_is_surely_not_sent_and_opens_the_breaker(breaker: Breaker
     def call() -> OutboundError:
         with pytest.raises(OutboundError) as caught:
             outbound.call(
-                service="test", connection=breaker.connection, method="GET", url=f"http://127.0.0.1:{free_port()}/"
+                service=breaker.service,
+                connection=breaker.connection,
+                method="GET",
+                url=f"http://127.0.0.1:{free_port()}/",
             )
         return caught.value
 
