@@ -36,6 +36,11 @@ app.conf.update(
     timezone="UTC",
     beat_schedule={
         "sweep": {"task": "shopsync.tasks.sweep_work", "schedule": timedelta(seconds=5), "options": {"expires": 5}},
+        "breakers": {
+            "task": "shopsync.tasks.record_breaker_openings",
+            "schedule": timedelta(seconds=10),
+            "options": {"expires": 10},
+        },
         "retention": {
             "task": "shopsync.tasks.forget_old_payloads",
             "schedule": timedelta(minutes=10),

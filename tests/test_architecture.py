@@ -50,7 +50,17 @@ MODULES = {  # the six kinds, by name
     *("views_sql", "sites", "static"),  # audit's view of the dead letters; the admin site and its files
 }
 NOUNS = {  # what a module that became a package may be split into
-    "actions": {"inbox", "tenants", "dead_letters", "contacts", "consent", "automations", "sending", "reports"},
+    "actions": {
+        "breakers",
+        "inbox",
+        "tenants",
+        "dead_letters",
+        "contacts",
+        "consent",
+        "automations",
+        "sending",
+        "reports",
+    },
     "models": {"contacts", "automations", "messages"},
     "providers": {"base", "mitto", "sandbox", "sandbox_state", "sandbox_reports"},
     "shopify": {"bodies", "snapshots"},
@@ -65,13 +75,17 @@ REACHES = {  # every place that reaches over tenants, and why
     "shopsync/auth.py": ["an API key names its tenant"],
     "shopsync/management/commands/replay.py": ["an operator chooses deliveries of any tenant to replay"],
     "shopsync/middleware.py": ["an administrator chose all tenants in the admin, which was recorded"],
-    "shopsync/queries.py": ["a call-back names its tenant by its connection's token"],
+    "shopsync/queries.py": [
+        "a call-back names its tenant by its connection's token",
+        "a breaker names its tenant by its connection",
+    ],
 }
 SYSTEM_TASKS = {
     "audit.tasks.drain_events",
     "messaging.tasks.drain_messages",
     "shopsync.tasks.drain_webhooks",
     "shopsync.tasks.forget_old_payloads",
+    "shopsync.tasks.record_breaker_openings",
     "shopsync.tasks.sweep_work",
 }
 

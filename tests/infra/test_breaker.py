@@ -234,6 +234,11 @@ def test_an_undeclared_service_is_refused() -> None:
         Breaker("nobody", "1")
 
 
+def test_a_breaker_is_of_a_connection() -> None:
+    with pytest.raises(ValueError, match="needs the connection"):
+        Breaker("test", "")
+
+
 def of(breaker: Breaker) -> list[str]:
     return [opening.connection for opening in read_openings() if opening.connection == breaker.connection]
 

@@ -30,10 +30,12 @@ class Breaker:
     `connection` is the id of a Connection, `tenant:ID` where a tenant has the service without one, or a word such as
     `system` for what belongs to no tenant.
 
-    Raises: UndeclaredServiceError.
+    Raises: UndeclaredServiceError; ValueError without a connection.
     """
 
     def __init__(self, service: str, connection: str) -> None:
+        if not connection:
+            raise ValueError(f"a breaker of {service} needs the connection that it is for")
         self.service = service
         self.connection = connection
         self._declared = find_service(service)
