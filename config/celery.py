@@ -46,6 +46,11 @@ app.conf.update(
             "schedule": timedelta(seconds=30),
             "options": {"expires": 30},
         },
+        "breakers": {
+            "task": "shopsync.tasks.record_breaker_openings",
+            "schedule": timedelta(seconds=10),
+            "options": {"expires": 10},
+        },
         "retention": {
             "task": "shopsync.tasks.forget_old_payloads",
             "schedule": timedelta(minutes=10),

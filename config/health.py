@@ -12,6 +12,7 @@ from django.utils import timezone
 from redis.exceptions import RedisError
 
 from config.infra import tenancy
+from config.infra.breaker import list_breakers
 from config.infra.heartbeat import heartbeats
 from config.infra.work import Status, WorkRow, queues
 
@@ -47,7 +48,8 @@ def _is_migrated() -> bool:
 
 
 def health(request: HttpRequest) -> JsonResponse:
-    """Tell how the installation is doing: the oldest ready row per queue, what is buried or unknown, workers, Redis.
+    """Tell how the installation is doing: the oldest ready row per queue, what is buried or unknown, workers, Redis,
+    and how many breakers of each service are not closed (whose they are is for the admin).
 
     status: `ok`; `degraded` while Redis or every worker is away, or work is overdue by more than a minute; `down` (503)
     without PostgreSQL.
@@ -66,6 +68,7 @@ def health(request: HttpRequest) -> JsonResponse:
             "redis": "unreachable: work is found by the sweep once it is back" if beats is None else "ok",
             "queues": queue_states,
             "workers": _worker_list(beats or {}),
+            "breakers": _breaker_state(),
         }
     )
 
@@ -95,6 +98,12 @@ def _queue_state(model: type[WorkRow]) -> dict[str, Any]:
         )
     age = (now - oldest).total_seconds() if oldest else None
     return {"oldest_ready_seconds": round(max(age, 0.0), 3) if age is not None else None, **counts}
+
+
+def _breaker_state() -> dict[str, Any]:
+    listing = list_breakers()
+    known = "all processes" if listing.is_shared else "this process alone, until Redis is back"
+    return {"open": listing.count_open(), "known_to": known}
 
 
 def _heartbeats() -> dict[str, float] | None:

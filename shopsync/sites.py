@@ -1,19 +1,25 @@
-"""The admin site: unfold's, with the tenant switcher, a sidebar in our own order, and the scope in sight."""
+"""The admin site: unfold's, with the tenant switcher, the breakers, a sidebar of our own, and the scope in sight."""
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
+from django.contrib import messages
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
+from django.utils.html import format_html
 from django.utils.http import url_has_allowed_host_and_scheme
 from unfold.sites import UnfoldAdminSite
 
+from config.infra.breaker import Snapshot, list_breakers
+from config.infra.services import find_service
+from shopsync.actions.breakers import reset_breaker
 from shopsync.actions.tenants import note_all_tenants_opened, note_tenant_opened
 from shopsync.models import Membership, Tenant
-from shopsync.queries import AdminScope
+from shopsync.queries import AdminScope, OwnedBreaker, breakers_in_scope
 
 # group -> its models as (icon, app_label, model_name)
 _SIDEBAR: dict[str, list[tuple[str, str, str]]] = {
@@ -41,6 +47,9 @@ _SIDEBAR: dict[str, list[tuple[str, str, str]]] = {
         ("group", "shopsync", "user"),
     ],
 }
+# group -> pages without a model, as (icon, title, name of the URL)
+_PAGES = {"Operations": [("electric_bolt", "Breakers", "admin:shopsync_breakers")]}
+_BREAKERS_SHOWN = 200
 
 
 def scope_of(request: HttpRequest) -> AdminScope:
@@ -94,16 +103,23 @@ def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
             for icon, app, model in entries
             if (app, model) in shown and shown[app, model].has_module_permission(request)
         ]
+        if items:  # whoever sees no row of a group sees none of its other pages
+            items += [{"title": name, "icon": icon, "link": reverse(url)} for icon, name, url in _PAGES.get(title, ())]
         groups.append({"title": title, "separator": True, "items": items})
     return [group for group in groups if group["items"]]
 
 
 class ShopsyncSite(UnfoldAdminSite):
-    """Unfold's site with the page on which an operator chooses whose data they look at."""
+    """Unfold's site with the page on which an operator chooses whose data they look at, and the breakers."""
 
     def extra_urls(self) -> list[URLPattern]:
-        """Add the switcher."""
-        return [path("tenant", self.admin_view(self.switch_tenant), name="shopsync_switch_tenant")]
+        """Add the switcher and the breakers."""
+        reset = "breakers/<str:service>/<path:connection>/reset"
+        return [
+            path("tenant", self.admin_view(self.switch_tenant), name="shopsync_switch_tenant"),
+            path("breakers", self.admin_view(self.breakers), name="shopsync_breakers"),
+            path(reset, self.admin_view(self.reset_breaker), name="shopsync_reset_breaker"),
+        ]
 
     def search(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         """Answer unfold's command search with nothing: lists have their own; its cache fits no "all tenants"."""
@@ -144,6 +160,77 @@ class ShopsyncSite(UnfoldAdminSite):
             note_tenant_opened(tenant_id=found.pk, actor=actor)
         request.session["tenant"] = found.pk
         return HttpResponseRedirect(_safe_next(request, request.POST.get("next", "")))
+
+    def breakers(self, request: HttpRequest) -> HttpResponse:
+        """Show the breakers in trouble of the scope, and what happens meanwhile."""
+        listing = list_breakers()
+        rows = breakers_in_scope(listing)
+        may_act = scope_of(request).role in {"operator", "owner"}
+        context = {
+            **self.each_context(request),
+            "title": "Breakers",
+            "is_shared": listing.is_shared,
+            "left_off": max(len(rows) - _BREAKERS_SHOWN, 0),
+            "table": {
+                "headers": ["service", "connection", "tenant", "state", "failures", "probe", "meanwhile", ""],
+                "rows": [_cells(row, may_act=may_act) for row in rows[:_BREAKERS_SHOWN]],
+            },
+        }
+        return TemplateResponse(request, "shopsync/admin/breakers.html", context)
+
+    def reset_breaker(self, request: HttpRequest, service: str, connection: str) -> HttpResponse:
+        """Ask, then close a breaker of the scope; both are for operators and owners."""
+        if scope_of(request).role not in {"operator", "owner"}:
+            raise PermissionDenied
+        back = reverse("admin:shopsync_breakers")
+        rows = {(row.breaker.service, row.breaker.connection): row for row in breakers_in_scope(list_breakers())}
+        row = rows.get((service, connection))
+        if row is None:
+            messages.info(request, "No such breaker is in trouble here; perhaps it closed meanwhile.")
+            return HttpResponseRedirect(back)
+        if request.method == "POST":
+            self._reset(request, row)
+            return HttpResponseRedirect(back)
+        sentences = [
+            f"Calls to {service} for {row.owner.name} pass again at once.",
+            f"The breaker opens again when the service still fails: after {find_service(service).opens_after}.",
+        ]
+        page = {"title": "Close this breaker?", "sentences": sentences, "button": "Close it", "back": back}
+        context = {**self.each_context(request), **page}
+        return TemplateResponse(request, "shopsync/admin/confirm.html", context)
+
+    def _reset(self, request: HttpRequest, row: OwnedBreaker) -> None:
+        service, connection = row.breaker.service, row.breaker.connection
+        tenant_id = row.owner.tenant.pk if row.owner.tenant else None
+        actor = f"user:{request.user.pk}"
+        if reset_breaker(service=service, connection=connection, tenant_id=tenant_id, actor=actor):
+            messages.success(request, f"Closed: the breaker of {service} for {row.owner.name}.")
+        else:
+            messages.warning(request, "Redis is away: closed in this process only; each of the others keeps its own.")
+
+
+def _cells(row: OwnedBreaker, *, may_act: bool) -> list[str]:
+    """Put one breaker into words."""
+    one, tenant = row.breaker, row.owner.tenant
+    reset = reverse("admin:shopsync_reset_breaker", args=[one.service, one.connection])
+    link = format_html('<a class="text-primary-600 dark:text-primary-500" href="{}">Reset</a>', reset)
+    return [
+        one.service,
+        row.owner.name,
+        f"{tenant.name} ({tenant.shop_domain})" if tenant else "",
+        one.state,
+        str(one.failures),
+        _probe(one),
+        find_service(one.service).meanwhile if one.state != "closed" else "Calls pass.",
+        link if may_act else "",
+    ]
+
+
+def _probe(breaker: Snapshot) -> str:
+    """Say when the service is asked again."""
+    if breaker.state == "closed":
+        return ""
+    return f"in {math.ceil(breaker.probe_in_seconds)} s" if breaker.probe_in_seconds else "the next call"
 
 
 def _safe_next(request: HttpRequest, wanted: str) -> str:

@@ -7,7 +7,7 @@ from django.utils import timezone
 
 from config.infra import work
 from config.infra.tasks import SystemTask
-from shopsync.actions import inbox
+from shopsync.actions import breakers, inbox
 from shopsync.models import WebhookEvent
 
 
@@ -28,3 +28,9 @@ def sweep_work() -> None:
 def forget_old_payloads() -> int:
     """Forget payloads past their retention."""
     return inbox.forget_payloads(now=timezone.now())
+
+
+@shared_task(base=SystemTask)
+def record_breaker_openings() -> int:
+    """Write what opened into the trail."""
+    return breakers.record_openings()

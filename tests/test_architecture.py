@@ -54,6 +54,7 @@ NOUNS = {  # what a module that became a package may be split into
     "actions": {
         *("products", "levels", "stock", "reservations", "holds", "upkeep", "verification"),
         *("alerts", "idempotency"),
+        "breakers",
         "inbox",
         "tenants",
         "dead_letters",
@@ -78,7 +79,10 @@ REACHES = {  # every place that reaches over tenants, and why
     "shopsync/auth.py": ["an API key names its tenant"],
     "shopsync/management/commands/replay.py": ["an operator chooses deliveries of any tenant to replay"],
     "shopsync/middleware.py": ["an administrator chose all tenants in the admin, which was recorded"],
-    "shopsync/queries.py": ["a call-back names its tenant by its connection's token"],
+    "shopsync/queries.py": [
+        "a call-back names its tenant by its connection's token",
+        "a breaker names its tenant by its connection",
+    ],
 }
 SYSTEM_TASKS = {
     "audit.tasks.drain_events",
@@ -88,6 +92,7 @@ SYSTEM_TASKS = {
     "messaging.tasks.drain_messages",
     "shopsync.tasks.drain_webhooks",
     "shopsync.tasks.forget_old_payloads",
+    "shopsync.tasks.record_breaker_openings",
     "shopsync.tasks.sweep_work",
 }
 

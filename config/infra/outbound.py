@@ -1,6 +1,7 @@
-"""The one outbound HTTP client: no retries, no redirects, no proxies of the environment, never inside a transaction.
+"""The one outbound HTTP client: no redirects, no proxies of the environment, never inside a transaction.
 
-What is not an answer below 300 is an OutboundError, and its flags say what is known of the request:
+A call is made exactly once, unless its caller says that it is safe to repeat (`repeatable`, see `call`). What is not an
+answer below 300 is an OutboundError, and its flags say what is known of the request:
 
     OutboundError                                                permanent  unknown
     ├── surely not sent: breaker open, no connection,
@@ -12,11 +13,13 @@ What is not an answer below 300 is an OutboundError, and its flags say what is k
         protocol error, 5xx, 408, 302 and 303, a body that is
         too large, cannot be decoded or is not JSON
 
-A caller that pays or sends for the request must not repeat one whose outcome cannot be known.
+A caller that pays or sends for the request must not repeat one whose outcome cannot be known. Of a repeated call the
+flags speak for all its attempts: once one of them cannot be known, no later refusal makes it surely not done.
 """
 
 from __future__ import annotations
 
+import base64
 import functools
 import json as jsonlib
 import logging
@@ -33,6 +36,8 @@ import httpx2
 from django.db import connections
 
 from config.infra.breaker import Breaker, BreakerOpen
+from config.infra.repeating import repeat
+from config.infra.services import Service, find_service
 
 logger = logging.getLogger(__name__)
 for _name in ("httpx2", "httpcore2"):  # they log URLs and headers, which carry secrets
@@ -45,10 +50,15 @@ KEEPALIVE_SECONDS = 2.0  # shorter than servers' own: a request on a connection 
 _NOT_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)
 _CANNOT_BE_SENT = (httpx2.UnsupportedProtocol, httpx2.LocalProtocolError)
 _MAYBE_DONE_STATUSES = frozenset({302, 303, 408})
+_READING_METHODS = frozenset({"GET", "HEAD"})
+IDEMPOTENCY_HEADER = "Idempotency-Key"
 
 
 class OutboundError(Exception):
-    """A request without a good answer; the module's drawing says what the flags mean."""
+    """A request without a good answer; the module's drawing says what the flags mean.
+
+    `blocker` is what a waiting row names: filled when the breaker is open, else empty.
+    """
 
     def __init__(
         self,
@@ -58,12 +68,14 @@ class OutboundError(Exception):
         unknown: bool = False,
         retry_after_seconds: float | None = None,
         status: int | None = None,
+        blocker: str = "",
     ) -> None:
         super().__init__(message)
         self.permanent = permanent
         self.unknown = unknown
         self.retry_after_seconds = retry_after_seconds
         self.status = status
+        self.blocker = blocker
 
 
 @dataclass(frozen=True)
@@ -73,6 +85,11 @@ class Response:
     status: int
     headers: Mapping[str, str] = field(repr=False)
     body: bytes = field(repr=False)
+
+    @property
+    def content_type(self) -> str:
+        """What the body is, such as `application/pdf`, without parameters; empty when the answer does not say."""
+        return self.headers.get("content-type", "").partition(";")[0].strip().lower()
 
     def json(self) -> Any:
         """Return the body read as JSON.
@@ -86,6 +103,22 @@ class Response:
             raise OutboundError("the answer is not JSON", unknown=True, status=self.status) from error
 
 
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """What a call asks, kept to build each attempt from."""
+
+    method: str
+    url: str = field(repr=False)
+    json: object | None = field(repr=False)
+    headers: Mapping[str, str] = field(repr=False)
+
+
+def basic_auth(username: str, password: str) -> dict[str, str]:
+    """Return the header that signs in by name and password (RFC 7617)."""
+    pair = base64.b64encode(f"{username}:{password}".encode()).decode()
+    return {"Authorization": f"Basic {pair}"}
+
+
 def call(
     *,
     service: str,
@@ -94,32 +127,82 @@ def call(
     url: str,
     json: object | None = None,
     headers: Mapping[str, str] | None = None,
-    timeout_seconds: float = 10.0,
+    timeout_seconds: float | None = None,
+    repeatable: bool = False,
 ) -> Response:
     """Make one request and return its answer.
 
-    `service` and `connection` name the breaker. `timeout_seconds` bounds each wait for the service, and the reading of
-    the body.
+    `service` (declared in config/infra/services.py) and `connection` name the breaker. `timeout_seconds`, the
+    service's own unless given, bounds each wait for the service, and the reading of the body.
+
+    `repeatable` says that asking twice does no more than asking once: a GET, a HEAD, or a request with an idempotency
+    key. Then temporary and unknown errors are tried again within the service's bounds, each time asking the breaker.
 
     Raises:
         OutboundError: there is no answer below 300.
         RuntimeError: a database transaction is open. The network may take seconds, locks may not.
+        UndeclaredServiceError: the service is not declared.
+        ValueError: `repeatable` for what is not safe to repeat.
     """
+    declared = find_service(service)
     _refuse_inside_transaction()
-    request = _build(method=method, url=url, json=json, headers=headers, timeout_seconds=timeout_seconds)
-    breaker = Breaker(service, connection)
+    request = _Request(method.upper(), url, json, headers or {})
+    if repeatable:
+        _refuse_unsafe(request)
+    make = _call_repeatedly if repeatable else _attempt
+    seconds = declared.timeout_seconds if timeout_seconds is None else timeout_seconds
+    return make(request, declared, connection, timeout_seconds=seconds)
+
+
+def _refuse_unsafe(request: _Request) -> None:
+    has_key = any(name.lower() == IDEMPOTENCY_HEADER.lower() and value for name, value in request.headers.items())
+    if request.method not in _READING_METHODS and not has_key:
+        raise ValueError(f"a {request.method} is repeatable only with an {IDEMPOTENCY_HEADER} header")
+
+
+def _call_repeatedly(request: _Request, service: Service, connection: str, *, timeout_seconds: float) -> Response:
+    deadline = time.monotonic() + service.repeats.total_seconds
+    was_unknown = False
+
+    def attempt() -> Response:
+        nonlocal was_unknown
+        left = max(deadline - time.monotonic(), 0.001)
+        try:
+            return _attempt(request, service, connection, timeout_seconds=min(timeout_seconds, left))
+        except OutboundError as error:
+            if was_unknown:  # an earlier attempt may have done it: nothing that this one says undoes that
+                error.unknown, error.permanent = True, False
+            was_unknown = error.unknown and request.method not in _READING_METHODS
+            raise
+
+    return repeat(attempt, bounds=service.repeats, wait_asked_by=_wait_asked_by)
+
+
+def _wait_asked_by(error: BaseException) -> float | None:
+    """Return the least seconds to wait before another attempt, or None when there is to be none."""
+    if not isinstance(error, OutboundError) or error.permanent or error.blocker:
+        return None
+    return error.retry_after_seconds or 0.0
+
+
+def _attempt(request: _Request, service: Service, connection: str, *, timeout_seconds: float) -> Response:
+    """Ask the breaker, send the request once, and say in the log how it went."""
+    built = _build(request, timeout_seconds=timeout_seconds)
+    breaker = Breaker(service.name, connection)
     try:
         breaker.before_call()
     except BreakerOpen as error:
-        raise OutboundError(str(error), retry_after_seconds=error.retry_after_seconds) from error
+        wait = error.retry_after_seconds
+        raise OutboundError(str(error), retry_after_seconds=wait, blocker=error.blocker) from error
     started = time.monotonic()
+    asked = f"{service.name} {connection} {request.method}"
     try:
-        response = _exchange(request, breaker, deadline=started + timeout_seconds)
+        response = _exchange(built, breaker, deadline=started + timeout_seconds)
     except OutboundError as error:
-        logger.warning("outbound: %s %s to %s (%s): %s", service, connection, request.url.host, method, error)
+        logger.warning("outbound: %s to %s: %s", asked, built.url.host, error)
         raise
     elapsed_ms = (time.monotonic() - started) * 1000
-    logger.info("outbound: %s %s %s answered %d in %.0f ms", service, connection, method, response.status, elapsed_ms)
+    logger.info("outbound: %s answered %d in %.0f ms", asked, response.status, elapsed_ms)
     return response
 
 
@@ -128,19 +211,20 @@ def _refuse_inside_transaction() -> None:
         raise RuntimeError("outbound.call inside a database transaction: commit first, then call the network")
 
 
-def _build(
-    *, method: str, url: str, json: object | None, headers: Mapping[str, str] | None, timeout_seconds: float
-) -> httpx2.Request:
+def _build(request: _Request, *, timeout_seconds: float) -> httpx2.Request:
     short = min(timeout_seconds, CONNECT_TIMEOUT_SECONDS)
     timeout = httpx2.Timeout(timeout_seconds, connect=short, pool=short)
-    all_headers = {"Accept": "application/json", **(headers or {})}
     content = None
     try:
-        if json is not None:
+        # httpx2 compares names whatever their case, so that a caller's own Accept takes the place of ours.
+        headers = httpx2.Headers({"Accept": "application/json"})
+        headers.update(request.headers)
+        if request.json is not None:
             # Real UTF-8 and no NaN: what no server can read is refused here, not there.
-            content = jsonlib.dumps(json, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
-            all_headers["Content-Type"] = "application/json"
-        return _client(os.getpid()).build_request(method, url, content=content, headers=all_headers, timeout=timeout)
+            text = jsonlib.dumps(request.json, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+            content, headers["Content-Type"] = text.encode(), "application/json"
+        client = _client(os.getpid())
+        return client.build_request(request.method, request.url, content=content, headers=headers, timeout=timeout)
     except (ValueError, httpx2.InvalidURL) as error:
         raise OutboundError(f"the request cannot be made: {type(error).__name__}", permanent=True) from error
 

@@ -201,7 +201,8 @@ def _settle_failure(rows: list[Message], attempt: Attempt, error: ProviderError,
     elif not error.permanent:
         _close(attempt, outcome="not_sent", error=str(error))
         wait = error.retry_after_seconds or rows[0].queue.backoff(rows[0].attempts).total_seconds()
-        work.hand_back(rows, blocker="provider_unavailable", wait_seconds=wait, surely_not_done=True)
+        blocker = error.blocker or "provider_unavailable"
+        work.hand_back(rows, blocker=blocker, wait_seconds=wait, surely_not_done=True)
     elif len(rows) == 1:
         _close(attempt, outcome="refused", error=str(error))
         _complete(rows[0], outcome=Message.Outcome.FAILED, reason=str(error)[:200])

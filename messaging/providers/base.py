@@ -65,6 +65,7 @@ class ProviderError(Exception):
     permanent  asking again would be refused again
     unknown    some or all messages may have been taken: never send them again by yourself
     neither    surely nothing was taken; ask again after `retry_after_seconds`, when given
+    blocker    what the messages wait for, when the error knows it: an open breaker
     """
 
     def __init__(
@@ -75,12 +76,14 @@ class ProviderError(Exception):
         unknown: bool = False,
         retry_after_seconds: float | None = None,
         status: int | None = None,
+        blocker: str = "",
     ) -> None:
         super().__init__(message)
         self.permanent = permanent
         self.unknown = unknown
         self.retry_after_seconds = retry_after_seconds
         self.status = status
+        self.blocker = blocker
 
 
 class Provider(Protocol):

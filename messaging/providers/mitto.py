@@ -71,6 +71,7 @@ class MittoProvider:
                 url=(self._account.base_url or BASE_URL).rstrip("/") + path,
                 json=document,
                 headers={"X-Mitto-API-Key": self._account.api_key},
+                repeatable=method == "GET",
             ).json()
         except outbound.OutboundError as error:
             raise ProviderError(
@@ -79,6 +80,7 @@ class MittoProvider:
                 unknown=error.unknown,
                 retry_after_seconds=error.retry_after_seconds,
                 status=error.status,
+                blocker=error.blocker,
             ) from error
 
 

@@ -9,6 +9,7 @@ from playwright.sync_api import expect
 
 from audit.models import DeadLetter
 from config.infra import tenancy
+from config.infra.breaker import Breaker
 from messaging.models import Message
 from orders.models import Order
 from shopsync.models import Connection, WebhookEvent
@@ -32,6 +33,11 @@ def test_each_list_and_each_row_opens(tab, world):
         tab.visit(list_page(model), shot=SHOT.get(list_page(model), ""))
     for url in change_pages(world):
         tab.visit(url)
+    breaker = Breaker("mitto", str(world.rows[Connection].pk))
+    breaker.failed()
+    tab.visit("/admin/breakers", shot="breakers")
+    tab.visit(f"/admin/breakers/mitto/{breaker.connection}/reset", shot="breaker-reset")
+    breaker.reset()
     tab.visit(change_page(world.rows[Order]), shot="order")
     tab.visit(change_page(world.rows[WebhookEvent]), shot="delivery")
     tab.visit(change_page(world.rows[Connection]), shot="connection")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import gzip
 import logging
@@ -12,6 +13,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -20,6 +22,7 @@ from django.db import connections
 from config.infra import outbound
 from config.infra.breaker import Breaker
 from config.infra.outbound import OutboundError, Response
+from config.infra.services import SERVICES, UndeclaredServiceError
 from tests.infra.redis_server import free_port, some_redis
 
 Answer = Callable[[socket.socket], None]
@@ -72,7 +75,7 @@ def _redis() -> Iterator[None]:
 
 @pytest.fixture
 def breaker() -> Breaker:
-    return Breaker("test", secrets.token_hex(8))
+    return Breaker("payments", secrets.token_hex(8))
 
 
 @pytest.fixture
@@ -114,6 +117,40 @@ def test_a_good_answer_comes_back_whole(ask: Any, breaker: Breaker) -> None:
     assert b"Content-Type: application/json" in head
     assert "v" not in repr(response).replace("Response(status=201)", "")
     assert failures(breaker) == 0
+
+
+def test_a_file_comes_back_as_its_bytes_and_kind(ask: Any) -> None:
+    label = b"%PDF-1.7\x00\xff\xfe"
+    response = ask(reply(200, label, "Content-Type: Application/PDF; q=1"), method="GET", headers={"accept": "*/*"})
+    assert (response.body, response.content_type) == (label, "application/pdf")
+    head = ask.server.requests[0].lower()
+    assert head.count(b"accept:") == 1
+    assert b"accept: */*" in head
+
+
+def test_an_answer_need_not_say_what_it_is(ask: Any) -> None:
+    assert ask(reply(204, b"")).content_type == ""
+
+
+def test_signs_in_by_name_and_password(ask: Any, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    ask(reply(200), headers=outbound.basic_auth("user", "pass-κωδικός:1"))
+    pair = ask.server.requests[0].partition(b"Authorization: Basic ")[2].partition(b"\r\n")[0]
+    assert base64.b64decode(pair).decode() == "user:pass-κωδικός:1"
+    assert pair.decode() not in caplog.text
+
+
+def test_an_undeclared_service_is_refused(ask: Any) -> None:
+    with pytest.raises(UndeclaredServiceError, match="no service 'fax'"):
+        outbound.call(service="fax", connection="1", method="GET", url="http://127.0.0.1:1/")
+
+
+def test_waits_as_long_as_the_table_says(ask: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(SERVICES, "payments", replace(SERVICES["payments"], timeout_seconds=0.2))
+    started = time.monotonic()
+    with pytest.raises(OutboundError):
+        ask(lambda connection: connection.recv(1), timeout_seconds=None)
+    assert 0.2 <= time.monotonic() - started < 1
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 422, 301, 308])
@@ -220,7 +257,10 @@ def test_a_closed_port_is_surely_not_sent_and_opens_the_breaker(breaker: Breaker
     def call() -> OutboundError:
         with pytest.raises(OutboundError) as caught:
             outbound.call(
-                service="test", connection=breaker.connection, method="GET", url=f"http://127.0.0.1:{free_port()}/"
+                service=breaker.service,
+                connection=breaker.connection,
+                method="GET",
+                url=f"http://127.0.0.1:{free_port()}/",
             )
         return caught.value
 
@@ -229,6 +269,7 @@ def test_a_closed_port_is_surely_not_sent_and_opens_the_breaker(breaker: Breaker
     assert breaker.state() == "open"
     refused = call()
     assert flags(refused) == (False, False, None)
+    assert refused.blocker == "breaker open: payments"
     assert 0 < (refused.retry_after_seconds or 0) <= 30
 
 

@@ -162,6 +162,21 @@ def test_a_closed_port_is_surely_not_sent(tenant, in_scope, sandbox):
     Breaker("mitto", str(Connection.objects.get().pk)).reset()
 
 
+def test_an_open_breaker_is_the_named_blocker_and_costs_no_attempt(tenant, in_scope, sandbox):
+    prepare(tenant)
+    breaker = Breaker("mitto", str(Connection.objects.get().pk))
+    for _ in range(5):
+        breaker.failed()
+    send()
+    message = Message.objects.get()
+    assert (message.state, message.blocker, message.attempts) == ("queued", "breaker open: mitto", 0)
+    assert sandbox.state.calls == []
+    breaker.reset()
+    send()
+    message.refresh_from_db()
+    assert (message.state, message.blocker, message.attempts) == ("sent", "", 1)
+
+
 def test_a_refused_recipient_fails_and_its_neighbours_are_sent(tenant, in_scope, sandbox):
     sandbox.behave(reports="none", refuse_destinations=["+306900000002"])
     for number in (1, 2, 3):

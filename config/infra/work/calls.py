@@ -45,6 +45,7 @@ class CallError(Exception):
     permanent  refused: asking again would be refused again
     unknown    it may have been done: never repeated by itself
     neither    surely not done; try again after `retry_after_seconds`, when given
+    blocker    what the row waits for, when the error knows better than its caller: an open breaker
     """
 
     def __init__(
@@ -55,12 +56,14 @@ class CallError(Exception):
         unknown: bool = False,
         retry_after_seconds: float | None = None,
         status: int | None = None,
+        blocker: str = "",
     ) -> None:
         super().__init__(message)
         self.permanent = permanent
         self.unknown = unknown
         self.retry_after_seconds = retry_after_seconds
         self.status = status
+        self.blocker = blocker
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +115,8 @@ def _settle_failure(row: R, error: CallError, caller: Caller[R]) -> None:
         _finish(row, partial(caller.refuse, row, error))
     else:
         wait = error.retry_after_seconds or row.queue.backoff(row.attempts).total_seconds()
-        claims.hand_back([row], blocker=caller.blocker(row), wait_seconds=wait, surely_not_done=True)
+        blocker = error.blocker or caller.blocker(row)
+        claims.hand_back([row], blocker=blocker, wait_seconds=wait, surely_not_done=True)
 
 
 def _park(row: R, error: str) -> None:
