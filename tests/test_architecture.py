@@ -51,7 +51,7 @@ MODULES = {  # the six kinds, by name
 }
 NOUNS = {  # what a module that became a package may be split into
     "actions": {"inbox", "tenants", "dead_letters", "contacts", "consent", "automations", "sending", "reports"},
-    "models": {"contacts", "automations", "messages"},
+    "models": {"contacts", "automations", "messages", "tenants", "inbox"},
     "providers": {"base", "mitto", "sandbox", "sandbox_state", "sandbox_reports"},
     "shopify": {"bodies", "snapshots"},
     "admin": {"base", "inbox", "people", "settings", "trail", "shop", "orders", "messages"},
