@@ -50,8 +50,18 @@ MODULES = {  # the six kinds, by name
     *("views_sql", "sites", "static"),  # audit's view of the dead letters; the admin site and its files
 }
 NOUNS = {  # what a module that became a package may be split into
-    "actions": {"inbox", "tenants", "dead_letters", "contacts", "consent", "automations", "sending", "reports"},
-    "models": {"contacts", "automations", "messages", "tenants", "inbox"},
+    "actions": {
+        "alerts",
+        "inbox",
+        "tenants",
+        "dead_letters",
+        "contacts",
+        "consent",
+        "automations",
+        "sending",
+        "reports",
+    },
+    "models": {"contacts", "automations", "messages", "tenants", "inbox", "alerts"},
     "providers": {"base", "mitto", "sandbox", "sandbox_state", "sandbox_reports"},
     "shopify": {"bodies", "snapshots"},
     "admin": {"base", "inbox", "people", "settings", "trail", "shop", "orders", "messages"},
@@ -61,6 +71,7 @@ REACHES = {  # every place that reaches over tenants, and why
     "audit/actions.py": ["write an audit event, of a tenant or of the system"],
     "config/health.py": ["health counts the work of every tenant"],
     "config/infra/work/claims.py": ["_CLAIM_REASON"] * 3 + ["expire leases of every tenant"],
+    "shopsync/actions/alerts.py": ["close an alert, of a tenant or of the system"],
     "shopsync/auth.py": ["an API key names its tenant"],
     "shopsync/management/commands/replay.py": ["an operator chooses deliveries of any tenant to replay"],
     "shopsync/middleware.py": ["an administrator chose all tenants in the admin, which was recorded"],

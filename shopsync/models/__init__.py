@@ -1,5 +1,6 @@
-"""Models of tenants: who they are and who sees them; the inbox."""
+"""Models of tenants: who they are and who sees them, the inbox, and what needs a person (alerts)."""
 
+from shopsync.models.alerts import Alert
 from shopsync.models.inbox import RefusedDelivery, WebhookEvent
 from shopsync.models.tenants import (
     ApiKey,
@@ -13,6 +14,7 @@ from shopsync.models.tenants import (
 )
 
 __all__ = [
+    "Alert",
     "ApiKey",
     "Connection",
     "Membership",
