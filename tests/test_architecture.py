@@ -64,11 +64,14 @@ NOUNS = {  # what a module that became a package may be split into
         "sending",
         "reports",
     },
-    "models": {"products", "stock", "reservations", "contacts", "automations", "messages"},
+    "models": {
+        *("products", "stock", "reservations", "tenants", "inbox", "alerts"),
+        *("contacts", "automations", "messages"),
+    },
     "providers": {"base", "mitto", "sandbox", "sandbox_state", "sandbox_reports"},
     "shopify": {"bodies", "snapshots"},
-    "admin": {"base", "inbox", "people", "settings", "trail", "shop", "orders", "messages"},
-    "views": {"intake", "inbox", "problems", "sign_in", "api", "schema"},
+    "admin": {"alerts", "base", "inbox", "people", "settings", "trail", "shop", "orders", "messages"},
+    "views": {"alerts", "intake", "inbox", "problems", "sign_in", "api", "schema"},
 }
 REACHES = {  # every place that reaches over tenants, and why
     "audit/actions.py": ["write an audit event, of a tenant or of the system"],
@@ -76,6 +79,7 @@ REACHES = {  # every place that reaches over tenants, and why
     "config/infra/work/calls.py": ["ask about parked calls of every tenant"],
     "config/infra/work/claims.py": ["_CLAIM_REASON"] * 3 + ["expire leases of every tenant"],
     "inventory/actions/upkeep.py": ["find the tenants with overdue reservations"],
+    "shopsync/actions/alerts.py": ["close an alert, of a tenant or of the system"],
     "shopsync/auth.py": ["an API key names its tenant"],
     "shopsync/management/commands/replay.py": ["an operator chooses deliveries of any tenant to replay"],
     "shopsync/middleware.py": ["an administrator chose all tenants in the admin, which was recorded"],

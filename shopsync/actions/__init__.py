@@ -1,1 +1,1 @@
-"""What shopsync writes: the inbox, tenants and their keys."""
+"""What shopsync writes: the inbox, tenants and their keys, alerts."""

@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('shopsync', '0003_foreign_bodies'),
+        ('shopsync', '0004_alerts'),
     ]
 
     operations = [

@@ -1,0 +1,28 @@
+"""Models of tenants: who they are and who sees them, the inbox, and what needs a person (alerts)."""
+
+from shopsync.models.alerts import Alert
+from shopsync.models.inbox import RefusedDelivery, WebhookEvent
+from shopsync.models.tenants import (
+    ApiKey,
+    Connection,
+    Membership,
+    Tenant,
+    TenantModel,
+    User,
+    hash_secret,
+    new_token,
+)
+
+__all__ = [
+    "Alert",
+    "ApiKey",
+    "Connection",
+    "Membership",
+    "RefusedDelivery",
+    "Tenant",
+    "TenantModel",
+    "User",
+    "WebhookEvent",
+    "hash_secret",
+    "new_token",
+]
