@@ -179,20 +179,22 @@ REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["shopsync.auth.ApiKeyAuthentication", "shopsync.auth.TenantJWTAuthentication"],
     "DEFAULT_PERMISSION_CLASSES": ["shopsync.auth.HasTenant"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
-    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_PARSER_CLASSES": ["shopsync.serializers.JSONBody"],
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "DEFAULT_PAGINATION_CLASS": "shopsync.serializers.NewestFirst",
     "DEFAULT_FILTER_BACKENDS": ["shopsync.serializers.StrictFilters"],
     "PAGE_SIZE": 50,
     "EXCEPTION_HANDLER": "shopsync.views.problem_details",
 }
-_API_DESCRIPTION = """The operations backend behind Shopify shops, read-only.
+_API_DESCRIPTION = """The operations backend behind Shopify shops.
 
 **Sign in** with `Authorization: Api-Key <key>` (made in the admin) or `Authorization: Bearer <token>` (from
 `POST /api/v1/auth/token`). Each carries one tenant; another tenant's rows answer 404.
 
 **Shopify's ids are strings**: they pass 2^53, which JavaScript's numbers can't hold. Our own `id`s are numbers.
 **Money is a string** with its currency's decimals, and the currency stands beside it. Times are ISO 8601 in UTC.
+
+**Writes** take an `Idempotency-Key` header: the same key with the same request is done once and answered alike.
 
 **Lists** are newest first, in pages: follow `next`. What is refused comes as RFC 9457 problem details.
 """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from operator import attrgetter
 from typing import Any
 
@@ -12,13 +13,15 @@ from django_filters import CharFilter
 from django_filters.rest_framework import DjangoFilterBackend
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
-from rest_framework.exceptions import ValidationError
+from rest_framework.exceptions import ParseError, ValidationError
 from rest_framework.pagination import Cursor, CursorPagination
+from rest_framework.parsers import JSONParser
 from rest_framework.request import Request
 
 from shopsync.money import format_amount
 
 _LARGEST_BIGINT = 2**63 - 1
+_UNPRINTABLE = re.compile("[\x00-\x1f\ud800-\udfff]")
 
 
 class NewestFirst(CursorPagination):
@@ -102,6 +105,13 @@ class ShopifyIdField(serializers.Field):  # type: ignore[type-arg]  # its generi
         return str(value)
 
 
+class IdField(serializers.IntegerField):
+    """An id of ours on its way in."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(min_value=1, max_value=_LARGEST_BIGINT, **options)
+
+
 @extend_schema_field({"type": "string", "pattern": r"^-?[0-9]+(\.[0-9]+)?$", "example": "129.00"})
 class MoneyField(serializers.Field):  # type: ignore[type-arg]
     """The amount in the column of the field's own name, as a string in the currency that stands beside it."""
@@ -114,6 +124,34 @@ class MoneyField(serializers.Field):  # type: ignore[type-arg]
         """Write the amount."""
         assert self.field_name is not None  # DRF binds it to its serializer first
         return format_amount(getattr(value, self.field_name), self.currency_of(value))
+
+
+class JSONBody(JSONParser):
+    """JSON on its way in; what can't be read is refused in words."""
+
+    def parse(self, stream: Any, media_type: str | None = None, parser_context: Any = None) -> Any:
+        """Read the body.
+
+        Raises: ParseError.
+        """
+        try:
+            return super().parse(stream, media_type, parser_context)
+        except RecursionError as error:
+            raise ParseError("The JSON is nested too deeply to be read.") from error
+
+
+class Input(serializers.Serializer[Any]):
+    """What a write takes; a field that it does not know is refused, or a typing error would be taken for a default."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        """Read the fields.
+
+        Raises: ValidationError naming each field that is wrong or unknown.
+        """
+        if isinstance(data, dict) and (unknown := sorted(set(data) - set(self.fields))):
+            sentence = f"No such field; there are {', '.join(sorted(self.fields))}."
+            raise ValidationError({_UNPRINTABLE.sub("?", name)[:100]: [sentence] for name in unknown})
+        return super().to_internal_value(data)
 
 
 class WebhookEventRow(serializers.Serializer[Any]):

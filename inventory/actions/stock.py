@@ -28,6 +28,10 @@ class ShopifyCounts(StockError):  # noqa: N818
 class NotStocked(StockError):  # noqa: N818
     """The place named has no count to move: no such variant or location, or it is not tracked."""
 
+    def __init__(self, message: str, *, field: str) -> None:
+        super().__init__(message)
+        self.field = field
+
 
 class TooFew(StockError):  # noqa: N818
     """There is less to move than asked: what is held for buyers stays."""
@@ -53,10 +57,10 @@ def _ensure_shopsync_counts() -> None:
 def _find(spot: Spot) -> tuple[InventoryItem, Location]:
     variant = Variant.objects.select_related("item").filter(pk=spot.variant_id).first()
     if variant is None or variant.item is None:
-        raise NotStocked(f"Variant {spot.variant_id} is unknown, or nothing of it is counted.")
+        raise NotStocked(f"Variant {spot.variant_id} is unknown, or nothing of it is counted.", field="variant_id")
     location = Location.objects.filter(pk=spot.location_id).first()
     if location is None:
-        raise NotStocked(f"Location {spot.location_id} is unknown.")
+        raise NotStocked(f"Location {spot.location_id} is unknown.", field="location_id")
     return variant.item, location
 
 
@@ -114,7 +118,7 @@ def adjust_stock(*, spot: Spot, delta: int, reason: str, reference: str, actor: 
     _ensure_shopsync_counts()
     (level,) = _lock_spots(spot)
     if level.available is None and delta < 0:
-        raise NotStocked("This level is not tracked: receive what is there first.")
+        raise NotStocked("This level is not tracked: receive what is there first.", field="location_id")
     was = level.sellable
     explain_movements(reason="adjusted", reference=f"{reason}:{reference}" if reference else reason, actor=actor)
     _add(level, delta)
@@ -138,7 +142,7 @@ def transfer_stock(
     _ensure_shopsync_counts()
     giving, taking = _lock_spots(source, target)
     if giving.available is None:
-        raise NotStocked("The source is not tracked: receive what is there first.")
+        raise NotStocked("The source is not tracked: receive what is there first.", field="location_id")
     if giving.sellable is not None and giving.sellable < quantity:
         raise TooFew(quantity, giving.sellable)
     was = taking.sellable

@@ -1,7 +1,7 @@
 """Models of tenants: who they are and who sees them, the inbox, and what needs a person (alerts)."""
 
 from shopsync.models.alerts import Alert
-from shopsync.models.inbox import RefusedDelivery, WebhookEvent
+from shopsync.models.inbox import IdempotentRequest, RefusedDelivery, WebhookEvent
 from shopsync.models.tenants import (
     ApiKey,
     Connection,
@@ -17,6 +17,7 @@ __all__ = [
     "Alert",
     "ApiKey",
     "Connection",
+    "IdempotentRequest",
     "Membership",
     "RefusedDelivery",
     "Tenant",

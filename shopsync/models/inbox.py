@@ -125,3 +125,31 @@ class RefusedDelivery(models.Model):
 
     def __str__(self) -> str:
         return f"{self.reason} x {self.count}"
+
+
+class IdempotentRequest(TenantModel):
+    """A write that was asked for under an Idempotency-Key, and the answer it got: whoever asks again gets the same."""
+
+    scope = models.CharField(max_length=100, help_text="method and path")
+    key = models.CharField(max_length=200)
+    request_digest = models.CharField(max_length=64, help_text="SHA-256 of the body")
+    status_code = models.PositiveSmallIntegerField(null=True)
+    answer = models.JSONField(null=True)
+    created_at = models.DateTimeField(db_default=Now())
+
+    class Meta(TenantModel.Meta):
+        ordering = ("-id",)
+        constraints = (
+            models.UniqueConstraint(
+                fields=(
+                    "tenant",
+                    "scope",
+                    "key",
+                ),
+                name="idempotentrequest_is_made_once_per_key",
+            ),
+        )
+        indexes = (models.Index(fields=("created_at",), name="idempotentrequest_to_forget"),)
+
+    def __str__(self) -> str:
+        return f"{self.scope} {self.key}"

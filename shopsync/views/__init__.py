@@ -3,19 +3,24 @@
 from shopsync.views import schema
 from shopsync.views.alerts import Alerts
 from shopsync.views.api import WebhookEvents
+from shopsync.views.idempotency import answer_once, digest_of, read_key
 from shopsync.views.intake import answer, read_body, receive_shopify, refuse, storing
-from shopsync.views.problems import bad_request, not_found, problem_details, server_error
+from shopsync.views.problems import bad_request, declare_problem, not_found, problem_details, server_error
 from shopsync.views.sign_in import issue_token, refresh_token
 
 __all__ = [
     "Alerts",
     "WebhookEvents",
     "answer",
+    "answer_once",
     "bad_request",
+    "declare_problem",
+    "digest_of",
     "issue_token",
     "not_found",
     "problem_details",
     "read_body",
+    "read_key",
     "receive_shopify",
     "refresh_token",
     "refuse",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from django.conf import settings
@@ -47,6 +49,40 @@ class Unavailable(APIException):
     status_code = 503
 
 
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What an exception of the domain is called on the API; `members` adds to its document."""
+
+    status: int
+    slug: str
+    title: str
+    members: Callable[[Any], dict[str, Any]]
+
+
+_KINDS: dict[type[Exception], Kind] = {}
+
+
+def declare_problem(
+    error: type[Exception],
+    *,
+    status: int,
+    slug: str,
+    title: str,
+    members: Callable[[Any], dict[str, Any]] = lambda error: {},
+) -> None:
+    """Say what an exception of the domain, and every one derived from it, is called on the API."""
+    _KINDS[error] = Kind(status, slug, title, members)
+
+
+def _of_the_domain(error: Exception) -> Response | None:
+    kind = next((_KINDS[base] for base in type(error).__mro__ if base in _KINDS), None)
+    if kind is None:
+        return None
+    head = {"type": f"{settings.PUBLIC_URL}/problems/{kind.slug}", "title": kind.title, "status": kind.status}
+    data = {**head, "detail": str(error), **kind.members(error)}
+    return Response(data, status=kind.status, content_type=CONTENT_TYPE)
+
+
 def document(status: int, detail: str) -> dict[str, Any]:
     """Build a problem document; its type is an address that stays the same for one kind of problem."""
     slug, title = _PROBLEMS.get(status, ("refused", "Refused"))
@@ -78,6 +114,8 @@ def server_error(request: HttpRequest) -> HttpResponse:
 
 def problem_details(error: Exception, context: dict[str, Any]) -> Response | None:
     """Turn whatever DRF refuses into a problem document; what it doesn't know stays a 500 for the error tracker."""
+    if (found := _of_the_domain(error)) is not None:
+        return found
     if isinstance(error, OperationalError):
         logger.error("the API can't reach the database: %s", error)
         error = Unavailable()

@@ -11,7 +11,7 @@ from rest_framework.serializers import BaseSerializer
 from rest_framework.viewsets import ReadOnlyModelViewSet
 
 from inventory.models import Product, StockLevel, Variant
-from inventory.serializers import ProductDetail, ProductRow
+from inventory.serializers.products import ProductDetail, ProductRow, VariantDetail, VariantRow
 from shopsync.serializers import WholeNumberFilter
 
 
@@ -42,3 +42,31 @@ class Products(ReadOnlyModelViewSet[Product]):
     def get_serializer_class(self) -> type[BaseSerializer[Any]]:
         """Show stock in the detail only."""
         return ProductDetail if self.action == "retrieve" else ProductRow
+
+
+class VariantFilters(FilterSet):
+    """Filters of variants."""
+
+    shopify_id = WholeNumberFilter()
+    product_id = WholeNumberFilter()
+    sku = CharFilter()
+    barcode = CharFilter()
+
+
+class Variants(ReadOnlyModelViewSet[Variant]):
+    """What is sold; in the detail with its stock."""
+
+    queryset = Variant.objects.none()
+    filterset_class = VariantFilters
+
+    def get_queryset(self) -> QuerySet[Variant]:
+        """Read the tenant's variants."""
+        variants = Variant.objects.select_related("item", "tenant")
+        if not self.detail:
+            return variants
+        levels = StockLevel.objects.select_related("location").order_by("id")
+        return variants.prefetch_related(Prefetch("item__levels", levels))
+
+    def get_serializer_class(self) -> type[BaseSerializer[Any]]:
+        """Show stock in the detail only."""
+        return VariantDetail if self.action == "retrieve" else VariantRow

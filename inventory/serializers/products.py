@@ -12,6 +12,8 @@ from shopsync.serializers import MoneyField, ShopifyIdField
 class LevelRow(serializers.Serializer[Any]):
     """How many of a variant there are at one location."""
 
+    id = serializers.IntegerField(read_only=True)
+    location_id = serializers.IntegerField(read_only=True)
     location = serializers.CharField(read_only=True, source="location.name")
     location_shopify_id = ShopifyIdField(source="location.shopify_id")
     available = serializers.IntegerField(read_only=True, allow_null=True, help_text="null: not tracked")

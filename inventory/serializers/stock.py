@@ -1,0 +1,116 @@
+"""What the API shows of levels and their ledger, and what it takes to move them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rest_framework import serializers
+
+from inventory.actions.stock import REASONS
+from shopsync.serializers import IdField, Input, ShopifyIdField
+
+MOST_UNITS = 1_000_000_000
+
+
+class StockRow(serializers.Serializer[Any]):
+    """A level: how many of an item there are at a location, by state; null is not tracked, or not known."""
+
+    id = serializers.IntegerField(read_only=True)
+    item_shopify_id = ShopifyIdField(source="item.shopify_id")
+    variant_ids = serializers.SerializerMethodField(help_text="the variants that this stock is sold as")
+    location_id = serializers.IntegerField(read_only=True)
+    location = serializers.CharField(read_only=True, source="location.name")
+    location_shopify_id = ShopifyIdField(source="location.shopify_id")
+    available = serializers.IntegerField(read_only=True, allow_null=True)
+    held = serializers.IntegerField(read_only=True, help_text="our own reservations")
+    sellable = serializers.IntegerField(
+        read_only=True, allow_null=True, help_text="available less held; below 0 is a shortfall"
+    )
+    on_hand = serializers.IntegerField(read_only=True, allow_null=True)
+    committed = serializers.IntegerField(read_only=True, allow_null=True)
+    incoming = serializers.IntegerField(read_only=True, allow_null=True)
+    reserved = serializers.IntegerField(read_only=True, allow_null=True)
+    damaged = serializers.IntegerField(read_only=True, allow_null=True)
+    safety_stock = serializers.IntegerField(read_only=True, allow_null=True)
+    quality_control = serializers.IntegerField(read_only=True, allow_null=True)
+    mirrored_available = serializers.IntegerField(
+        read_only=True, allow_null=True, help_text="what Shopify last said is available"
+    )
+    updated_at = serializers.DateTimeField(read_only=True)
+
+    def get_variant_ids(self, level: Any) -> list[int]:
+        """List the variants that are counted by this item."""
+        return [variant.pk for variant in level.item.variants.all()]
+
+
+class MovementRow(serializers.Serializer[Any]):
+    """One change of one state of a level; before and after are null where it was untracked."""
+
+    id = serializers.IntegerField(read_only=True)
+    level_id = serializers.IntegerField(read_only=True)
+    sequence = serializers.IntegerField(read_only=True)
+    state = serializers.CharField(read_only=True)
+    delta = serializers.IntegerField(read_only=True)
+    before = serializers.IntegerField(read_only=True, allow_null=True)
+    after = serializers.IntegerField(read_only=True, allow_null=True)
+    reason = serializers.CharField(read_only=True)
+    reference = serializers.CharField(read_only=True)
+    actor = serializers.CharField(read_only=True)
+    created_at = serializers.DateTimeField(read_only=True)
+
+
+class LocationRow(serializers.Serializer[Any]):
+    """A place where stock lies."""
+
+    id = serializers.IntegerField(read_only=True)
+    shopify_id = ShopifyIdField()
+    name = serializers.CharField(read_only=True)
+    country = serializers.CharField(read_only=True)
+    latitude = serializers.FloatField(read_only=True, allow_null=True)
+    longitude = serializers.FloatField(read_only=True, allow_null=True)
+    priority = serializers.IntegerField(read_only=True)
+    is_active = serializers.BooleanField(read_only=True)
+
+
+class Receive(Input):
+    """Units that arrived."""
+
+    variant_id = IdField()
+    location_id = IdField()
+    quantity = serializers.IntegerField(min_value=1, max_value=MOST_UNITS)
+    from_incoming = serializers.BooleanField(default=False, help_text="they were on their way: incoming loses them")
+    reference = serializers.CharField(max_length=120, required=False, default="", allow_blank=True)
+
+
+class Adjust(Input):
+    """A correction of the count."""
+
+    variant_id = IdField()
+    location_id = IdField()
+    delta = serializers.IntegerField(
+        min_value=-MOST_UNITS, max_value=MOST_UNITS, help_text="units more; below 0: fewer"
+    )
+    reason = serializers.ChoiceField(choices=REASONS)
+    reference = serializers.CharField(max_length=120, required=False, default="", allow_blank=True)
+
+    def validate_delta(self, value: int) -> int:
+        """Refuse no change."""
+        if value == 0:
+            raise serializers.ValidationError("Adjust by something other than 0.")
+        return value
+
+
+class Transfer(Input):
+    """Units that move from one location to another."""
+
+    variant_id = IdField()
+    from_location_id = IdField()
+    to_location_id = IdField()
+    quantity = serializers.IntegerField(min_value=1, max_value=MOST_UNITS)
+    reference = serializers.CharField(max_length=120, required=False, default="", allow_blank=True)
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """Refuse a move to where the units are."""
+        if attrs["from_location_id"] == attrs["to_location_id"]:
+            raise serializers.ValidationError({"to_location_id": ["Name another location than from_location_id."]})
+        return attrs

@@ -1,0 +1,163 @@
+"""The API's stock: levels, their ledger, locations; receive, adjust and transfer where we count."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db.models import Prefetch, QuerySet
+from django_filters import BooleanFilter, CharFilter, ChoiceFilter
+from django_filters.rest_framework import FilterSet
+from drf_spectacular.utils import extend_schema
+from rest_framework import status
+from rest_framework.permissions import BasePermission
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.viewsets import ReadOnlyModelViewSet
+
+from inventory.actions import stock
+from inventory.actions.stock import Spot
+from inventory.models import STATES, Location, StockLevel, StockMovement, Variant
+from inventory.serializers.stock import Adjust, LocationRow, MovementRow, Receive, StockRow, Transfer
+from inventory.views.reservations import KEY
+from shopsync.auth import MayAct, actor_of
+from shopsync.serializers import Input, WholeNumberFilter
+from shopsync.views import answer_once, declare_problem
+
+declare_problem(stock.ShopifyCounts, status=409, slug="shopify-counts", title="Shopify counts this stock")
+declare_problem(
+    stock.NotStocked,
+    status=400,
+    slug="not-stocked",
+    title="Nothing is counted there",
+    members=lambda error: {"errors": {error.field: [str(error)]}},
+)
+declare_problem(
+    stock.TooFew,
+    status=409,
+    slug="too-few",
+    title="Fewer are free to move",
+    members=lambda error: {"asked": error.asked, "sellable": error.sellable},
+)
+
+
+class StockFilters(FilterSet):
+    """Filters of levels."""
+
+    variant_id = WholeNumberFilter(field_name="item__variants", distinct=True)
+    sku = CharFilter(field_name="item__variants__sku", distinct=True)
+    location_id = WholeNumberFilter()
+
+
+class Stock(ReadOnlyModelViewSet[StockLevel]):
+    """How many there are, by item and location."""
+
+    queryset = StockLevel.objects.none()
+    serializer_class = StockRow
+    filterset_class = StockFilters
+
+    def get_queryset(self) -> QuerySet[StockLevel]:
+        """Read the tenant's levels, with what they are sold as."""
+        variants = Prefetch("item__variants", Variant.objects.order_by("pk"))
+        return StockLevel.objects.select_related("item", "location").prefetch_related(variants)
+
+    def get_permissions(self) -> list[BasePermission]:
+        """Everybody of the tenant reads; to move stock is an act."""
+        return super().get_permissions() if self.action in {"list", "retrieve"} else [MayAct()]  # type: ignore[return-value]
+
+    @extend_schema(request=Receive, responses={201: StockRow}, parameters=[KEY], summary="Receive units")
+    def receive(self, request: Request) -> Response:
+        """Add units that arrived."""
+        return answer_once(request, lambda: self._receive(request))
+
+    def _receive(self, request: Request) -> Response:
+        given = _read(Receive, request)
+        level = stock.receive_stock(
+            spot=Spot(given["variant_id"], given["location_id"]),
+            quantity=given["quantity"],
+            reference=given["reference"],
+            from_incoming=given["from_incoming"],
+            actor=actor_of(request),
+        )
+        return self._answer(level)
+
+    @extend_schema(request=Adjust, responses={201: StockRow}, parameters=[KEY], summary="Adjust the count")
+    def adjust(self, request: Request) -> Response:
+        """Correct the count by some units, with a reason."""
+        return answer_once(request, lambda: self._adjust(request))
+
+    def _adjust(self, request: Request) -> Response:
+        given = _read(Adjust, request)
+        level = stock.adjust_stock(
+            spot=Spot(given["variant_id"], given["location_id"]),
+            delta=given["delta"],
+            reason=given["reason"],
+            reference=given["reference"],
+            actor=actor_of(request),
+        )
+        return self._answer(level)
+
+    @extend_schema(request=Transfer, responses={201: StockRow}, parameters=[KEY], summary="Transfer between locations")
+    def transfer(self, request: Request) -> Response:
+        """Move units to another location, and show the level that has them now."""
+        return answer_once(request, lambda: self._transfer(request))
+
+    def _transfer(self, request: Request) -> Response:
+        given = _read(Transfer, request)
+        _, level = stock.transfer_stock(
+            source=Spot(given["variant_id"], given["from_location_id"]),
+            target=Spot(given["variant_id"], given["to_location_id"]),
+            quantity=given["quantity"],
+            reference=given["reference"],
+            actor=actor_of(request),
+        )
+        return self._answer(level)
+
+    def _answer(self, level: StockLevel) -> Response:
+        row = self.get_queryset().get(pk=level.pk)
+        return Response(StockRow(row).data, status=status.HTTP_201_CREATED)
+
+
+def _read(shape: type[Input], request: Request) -> dict[str, Any]:
+    given = shape(data=request.data)
+    given.is_valid(raise_exception=True)
+    return dict(given.validated_data)
+
+
+class MovementFilters(FilterSet):
+    """Filters of the ledger."""
+
+    level_id = WholeNumberFilter()
+    state = ChoiceFilter(choices=[(state, state) for state in STATES])
+    reason = CharFilter()
+    reference = CharFilter()
+
+
+class Movements(ReadOnlyModelViewSet[StockMovement]):
+    """The ledger: every change of every level, newest first."""
+
+    queryset = StockMovement.objects.none()
+    serializer_class = MovementRow
+    filterset_class = MovementFilters
+
+    def get_queryset(self) -> QuerySet[StockMovement]:
+        """Read the tenant's movements."""
+        return StockMovement.objects.all()
+
+
+class LocationFilters(FilterSet):
+    """Filters of locations."""
+
+    shopify_id = WholeNumberFilter()
+    is_active = BooleanFilter()
+
+
+class Locations(ReadOnlyModelViewSet[Location]):
+    """Where stock lies."""
+
+    queryset = Location.objects.none()
+    serializer_class = LocationRow
+    filterset_class = LocationFilters
+
+    def get_queryset(self) -> QuerySet[Location]:
+        """Read the tenant's locations."""
+        return Location.objects.all()
