@@ -25,7 +25,7 @@ class BreakerOpen(Exception):  # noqa: N818  (the state is the name)
 
 
 class Breaker:
-    """One circuit breaker. Call `before_call()`, then the service, then `succeeded()` or `failed()`.
+    """One circuit breaker. Call `before_call()`, then the service, then `succeeded()`, `failed()` or `released()`.
 
     `connection` is the id of a Connection, `tenant:ID` where a tenant has the service without one, or a word such as
     `system` for what belongs to no tenant.
@@ -71,6 +71,11 @@ class Breaker:
         if answer in {"opened", "reopened"}:
             local.breakers.keep(self._declared, self.connection, wait_seconds=self._declared.open_seconds)
         self._tell(moved, where="" if answer else ", in this process alone")
+
+    def released(self) -> None:
+        """End a call that says nothing of the service, since it was never sent: the next one may be the probe."""
+        if self._run(scripts.RELEASED) is None:
+            local.breakers.released(self._declared, self.connection)
 
     def state(self) -> State:
         """Return "closed", "open" or "half-open"; changes nothing."""
