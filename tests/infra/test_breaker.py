@@ -250,6 +250,8 @@ def test_an_undeclared_service_is_refused() -> None:
 def test_a_breaker_is_of_a_connection() -> None:
     with pytest.raises(ValueError, match="needs the connection"):
         Breaker("test", "")
+    with pytest.raises(ValueError, match="shopify needs tenant:ID, not '7'"):
+        Breaker("shopify", "7")  # a tenant's id alone would be read as a connection's, maybe another tenant's
 
 
 def of(breaker: Breaker) -> list[str]:

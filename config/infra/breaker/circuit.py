@@ -30,15 +30,16 @@ class Breaker:
     `connection` is the id of a Connection, `tenant:ID` where a tenant has the service without one, or a word such as
     `system` for what belongs to no tenant.
 
-    Raises: UndeclaredServiceError; ValueError without a connection.
+    Raises: UndeclaredServiceError; ValueError for a name that could be taken for another tenant's.
     """
 
     def __init__(self, service: str, connection: str) -> None:
-        if not connection:
-            raise ValueError(f"a breaker of {service} needs the connection that it is for")
         self.service = service
         self.connection = connection
         self._declared = find_service(service)
+        if not connection or (self._declared.is_per_tenant and not connection.startswith("tenant:")):
+            wanted = "tenant:ID" if self._declared.is_per_tenant else "the connection that it is for"
+            raise ValueError(f"a breaker of {service} needs {wanted}, not {connection!r}")
         self._key = f"{KEY_PREFIX}:{service}:{connection}"
 
     def before_call(self) -> None:
