@@ -70,7 +70,10 @@ def read_quantities(account: ShopifyAccount, place: Place) -> Quantities:
         found = {entry["name"]: int(entry["quantity"]) for entry in level["quantities"]}
         return Quantities(available=found["available"], reserved=found["reserved"])
     except CallError as error:  # a read moves nothing, whatever became of it
-        raise CallError(str(error), permanent=error.permanent, retry_after_seconds=error.retry_after_seconds) from error
+        wait = error.retry_after_seconds
+        raise CallError(
+            str(error), permanent=error.permanent, retry_after_seconds=wait, blocker=error.blocker
+        ) from error
     except (KeyError, TypeError, ValueError) as error:
         raise CallError("Shopify does not stock this item at this location", permanent=True) from error
 

@@ -19,7 +19,10 @@ SHORTEST_WAIT_SECONDS = 1.0
 
 @dataclass(frozen=True)
 class ShopifyAccount:
-    """One tenant's way in: `base_url` is where its Admin API is, e.g. https://name.myshopify.com."""
+    """One tenant's way in: `base_url` is where its Admin API is, e.g. https://name.myshopify.com.
+
+    `connection_id` names its breaker: `tenant:ID`, as there is no Connection to Shopify.
+    """
 
     base_url: str
     api_version: str
@@ -49,6 +52,7 @@ def graphql(account: ShopifyAccount, query: str, variables: dict[str, Any]) -> d
             unknown=error.unknown,
             retry_after_seconds=error.retry_after_seconds,
             status=error.status,
+            blocker=error.blocker,
         ) from error
     if not isinstance(document, dict):
         raise CallError("Shopify's answer is no JSON object", unknown=True)

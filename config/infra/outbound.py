@@ -242,6 +242,7 @@ def _exchange(request: httpx2.Request, breaker: Breaker, *, deadline: float) -> 
     try:
         answer = _client(os.getpid()).send(request, stream=True)
     except _CANNOT_BE_SENT as error:
+        breaker.released()
         raise OutboundError(f"the request cannot be sent: {type(error).__name__}", permanent=True) from error
     except _NOT_SENT as error:
         breaker.failed()

@@ -60,13 +60,17 @@ class Repeats:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Service:
-    """One outside service; `meanwhile` says to operators what the product does while its breaker is open."""
+    """One outside service; `meanwhile` says to operators what the product does while its breaker is open.
+
+    is_per_tenant: a tenant has it without a Connection, and its breaker's connection is `tenant:ID`.
+    """
 
     name: str
     opens_after: InARow | ShareOf
     meanwhile: str
     open_seconds: float = 30.0
     timeout_seconds: float = 10.0
+    is_per_tenant: bool = False
     repeats: Repeats = field(default_factory=Repeats)
 
     @property
@@ -89,6 +93,7 @@ _DECLARED = (
     Service(
         name="shopify",
         opens_after=InARow(5),
+        is_per_tenant=True,
         meanwhile="Calls to Shopify wait with the blocker 'breaker open: shopify'; webhooks still come in.",
     ),
     Service(

@@ -64,7 +64,7 @@ def _account(push: HoldPush) -> ShopifyAccount:
         base_url=settings.SHOPIFY_ADMIN_URL.format(shop_domain=tenant.shop_domain),
         api_version=settings.SHOPIFY_API_VERSION,
         access_token=tenant.access_token,
-        connection_id=str(tenant.pk),
+        connection_id=f"tenant:{tenant.pk}",
     )
 
 

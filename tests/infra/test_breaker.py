@@ -128,6 +128,19 @@ def test_a_lost_prober_blocks_only_for_a_while(make_breaker: MakeBreaker) -> Non
     wait_for(next_probe)
 
 
+def test_a_probe_that_was_never_sent_leaves_its_place_to_the_next(make_breaker: MakeBreaker) -> None:
+    breaker = make_breaker(1, open_seconds=0.2)
+    fail(breaker, 1)
+    breaker.released()
+    assert breaker.state() == "open"
+    wait_for(lambda: breaker.state() == "half-open")
+    breaker.before_call()
+    breaker.released()
+    breaker.before_call()
+    with pytest.raises(BreakerOpen):
+        breaker.before_call()
+
+
 def test_a_late_success_does_not_close_an_open_breaker(make_breaker: MakeBreaker) -> None:
     breaker = make_breaker()
     fail(breaker, 5)
@@ -237,6 +250,8 @@ def test_an_undeclared_service_is_refused() -> None:
 def test_a_breaker_is_of_a_connection() -> None:
     with pytest.raises(ValueError, match="needs the connection"):
         Breaker("test", "")
+    with pytest.raises(ValueError, match="shopify needs tenant:ID, not '7'"):
+        Breaker("shopify", "7")  # a tenant's id alone would be read as a connection's, maybe another tenant's
 
 
 def of(breaker: Breaker) -> list[str]:

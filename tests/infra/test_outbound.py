@@ -300,6 +300,21 @@ def test_what_cannot_be_sent_is_permanent(ask: Any, breaker: Breaker, options: d
     assert failures(breaker) == 0
 
 
+def test_a_probe_that_cannot_be_sent_does_not_keep_others_from_probing(ask: Any, breaker: Breaker) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(SERVICES, "payments", replace(SERVICES["payments"], open_seconds=0.2))
+        hasty = Breaker("payments", breaker.connection)
+        for _ in range(5):
+            hasty.failed()
+        deadline = time.monotonic() + 5
+        while hasty.state() != "half-open":
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+    with pytest.raises(OutboundError):  # without a release, its place would be kept for 30 s
+        ask(reply(200), headers={"X-Key": "two\nlines"})
+    assert ask(reply(200)).status == 200
+
+
 def test_refuses_to_be_called_inside_a_transaction(ask: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     class InTransaction:
         in_atomic_block = True

@@ -25,20 +25,21 @@ class BreakerOpen(Exception):  # noqa: N818  (the state is the name)
 
 
 class Breaker:
-    """One circuit breaker. Call `before_call()`, then the service, then `succeeded()` or `failed()`.
+    """One circuit breaker. Call `before_call()`, then the service, then `succeeded()`, `failed()` or `released()`.
 
     `connection` is the id of a Connection, `tenant:ID` where a tenant has the service without one, or a word such as
     `system` for what belongs to no tenant.
 
-    Raises: UndeclaredServiceError; ValueError without a connection.
+    Raises: UndeclaredServiceError; ValueError for a name that could be taken for another tenant's.
     """
 
     def __init__(self, service: str, connection: str) -> None:
-        if not connection:
-            raise ValueError(f"a breaker of {service} needs the connection that it is for")
         self.service = service
         self.connection = connection
         self._declared = find_service(service)
+        if not connection or (self._declared.is_per_tenant and not connection.startswith("tenant:")):
+            wanted = "tenant:ID" if self._declared.is_per_tenant else "the connection that it is for"
+            raise ValueError(f"a breaker of {service} needs {wanted}, not {connection!r}")
         self._key = f"{KEY_PREFIX}:{service}:{connection}"
 
     def before_call(self) -> None:
@@ -71,6 +72,11 @@ class Breaker:
         if answer in {"opened", "reopened"}:
             local.breakers.keep(self._declared, self.connection, wait_seconds=self._declared.open_seconds)
         self._tell(moved, where="" if answer else ", in this process alone")
+
+    def released(self) -> None:
+        """End a call that says nothing of the service, since it was never sent: the next one may be the probe."""
+        if self._run(scripts.RELEASED) is None:
+            local.breakers.released(self._declared, self.connection)
 
     def state(self) -> State:
         """Return "closed", "open" or "half-open"; changes nothing."""

@@ -98,6 +98,12 @@ class LocalBreakers:
             state.open_until, state.probe_until = time.monotonic() + service.open_seconds, 0.0
             return "opened" if before == "closed" else "reopened"
 
+    def released(self, service: Service, connection: str) -> None:
+        """Let the next caller be the probe."""
+        with self._lock:
+            if state := self._states.get((service.name, connection)):
+                state.probe_until = 0.0
+
     def state(self, service: Service, connection: str) -> State:
         """Say where a breaker stands."""
         with self._lock:

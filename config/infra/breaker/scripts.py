@@ -91,6 +91,9 @@ return what
 """
 )
 
+# A call that ended without a word on the service: if it was the probe, the next one may be.
+RELEASED = _BEGIN + "return redis.call('HDEL', KEYS[1], 'probe_until_ms')"
+
 STATE = (
     _BEGIN
     + """
