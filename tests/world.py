@@ -11,7 +11,8 @@ from django.utils import timezone
 from audit.models import AuditEvent, DeadLetter, EventDelivery
 from audit.tasks import drain_events
 from config.infra import tenancy
-from inventory.models import Product, StockLevel
+from inventory.actions.reservations import Request, Wanted, reserve
+from inventory.models import Product, StockLevel, Variant
 from messaging.models import Attempt, Automation, AutomationVersion, Contact, DeliveryReport, Message
 from orders.models import Order
 from shopsync.actions.alerts import close_alert, raise_alert
@@ -115,6 +116,7 @@ def make_world(**tenant_fields: str) -> World:
         pass
     with tenancy.tenant_scope(tenant.pk):
         _make_messages(connection)
+        _reserve_one()
         _make_alerts()
         return World(tenant, key.secret, _rows(tenant, connection))
 
@@ -158,6 +160,12 @@ def _make_alerts() -> None:
     for number in (12, 13):
         raise_alert(kind="stock.low" if number == 13 else "stock.drift", subject=f"level:{number}", message="3 left")
     close_alert(kind="stock.drift", subject="level:12")
+
+
+def _reserve_one() -> None:
+    variant = Variant.objects.get(sku="SKU-0")
+    request = Request(lines=(Wanted(variant.pk, 1),))
+    reserve(request=request, idempotency_key="cart-1", actor="test", now=timezone.now())
 
 
 def _rows(tenant: Tenant, connection: Connection) -> dict[type[Model], Model]:
