@@ -9,15 +9,15 @@ from __future__ import annotations
 # (source, topic) -> the action that takes a `Delivery`. A topic that is absent here is quarantined, not dropped.
 WEBHOOK_HANDLERS: dict[str, dict[str, str]] = {
     "shopify": {
-        "orders/create": "orders.actions.sync_order",
-        "orders/updated": "orders.actions.sync_order",
-        "orders/paid": "orders.actions.sync_order",
-        "orders/cancelled": "orders.actions.sync_order",
-        "orders/fulfilled": "orders.actions.sync_order",
-        "orders/partially_fulfilled": "orders.actions.sync_order",
-        "refunds/create": "orders.actions.sync_refund",
-        "fulfillments/create": "orders.actions.sync_fulfillment",
-        "fulfillments/update": "orders.actions.sync_fulfillment",
+        "orders/create": "orders.actions.sync.sync_order",
+        "orders/updated": "orders.actions.sync.sync_order",
+        "orders/paid": "orders.actions.sync.sync_order",
+        "orders/cancelled": "orders.actions.sync.sync_order",
+        "orders/fulfilled": "orders.actions.sync.sync_order",
+        "orders/partially_fulfilled": "orders.actions.sync.sync_order",
+        "refunds/create": "orders.actions.sync.sync_refund",
+        "fulfillments/create": "orders.actions.sync.sync_fulfillment",
+        "fulfillments/update": "orders.actions.sync.sync_fulfillment",
         "products/create": "inventory.actions.products.sync_product",
         "products/update": "inventory.actions.products.sync_product",
         "inventory_levels/update": "inventory.actions.levels.sync_level",
@@ -34,6 +34,7 @@ WEBHOOK_HANDLERS: dict[str, dict[str, str]] = {
 
 # audit event -> its subscribers, each its own EventDelivery row; they are not ordered among each other.
 EVENT_SUBSCRIBERS: dict[str, list[str]] = {
+    "stock.increased": ["orders.actions.backorders.fill"],
     "order.created": ["messaging.actions.contacts.follow_order"],
     "order.updated": ["messaging.actions.contacts.follow_order"],
     "order.paid": ["messaging.actions.automations.react"],

@@ -53,7 +53,7 @@ MODULES = {  # the six kinds, by name
 NOUNS = {  # what a module that became a package may be split into
     "actions": {
         *("products", "levels", "stock", "reservations", "holds", "upkeep", "verification"),
-        *("alerts", "idempotency"),
+        *("alerts", "sync", "backorders", "placing", "moves", "refunds", "handover", "settling"),
         "breakers",
         "inbox",
         "tenants",
@@ -65,7 +65,7 @@ NOUNS = {  # what a module that became a package may be split into
         "reports",
     },
     "models": {
-        *("products", "stock", "reservations", "tenants", "inbox", "alerts"),
+        *("products", "stock", "reservations", "tenants", "inbox", "alerts", "orders"),
         *("contacts", "automations", "messages"),
     },
     "providers": {"base", "mitto", "sandbox", "sandbox_state", "sandbox_reports"},

@@ -7,7 +7,13 @@ from decimal import Decimal
 
 import msgspec
 
-from orders.shopify.snapshots import FulfillmentSnapshot, LineSnapshot, OrderSnapshot, RefundSnapshot
+from orders.shopify.snapshots import (
+    FulfillmentSnapshot,
+    LineSnapshot,
+    OrderSnapshot,
+    RefundLineSnapshot,
+    RefundSnapshot,
+)
 from shopsync.identity import normalise_email, normalise_phone
 from shopsync.shopify import Delivery, as_utc, parse, version_of
 
@@ -35,8 +41,34 @@ class _Customer(msgspec.Struct):
 
 
 class _Address(msgspec.Struct):
+    name: str | None = None
+    company: str | None = None
+    address1: str | None = None
+    address2: str | None = None
+    city: str | None = None
+    province_code: str | None = None
+    zip: str | None = None
     country_code: str | None = None
     phone: str | None = None
+
+
+class _TaxLine(msgspec.Struct):
+    title: str | None = None
+    rate: _Amount = None
+    price: _Amount = None
+
+
+class _DiscountCode(msgspec.Struct):
+    code: str | None = None
+    amount: _Amount = None
+    type: str | None = None
+
+
+class _ShippingLine(msgspec.Struct):
+    title: str | None = None
+    code: str | None = None
+    price: _Amount = None
+    discounted_price: _Amount = None
 
 
 class _Line(msgspec.Struct):
@@ -50,7 +82,9 @@ class _Line(msgspec.Struct):
     current_quantity: int | None = None
     fulfillable_quantity: int | None = None
     price: _Amount = None
+    price_set: _MoneySet | None = None
     total_discount: _Amount = None
+    tax_lines: list[_TaxLine] | None = None
     requires_shipping: bool | None = None
 
 
@@ -61,6 +95,21 @@ class _Transaction(msgspec.Struct):
     status: str | None = None
 
 
+class _RefundLine(msgspec.Struct):
+    id: int | None = None
+    line_item_id: int | None = None
+    location_id: int | None = None
+    quantity: int | None = None
+    restock_type: str | None = None
+    subtotal: _Amount = None
+    total_tax: _Amount = None
+
+
+class _ParcelLine(msgspec.Struct):
+    id: int | None = None
+    quantity: int | None = None
+
+
 class _Refund(msgspec.Struct):
     id: int
     order_id: int | None = None
@@ -68,6 +117,7 @@ class _Refund(msgspec.Struct):
     created_at: datetime | None = None
     processed_at: datetime | None = None
     transactions: list[_Transaction] | None = None
+    refund_line_items: list[_RefundLine] | None = None
 
 
 class _Fulfillment(msgspec.Struct):
@@ -77,6 +127,7 @@ class _Fulfillment(msgspec.Struct):
     shipment_status: str | None = None
     tracking_company: str | None = None
     tracking_number: str | None = None
+    line_items: list[_ParcelLine] | None = None
     updated_at: datetime | None = None
 
 
@@ -93,8 +144,17 @@ class _Order(msgspec.Struct):
     currency: str | None = None
     presentment_currency: str | None = None
     subtotal_price: _Amount = None
+    subtotal_price_set: _MoneySet | None = None
     total_discounts: _Amount = None
+    total_discounts_set: _MoneySet | None = None
     total_tax: _Amount = None
+    total_tax_set: _MoneySet | None = None
+    current_subtotal_price: _Amount = None
+    current_total_discounts: _Amount = None
+    current_total_tax: _Amount = None
+    discount_codes: list[_DiscountCode] | None = None
+    tax_lines: list[_TaxLine] | None = None
+    shipping_lines: list[_ShippingLine] | None = None
     total_shipping_price_set: _MoneySet | None = None
     total_price: _Amount = None
     total_price_set: _MoneySet | None = None
@@ -185,6 +245,7 @@ def _values(order: _Order, currency: str, country: str) -> dict[str, object]:
         "currency": own_currency,
         "presentment_currency": _currency(order.presentment_currency, own_currency),
         **_amounts(order),
+        **_details(order),
         "financial_status": (order.financial_status or "")[:30],
         "fulfillment_status": (order.fulfillment_status or "")[:30],
         "tags": _tags(order.tags),
@@ -196,19 +257,49 @@ def _values(order: _Order, currency: str, country: str) -> dict[str, object]:
     }
 
 
+def _details(order: _Order) -> dict[str, object]:
+    """Return what is kept as it came, amounts as text."""
+    addresses = {"shipping_address": order.shipping_address, "billing_address": order.billing_address}
+    lists = {"discounts": order.discount_codes, "taxes": order.tax_lines, "shipping_lines": order.shipping_lines}
+    kept: dict[str, object] = {name: _plain(address) if address else {} for name, address in addresses.items()}
+    return kept | {name: [_plain(entry) for entry in entries or []] for name, entries in lists.items()}
+
+
+def _plain(entry: msgspec.Struct) -> dict[str, str]:
+    return {name: str(value)[:500] for name, value in msgspec.structs.asdict(entry).items() if value is not None}
+
+
 def _amounts(order: _Order) -> dict[str, object]:
     shipping = order.total_shipping_price_set and order.total_shipping_price_set.shop_money
-    presentment = order.total_price_set and order.total_price_set.presentment_money
     total = order.total_price or _ZERO
-    return {
+    given = {
         "subtotal_amount": order.subtotal_price or _ZERO,
         "discount_amount": order.total_discounts or _ZERO,
         "tax_amount": order.total_tax or _ZERO,
         "shipping_amount": (shipping.amount if shipping else None) or _ZERO,
         "total_amount": total,
-        "current_total_amount": order.current_total_price if order.current_total_price is not None else total,
-        "presentment_total_amount": (presentment.amount if presentment else None) or total,
     }
+    current = {
+        "current_total_amount": order.current_total_price,
+        "current_subtotal_amount": order.current_subtotal_price,
+        "current_discount_amount": order.current_total_discounts,
+        "current_tax_amount": order.current_total_tax,
+    }
+    sets = {
+        "total_amount": order.total_price_set,
+        "subtotal_amount": order.subtotal_price_set,
+        "discount_amount": order.total_discounts_set,
+        "tax_amount": order.total_tax_set,
+        "shipping_amount": order.total_shipping_price_set,
+    }
+    known = {name: given[name.removeprefix("current_")] if value is None else value for name, value in current.items()}
+    shown = {f"presentment_{name}": _presented(both, given[name]) for name, both in sets.items()}
+    return {**given, **known, **shown}
+
+
+def _presented(both: _MoneySet | None, otherwise: Decimal) -> Decimal:
+    shown = both.presentment_money if both else None
+    return otherwise if shown is None or shown.amount is None else shown.amount
 
 
 def _tags(tags: str | list[str] | None) -> list[str]:
@@ -231,7 +322,9 @@ def _line(line: _Line, position: int) -> LineSnapshot:
         current_quantity=current,
         fulfillable_quantity=current if line.fulfillable_quantity is None else max(line.fulfillable_quantity, 0),
         price_amount=line.price or _ZERO,
+        presentment_price_amount=_presented(line.price_set, line.price or _ZERO),
         discount_amount=line.total_discount or _ZERO,
+        tax_amount=sum((tax.price or _ZERO for tax in line.tax_lines or []), _ZERO),
         requires_shipping=line.requires_shipping is not False,
     )
 
@@ -247,6 +340,22 @@ def _refund(refund: _Refund, order_id: int, version: str) -> RefundSnapshot:
         note=refund.note or "",
         refunded_at=_utc(refund.processed_at) or _utc(refund.created_at),
         version=version,
+        lines=tuple(_refund_line(line) for line in refund.refund_line_items or [] if line.id and line.line_item_id),
+    )
+
+
+_RESTOCK_TYPES = {"no_restock", "cancel", "return", "legacy_restock"}
+
+
+def _refund_line(line: _RefundLine) -> RefundLineSnapshot:
+    return RefundLineSnapshot(
+        shopify_id=line.id or 0,
+        line_shopify_id=line.line_item_id or 0,
+        location_shopify_id=line.location_id,
+        quantity=max(line.quantity or 0, 0),
+        restock_type=line.restock_type if line.restock_type in _RESTOCK_TYPES else "no_restock",
+        amount=line.subtotal or _ZERO,
+        tax_amount=line.total_tax or _ZERO,
     )
 
 
@@ -259,6 +368,7 @@ def _fulfillment(parcel: _Fulfillment, order_id: int, delivery: Delivery) -> Ful
         tracking_company=(parcel.tracking_company or "")[:200],
         tracking_number=(parcel.tracking_number or "")[:200],
         version=version_of(delivery, parcel.updated_at),
+        lines={str(line.id): max(line.quantity or 0, 0) for line in parcel.line_items or [] if line.id is not None},
     )
 
 

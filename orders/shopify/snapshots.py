@@ -22,8 +22,23 @@ class LineSnapshot:
     current_quantity: int
     fulfillable_quantity: int
     price_amount: Decimal
+    presentment_price_amount: Decimal
     discount_amount: Decimal
+    tax_amount: Decimal
     requires_shipping: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RefundLineSnapshot:
+    """Units of a line that were refunded, and where they went."""
+
+    shopify_id: int
+    line_shopify_id: int
+    location_shopify_id: int | None
+    quantity: int
+    restock_type: str
+    amount: Decimal
+    tax_amount: Decimal
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +52,7 @@ class RefundSnapshot:
     note: str
     refunded_at: datetime | None
     version: str
+    lines: tuple[RefundLineSnapshot, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +66,7 @@ class FulfillmentSnapshot:
     tracking_company: str
     tracking_number: str
     version: str
+    lines: dict[str, int]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,4 @@
-"""Orders and what hangs on them. Shopify's newest version wins; paid_at and cancelled_at join from a version of any
-age."""
+"""Orders and what hangs on them. Of Shopify's, the newest version wins; paid_at and cancelled_at join from any age."""
 
 from __future__ import annotations
 
@@ -18,9 +17,30 @@ class Money(models.DecimalField):  # type: ignore[type-arg]  # django-stubs' fie
 
 
 class Order(TenantModel):
-    """An order. `total_amount` never changes; `current_total_amount` follows edits and refunds."""
+    """An order. `total_*` never change; `current_*` follow edits and refunds.
 
-    shopify_id = models.BigIntegerField()
+    Shopify's have a `shopify_id`; ours (source `api`) have none until Shopify knows them. `stock_state` says of ours
+    where their units stand.
+    """
+
+    class Source(models.TextChoices):
+        SHOPIFY = "shopify"
+        API = "api"
+
+    class StockState(models.TextChoices):
+        NONE = "", "Shopify's to know"
+        RESERVED = "reserved", "held until it is paid"
+        COMMITTED = "committed", "sold"
+        UNALLOCATED = "unallocated", "its reservation expired before it was paid"
+        PAID_UNALLOCATED = "paid_unallocated", "paid, and the units are gone"
+        RELEASED = "released", "given back"
+
+    shopify_id = models.BigIntegerField(null=True, blank=True)
+    source = models.CharField(max_length=7, choices=Source, default=Source.SHOPIFY, db_default="shopify")
+    reservation = models.OneToOneField(
+        "inventory.Reservation", null=True, blank=True, on_delete=models.PROTECT, related_name="order"
+    )
+    stock_state = models.CharField(max_length=16, choices=StockState, blank=True, default="", db_default="")
     name = models.CharField(max_length=60, blank=True, default="")
     email = models.CharField(max_length=320, blank=True, default="", help_text="normalised")
     phone = models.CharField(max_length=20, blank=True, default="", help_text="E.164")
@@ -37,7 +57,21 @@ class Order(TenantModel):
     shipping_amount = Money()
     total_amount = Money()
     current_total_amount = Money()
+    current_subtotal_amount = Money()
+    current_discount_amount = Money()
+    current_tax_amount = Money()
     presentment_total_amount = Money()
+    presentment_subtotal_amount = Money()
+    presentment_discount_amount = Money()
+    presentment_tax_amount = Money()
+    presentment_shipping_amount = Money()
+    shipping_address = models.JSONField(default=dict, blank=True)
+    billing_address = models.JSONField(default=dict, blank=True)
+    discounts = models.JSONField(default=list, blank=True, help_text="codes and their amounts, in the shop's currency")
+    taxes = models.JSONField(default=list, blank=True, help_text="titles, rates and amounts")
+    shipping_lines = models.JSONField(default=list, blank=True)
+    hold_reason = models.CharField(max_length=200, blank=True, default="", db_default="", help_text="why it waits")
+    held_at = models.DateTimeField(null=True, blank=True)
     financial_status = models.CharField(max_length=30, blank=True, default="")
     fulfillment_status = models.CharField(max_length=30, blank=True, default="")
     tags = models.JSONField(default=list, blank=True)
@@ -64,6 +98,17 @@ class Order(TenantModel):
                 name="order_has_its_own_shopify_id",
             ),
             models.CheckConstraint(name="order_currency_is_iso_4217", condition=Q(currency__regex=r"^[A-Z]{3}$")),
+            models.CheckConstraint(
+                name="order_is_shopifys_or_ours",
+                condition=Q(source="shopify", shopify_id__isnull=False) | Q(source="api"),
+            ),
+            models.CheckConstraint(
+                name="order_of_ours_has_a_stock_state", condition=Q(source="shopify") | ~Q(stock_state="")
+            ),
+            models.CheckConstraint(
+                name="order_holds_stock_through_its_reservation",
+                condition=~Q(stock_state__in=("reserved", "committed")) | Q(reservation__isnull=False),
+            ),
         )
         indexes = (
             models.Index(
@@ -73,6 +118,7 @@ class Order(TenantModel):
                 ),
                 name="order_newest",
             ),
+            models.Index(fields=("tenant_id", "name"), name="order_name", condition=~Q(name="")),
             models.Index(
                 fields=(
                     "tenant_id",
@@ -99,7 +145,7 @@ class Order(TenantModel):
         )
 
     def __str__(self) -> str:
-        return self.name or str(self.shopify_id)
+        return self.name or str(self.shopify_id or self.pk)
 
     @property
     def is_paid(self) -> bool:
@@ -116,7 +162,15 @@ class OrderLine(TenantModel):
     """A line of an order's newest version. A line that was edited away stays, with current_quantity 0."""
 
     order = models.ForeignKey(Order, on_delete=models.CASCADE, related_name="lines")
-    shopify_id = models.BigIntegerField()
+    shopify_id = models.BigIntegerField(null=True, blank=True)
+    variant = models.ForeignKey(
+        "inventory.Variant",
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="+",
+        help_text="of our orders",
+    )
     position = models.PositiveIntegerField()
     variant_shopify_id = models.BigIntegerField(null=True, blank=True)
     product_shopify_id = models.BigIntegerField(null=True, blank=True)
@@ -125,8 +179,17 @@ class OrderLine(TenantModel):
     sku = models.CharField(max_length=300, blank=True, default="")
     quantity = models.PositiveBigIntegerField()
     current_quantity = models.PositiveBigIntegerField()
+    sent_quantity = models.PositiveBigIntegerField(default=0, db_default=0, help_text="of our orders: units sent")
+    lost_quantity = models.PositiveBigIntegerField(
+        default=0, db_default=0, help_text="of our orders: units taken off the order, not sent, and not put back"
+    )
+    returned_quantity = models.PositiveBigIntegerField(
+        default=0, db_default=0, help_text="of our orders: units sent that came back to the stock"
+    )
     price_amount = Money(help_text="one unit, in the order's currency")
+    presentment_price_amount = Money(help_text="one unit, in the buyer's currency")
     discount_amount = Money()
+    tax_amount = Money()
     requires_shipping = models.BooleanField(default=True)
 
     class Meta(TenantModel.Meta):
@@ -138,6 +201,15 @@ class OrderLine(TenantModel):
                     "shopify_id",
                 ),
                 name="orderline_is_once_in_its_order",
+            ),
+            models.CheckConstraint(
+                name="orderline_sends_no_more_than_it_has",
+                condition=Q(current_quantity__gte=models.F("sent_quantity") - models.F("returned_quantity"))
+                | Q(shopify_id__isnull=False),
+            ),
+            models.CheckConstraint(
+                name="orderline_returns_no_more_than_it_sent",
+                condition=Q(sent_quantity__gte=models.F("returned_quantity")),
             ),
         )
         indexes = (
@@ -160,9 +232,16 @@ class Commitment(TenantModel):
     line = models.OneToOneField(OrderLine, on_delete=models.CASCADE, related_name="commitment")
     quantity = models.PositiveBigIntegerField()
     backordered = models.PositiveBigIntegerField(default=0)
+    item = models.ForeignKey(
+        "inventory.InventoryItem", null=True, blank=True, on_delete=models.PROTECT, related_name="+"
+    )
+    since = models.DateTimeField(db_default=Now(), help_text="backorders are filled oldest first")
 
     class Meta(TenantModel.Meta):
         ordering = ("line_id",)
+        indexes = (
+            models.Index(fields=("item", "since", "id"), name="commitment_backorders", condition=Q(backordered__gt=0)),
+        )
         constraints = (
             models.CheckConstraint(
                 name="commitment_backorders_no_more_than_it_asks", condition=Q(backordered__lte=models.F("quantity"))
@@ -177,8 +256,9 @@ class Refund(TenantModel):
     """Money given back, once per Shopify refund; it may arrive before its order."""
 
     order = models.ForeignKey(Order, null=True, blank=True, on_delete=models.CASCADE, related_name="refunds")
-    order_shopify_id = models.BigIntegerField()
-    shopify_id = models.BigIntegerField()
+    order_shopify_id = models.BigIntegerField(null=True, blank=True)
+    shopify_id = models.BigIntegerField(null=True, blank=True)
+    reason = models.CharField(max_length=40, blank=True, default="", db_default="")
     amount = Money(help_text="the sum of its successful refund transactions")
     currency = models.CharField(max_length=3, blank=True, default="")
     note = models.TextField(blank=True, default="")
@@ -221,6 +301,7 @@ class Fulfillment(TenantModel):
     shipment_status = models.CharField(max_length=30, blank=True, default="")
     tracking_company = models.CharField(max_length=200, blank=True, default="")
     tracking_number = models.CharField(max_length=200, blank=True, default="")
+    lines = models.JSONField(default=dict, blank=True, help_text="units by Shopify's line id")
     source_version = models.CharField(max_length=120, db_collation="C", help_text="sorts by age; the newest wins")
     created_at = models.DateTimeField(db_default=Now())
 

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import asdict
 from typing import Any
 
 from django.db import transaction
+from django.db.models import OuterRef, Subquery
 from django.utils import timezone
 
 from audit.actions import Value, record
 from config.infra import tenancy
 from config.infra.tenancy import TenantManager
-from orders.models import Commitment, Fulfillment, Order, OrderLine, Refund
+from inventory.models import Variant
+from orders.actions.stock import counts_here, drop_stock, set_stock
+from orders.models import Commitment, Fulfillment, Order, OrderLine, Refund, RefundLine
+from orders.rules import LineFacts, StockTarget, target_of
 from orders.shopify import (
     FulfillmentSnapshot,
     LineSnapshot,
@@ -53,6 +58,7 @@ def sync_order(*, delivery: Delivery) -> None:
     for parcel in snapshot.fulfillments:
         _write_part(Fulfillment, parcel, order)
     _adopt_early_arrivals(order)
+    follow_stock(order)
     _record(order, is_new=is_new, is_newest=is_newest, events=events)
 
 
@@ -93,7 +99,7 @@ def _join_facts(order: Order, snapshot: OrderSnapshot) -> list[str]:
 
 def _write_lines(order: Order, lines: tuple[LineSnapshot, ...], *, is_new: bool) -> None:
     if not is_new:
-        OrderLine.objects.filter(order=order).exclude(shopify_id__in=[line.shopify_id for line in lines]).delete()
+        _drop_lines(order, kept=[line.shopify_id for line in lines])
     rows = [
         OrderLine(
             tenant_id=order.tenant_id,
@@ -108,30 +114,89 @@ def _write_lines(order: Order, lines: tuple[LineSnapshot, ...], *, is_new: bool)
             quantity=line.quantity,
             current_quantity=line.current_quantity,
             price_amount=line.price_amount,
+            presentment_price_amount=line.presentment_price_amount,
             discount_amount=line.discount_amount,
+            tax_amount=line.tax_amount,
             requires_shipping=line.requires_shipping,
         )
         for line in {line.shopify_id: line for line in lines}.values()
     ]
-    fields = [field.name for field in OrderLine._meta.concrete_fields if field.name not in {"id", "tenant", "order"}]
+    own = {"id", "tenant", "order", "variant", "sent_quantity", "lost_quantity", "returned_quantity"}
+    fields = [field.name for field in OrderLine._meta.concrete_fields if field.name not in own]
     written = OrderLine.objects.bulk_create(
         rows, update_conflicts=True, unique_fields=["order", "shopify_id"], update_fields=fields
     )
     _set_commitments(order, written, lines)
 
 
+def _drop_lines(order: Order, *, kept: list[int]) -> None:
+    dropped = OrderLine.objects.filter(order=order).exclude(shopify_id__in=kept)
+    if not dropped.exists():
+        return
+    if counts_here(order.tenant_id):
+        drop_stock(order, list(dropped), actor="shopify")
+    dropped.delete()
+
+
 def _set_commitments(order: Order, written: list[OrderLine], lines: tuple[LineSnapshot, ...]) -> None:
-    """Set what each line still asks of the stock: the newest fulfillable quantity, nothing once cancelled."""
+    """Set what each line still asks of the stock: the newest fulfillable quantity, nothing once cancelled.
+
+    Where we count, `follow_stock` then takes it.
+    """
     asked = {line.shopify_id: 0 if order.is_cancelled else line.fulfillable_quantity for line in lines}
-    rows = [Commitment(tenant_id=order.tenant_id, line_id=line.pk, quantity=asked[line.shopify_id]) for line in written]
-    Commitment.objects.bulk_create(
-        rows, update_conflicts=True, unique_fields=["line"], update_fields=["quantity", "backordered"]
-    )
+    rows = [
+        Commitment(tenant_id=order.tenant_id, line_id=line.pk, quantity=asked[line.shopify_id or 0]) for line in written
+    ]
+    Commitment.objects.bulk_create(rows, update_conflicts=True, unique_fields=["line"], update_fields=["quantity"])
 
 
 def _release_commitments(order: Order) -> None:
     """Ask nothing more of the stock: an older version told that the order was cancelled."""
     Commitment.objects.filter(line__order=order, quantity__gt=0).update(quantity=0, backordered=0)
+
+
+def follow_stock(order: Order) -> None:
+    """Where we count, bring the units of a Shopify order's lines to what its newest facts say.
+
+    Idempotent, and a function of the stored rows alone: the newest lines, the refund lines, the parcels.
+    """
+    if not counts_here(order.tenant_id):
+        return
+    lines = list(OrderLine.objects.filter(order=order).select_related("commitment").order_by("pk"))
+    named = {line.variant_shopify_id for line in lines if line.variant_shopify_id is not None}
+    variants = {variant.shopify_id: variant for variant in Variant.objects.filter(shopify_id__in=named)}
+    targets = stock_targets(order, lines)
+    set_stock(
+        order,
+        [(line, variants.get(line.variant_shopify_id or 0), targets[line.pk]) for line in lines],
+        actor="shopify",
+    )
+
+
+def stock_targets(order: Order, lines: list[OrderLine]) -> dict[int, StockTarget]:
+    """Decide what each line of a Shopify order asks of the stock, by line."""
+    sent: dict[int, int] = defaultdict(int)
+    for parcel in Fulfillment.objects.filter(order=order, status="success"):
+        for line_id, quantity in parcel.lines.items():
+            sent[int(line_id)] += quantity
+    refunded: dict[tuple[int, str], int] = defaultdict(int)
+    for refund_line in RefundLine.objects.filter(refund__order=order, line_shopify_id__isnull=False):
+        refunded[refund_line.line_shopify_id or 0, refund_line.restock_type] += refund_line.quantity
+    return {
+        line.pk: target_of(
+            LineFacts(
+                quantity=line.quantity,
+                fulfillable=line.commitment.quantity,
+                sent=min(sent[line.shopify_id or 0], line.quantity),
+                cancelled=refunded[line.shopify_id or 0, "cancel"],
+                returned=refunded[line.shopify_id or 0, "return"],
+                not_restocked=refunded[line.shopify_id or 0, "no_restock"],
+                legacy=refunded[line.shopify_id or 0, "legacy_restock"],
+            ),
+            is_cancelled=order.is_cancelled,
+        )
+        for line in lines
+    }
 
 
 @transaction.atomic(savepoint=False)
@@ -141,7 +206,10 @@ def sync_refund(*, delivery: Delivery) -> None:
     Raises: UnreadablePayloadError.
     """
     snapshot = parse_refund(delivery)
-    _write_part(Refund, snapshot, Order.objects.filter(shopify_id=snapshot.order_shopify_id).first())
+    order = _lock_known(snapshot.order_shopify_id)
+    _write_part(Refund, snapshot, order)
+    if order is not None:
+        follow_stock(order)
 
 
 @transaction.atomic(savepoint=False)
@@ -151,7 +219,14 @@ def sync_fulfillment(*, delivery: Delivery) -> None:
     Raises: UnreadablePayloadError.
     """
     snapshot = parse_fulfillment(delivery)
-    _write_part(Fulfillment, snapshot, Order.objects.filter(shopify_id=snapshot.order_shopify_id).first())
+    order = _lock_known(snapshot.order_shopify_id)
+    _write_part(Fulfillment, snapshot, order)
+    if order is not None:
+        follow_stock(order)
+
+
+def _lock_known(shopify_id: int) -> Order | None:
+    return Order.objects.select_for_update().filter(shopify_id=shopify_id).first()
 
 
 def _write_part(
@@ -160,16 +235,33 @@ def _write_part(
     """Write a refund or a parcel, newest version wins: an order's body and their own topics both tell of them."""
     values = asdict(snapshot)
     version, shopify_id = values.pop("version"), values.pop("shopify_id")
+    if model is Refund:
+        values.pop("lines")
     values |= {"order": order, "source_version": version}
     rows: TenantManager[Any] = model.objects
     row = model(tenant_id=tenancy.current_tenant_id(), shopify_id=shopify_id, **values)
     rows.bulk_create([row], ignore_conflicts=True)
     rows.filter(shopify_id=shopify_id, source_version__lt=version).update(**values)
+    if isinstance(snapshot, RefundSnapshot) and snapshot.lines:
+        _write_refund_lines(snapshot)
+
+
+def _write_refund_lines(snapshot: RefundSnapshot) -> None:
+    """Write a refund's lines, each once: Shopify never changes one."""
+    refund = Refund.objects.get(shopify_id=snapshot.shopify_id)
+    RefundLine.objects.bulk_create(
+        [RefundLine(tenant_id=refund.tenant_id, refund=refund, **asdict(line)) for line in snapshot.lines],
+        ignore_conflicts=True,
+    )
 
 
 def _adopt_early_arrivals(order: Order) -> None:
     for model in (Refund, Fulfillment):
-        model.objects.filter(order_shopify_id=order.shopify_id, order__isnull=True).update(order=order)
+        model.objects.filter(order_shopify_id=order.shopify_id or 0, order__isnull=True).update(order=order)
+    orphans = RefundLine.objects.filter(refund__order=order, line__isnull=True, line_shopify_id__isnull=False)
+    if orphans.exists():
+        line = OrderLine.objects.filter(order=order, shopify_id=OuterRef("line_shopify_id"))
+        orphans.update(line=Subquery(line.values("pk")[:1]))
 
 
 def _record(order: Order, *, is_new: bool, is_newest: bool, events: list[str]) -> None:

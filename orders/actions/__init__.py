@@ -1,0 +1,1 @@
+"""What orders writes, by noun."""

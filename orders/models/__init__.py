@@ -1,0 +1,6 @@
+"""Orders and what hangs on them."""
+
+from orders.models.orders import Commitment, Fulfillment, Money, Order, OrderLine, Refund
+from orders.models.stock import Allocation, RefundLine
+
+__all__ = ["Allocation", "Commitment", "Fulfillment", "Money", "Order", "OrderLine", "Refund", "RefundLine"]
