@@ -15,7 +15,7 @@ from rest_framework.request import Request
 from rest_framework_simplejwt.authentication import JWTAuthentication
 
 from config.infra import tenancy
-from shopsync.models import ApiKey, Membership, hash_secret
+from shopsync.models import ApiKey, Membership, User, hash_secret
 
 if TYPE_CHECKING:
     from rest_framework.views import APIView  # it reads the settings that name this module
@@ -94,3 +94,27 @@ class HasTenant(BasePermission):
     def has_permission(self, request: Request, view: APIView) -> bool:
         """Is a tenant in scope?"""
         return tenancy.tenant_id_or_none() is not None
+
+
+class MayAct(HasTenant):
+    """What is more than reading: for owners and operators, and for the merchant's own systems by their key."""
+
+    message = "This is for owners and operators of the tenant; ask one of its owners for the role."
+
+    def has_permission(self, request: Request, view: APIView) -> bool:
+        """Is a tenant in scope, and may this person or key act in it?"""
+        if not super().has_permission(request, view):
+            return False
+        caller: object = request.user
+        if not isinstance(caller, User):
+            return isinstance(caller, ApiKey)
+        roles = (Membership.Role.OWNER, Membership.Role.OPERATOR)
+        found = Membership.objects.filter(tenant_id=tenancy.current_tenant_id(), role__in=roles)
+        return found.filter(user=caller).exists()
+
+
+def actor_of(request: Request) -> str:
+    """Name who asks, for the trail."""
+    caller: object = request.user
+    kind = "api_key" if isinstance(caller, ApiKey) else "user"
+    return f"{kind}:{request.user.pk}"

@@ -166,6 +166,23 @@ class WebhookEventDetail(WebhookEventRow):
         return None if row.is_foreign else readable_payload(row.body)
 
 
+class AlertRow(serializers.Serializer[Any]):
+    """Something that is wrong, or was."""
+
+    id = serializers.IntegerField(read_only=True)
+    kind = serializers.CharField(read_only=True, help_text="e.g. stock.low")
+    subject = serializers.CharField(read_only=True, help_text="what it is about, e.g. level:12")
+    message = serializers.CharField(read_only=True)
+    severity = serializers.CharField(read_only=True, help_text="warning or critical")
+    count = serializers.IntegerField(read_only=True, help_text="how often it was raised since it opened")
+    is_open = serializers.BooleanField(read_only=True)
+    opened_at = serializers.DateTimeField(read_only=True)
+    last_seen_at = serializers.DateTimeField(read_only=True)
+    closed_at = serializers.DateTimeField(read_only=True, allow_null=True)
+    acknowledged_by = serializers.CharField(read_only=True, help_text="e.g. user:7, api_key:3; empty: nobody yet")
+    acknowledged_at = serializers.DateTimeField(read_only=True, allow_null=True)
+
+
 class SignIn(serializers.Serializer[Any]):
     """What a person signs in with."""
 

@@ -29,6 +29,7 @@ _SIDEBAR: dict[str, list[tuple[str, str, str]]] = {
         ("bolt", "messaging", "automation"),
     ],
     "Operations": [
+        ("notifications", "shopsync", "alert"),
         ("report", "audit", "deadletter"),
         ("history", "audit", "auditevent"),
         ("campaign", "audit", "eventdelivery"),

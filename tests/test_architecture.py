@@ -64,8 +64,8 @@ NOUNS = {  # what a module that became a package may be split into
     "models": {"contacts", "automations", "messages", "tenants", "inbox", "alerts"},
     "providers": {"base", "mitto", "sandbox", "sandbox_state", "sandbox_reports"},
     "shopify": {"bodies", "snapshots"},
-    "admin": {"base", "inbox", "people", "settings", "trail", "shop", "orders", "messages"},
-    "views": {"intake", "inbox", "problems", "sign_in", "api", "schema"},
+    "admin": {"alerts", "base", "inbox", "people", "settings", "trail", "shop", "orders", "messages"},
+    "views": {"alerts", "intake", "inbox", "problems", "sign_in", "api", "schema"},
 }
 REACHES = {  # every place that reaches over tenants, and why
     "audit/actions.py": ["write an audit event, of a tenant or of the system"],

@@ -14,9 +14,10 @@ from config.infra import tenancy
 from inventory.models import Product, StockLevel
 from messaging.models import Attempt, Automation, AutomationVersion, Contact, DeliveryReport, Message
 from orders.models import Order
+from shopsync.actions.alerts import close_alert, raise_alert
 from shopsync.actions.inbox import count_refused
 from shopsync.actions.tenants import connect_service, create_api_key
-from shopsync.models import ApiKey, Connection, Membership, RefusedDelivery, Tenant, User, WebhookEvent
+from shopsync.models import Alert, ApiKey, Connection, Membership, RefusedDelivery, Tenant, User, WebhookEvent
 from shopsync.tasks import drain_webhooks
 from tests.factories import deliver, make_tenant
 
@@ -114,6 +115,7 @@ def make_world(**tenant_fields: str) -> World:
         pass
     with tenancy.tenant_scope(tenant.pk):
         _make_messages(connection)
+        _make_alerts()
         return World(tenant, key.secret, _rows(tenant, connection))
 
 
@@ -151,9 +153,16 @@ def _make_messages(connection: Connection) -> None:
     Message.objects.filter(pk=third.pk).update(**lost, attempts=8)
 
 
+def _make_alerts() -> None:
+    """Raise two alerts; one of them is over."""
+    for number in (12, 13):
+        raise_alert(kind="stock.low" if number == 13 else "stock.drift", subject=f"level:{number}", message="3 left")
+    close_alert(kind="stock.drift", subject="level:12")
+
+
 def _rows(tenant: Tenant, connection: Connection) -> dict[type[Model], Model]:
     lists: list[type[Any]] = [Order, Product, StockLevel, Message, Automation, AuditEvent, EventDelivery, DeadLetter]
-    rows: dict[type[Model], Model] = {model: model.objects.first() for model in [*lists, ApiKey]}
+    rows: dict[type[Model], Model] = {model: model.objects.first() for model in [*lists, Alert, ApiKey]}
     rows[Order] = Order.objects.get(shopify_id=BIG + 1)
     rows[Contact] = Contact.objects.get(email="buyer1@example.com")
     rows[WebhookEvent] = WebhookEvent.objects.get(topic="products/create")

@@ -122,7 +122,7 @@ def hash_secret(secret: str) -> str:
 
 
 class ApiKey(TenantModel):
-    """A merchant's system's key: shown once, stored as a hash, read access to one tenant."""
+    """A merchant's system's key: shown once, stored as a hash; it reads one tenant, and acknowledges alerts."""
 
     name = models.CharField(max_length=100)
     prefix = models.CharField(max_length=12, help_text="the first characters, to recognise it by")

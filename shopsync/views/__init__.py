@@ -1,12 +1,14 @@
 """The inbox's door for Shopify, the API's inbox and sign-in, and one shape for every refused API request."""
 
 from shopsync.views import schema
+from shopsync.views.alerts import Alerts
 from shopsync.views.api import WebhookEvents
 from shopsync.views.intake import answer, read_body, receive_shopify, refuse, storing
 from shopsync.views.problems import bad_request, not_found, problem_details, server_error
 from shopsync.views.sign_in import issue_token, refresh_token
 
 __all__ = [
+    "Alerts",
     "WebhookEvents",
     "answer",
     "bad_request",

@@ -9,7 +9,7 @@ import pytest
 import yaml
 from django.core.management import call_command
 
-LISTS = ["orders", "products", "contacts", "messages", "webhook-events", "audit-events"]
+LISTS = ["orders", "products", "contacts", "messages", "webhook-events", "audit-events", "alerts"]
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +22,7 @@ def schema():
 def test_both_ways_in_are_declared_for_every_read(schema):
     assert set(schema["components"]["securitySchemes"]) == {"ApiKey", "Token"}
     reads = [operation for path in schema["paths"].values() for verb, operation in path.items() if verb == "get"]
-    assert len(reads) == 12
+    assert len(reads) == 14
     assert all(operation["security"] == [{"ApiKey": []}, {"Token": []}] for operation in reads)
     assert all("Problem" in str(operation["responses"]["default"]) for operation in reads)
 

@@ -17,9 +17,17 @@ from shopsync.serializers import readable_payload
 from tests.factories import deliver
 from tests.world import BIG, SECRET, order_body
 
-LISTS = ["orders", "products", "contacts", "messages", "webhook-events", "audit-events"]
+LISTS = ["orders", "products", "contacts", "messages", "webhook-events", "audit-events", "alerts"]
 # One query finds the key; the rest are the rows and their prefetches.
-QUERIES = {"orders": 2, "products": 3, "contacts": 4, "messages": 2, "webhook-events": 2, "audit-events": 2}
+QUERIES = {
+    "orders": 2,
+    "products": 3,
+    "contacts": 4,
+    "messages": 2,
+    "webhook-events": 2,
+    "audit-events": 2,
+    "alerts": 2,
+}
 
 
 @pytest.mark.parametrize("name", LISTS)
@@ -121,7 +129,9 @@ def test_a_payload_that_json_cannot_carry_is_shown_as_text(owner, world, body):
      (f"contacts?shopify_id={BIG + 501}", 1), ("contacts?email=buyer2@example.com", 1),
      ("contacts?phone=%2B15145550101", 1), ("messages?status=unknown", 1), ("messages?outcome=delivered", 1),
      ("webhook-events?status=quarantined", 1), ("webhook-events?topic=orders/create&status=done", 3),
-     ("audit-events?name=order.paid", 3), ("audit-events?actor=nobody", 0)],
+     ("audit-events?name=order.paid", 3), ("audit-events?actor=nobody", 0),
+     ("alerts?kind=stock.low", 1), ("alerts?is_open=true", 1), ("alerts?is_open=false", 1),
+     ("alerts?subject=level:12&is_open=true", 0)],
 )  # fmt: skip
 def test_filters_choose_rows(owner, query, count):
     assert len(owner.get(f"/api/v1/{query}").json()["results"]) == count
