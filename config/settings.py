@@ -11,6 +11,7 @@ from redis.retry import Retry
 from config import env
 from config.infra.logs import logging_config
 from config.wiring import EVENT_SUBSCRIBERS as EVENT_SUBSCRIBERS
+from config.wiring import SCHEDULES as SCHEDULES
 from config.wiring import WEBHOOK_HANDLERS as WEBHOOK_HANDLERS
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -67,6 +68,7 @@ INSTALLED_APPS = [
     "rest_framework",
     "drf_spectacular",
     "drf_spectacular_sidecar",
+    "django_celery_beat",
     "config",
     "audit",
     "shopsync",

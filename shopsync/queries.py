@@ -1,12 +1,13 @@
-"""Reads about tenants and the inbox that span models."""
+"""Reads about tenants, the inbox and the schedules that span models."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Literal
 
 from config.infra import tenancy
-from shopsync.models import Connection, Membership, User
+from shopsync.models import Connection, Membership, ScheduleWatch, User
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,3 +44,29 @@ def find_connection(*, service: str, token: str) -> Connection | None:
     """Find the active connection that a call-back address names; None when the token is nobody's."""
     with tenancy.all_tenants(reason="a call-back names its tenant by its connection's token"):
         return Connection.objects.filter(service=service, token=token, is_active=True).first()
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleState:
+    """How one schedule is doing; `state` is off, waiting, ok, missed or failed."""
+
+    name: str
+    state: str
+    last_finished_at: datetime | None
+    next_due_at: datetime | None
+    last_outcome: str
+
+
+def schedule_states(*, now: datetime) -> list[ScheduleState]:
+    """Tell how each schedule is doing, worked out from its stamps alone: nobody else has to be alive for it."""
+    watches = ScheduleWatch.objects.select_related("schedule__interval", "schedule__crontab")
+    return [
+        ScheduleState(
+            name=watch.schedule.name,
+            state=watch.state(now),
+            last_finished_at=watch.last_finished_at,
+            next_due_at=watch.next_due_at(),
+            last_outcome=watch.last_outcome,
+        )
+        for watch in watches.order_by("schedule__name")
+    ]

@@ -33,6 +33,7 @@ _SIDEBAR: dict[str, list[tuple[str, str, str]]] = {
         ("report", "audit", "deadletter"),
         ("history", "audit", "auditevent"),
         ("campaign", "audit", "eventdelivery"),
+        ("schedule", "django_celery_beat", "periodictask"),
     ],
     "Settings": [
         ("storefront", "shopsync", "tenant"),

@@ -52,6 +52,8 @@ MODULES = {  # the six kinds, by name
 NOUNS = {  # what a module that became a package may be split into
     "actions": {
         "alerts",
+        "schedules",
+        "digests",
         "inbox",
         "tenants",
         "dead_letters",
@@ -61,10 +63,22 @@ NOUNS = {  # what a module that became a package may be split into
         "sending",
         "reports",
     },
-    "models": {"contacts", "automations", "messages", "tenants", "inbox", "alerts"},
+    "models": {"contacts", "automations", "messages", "tenants", "inbox", "alerts", "schedules", "digests"},
     "providers": {"base", "mitto", "sandbox", "sandbox_state", "sandbox_reports"},
     "shopify": {"bodies", "snapshots"},
-    "admin": {"alerts", "base", "inbox", "people", "settings", "trail", "shop", "orders", "messages"},
+    "admin": {
+        "alerts",
+        "schedules",
+        "digests",
+        "base",
+        "inbox",
+        "people",
+        "settings",
+        "trail",
+        "shop",
+        "orders",
+        "messages",
+    },
     "views": {"alerts", "intake", "inbox", "problems", "sign_in", "api", "schema"},
 }
 REACHES = {  # every place that reaches over tenants, and why
@@ -72,6 +86,7 @@ REACHES = {  # every place that reaches over tenants, and why
     "config/health.py": ["health counts the work of every tenant"],
     "config/infra/work/claims.py": ["_CLAIM_REASON"] * 3 + ["expire leases of every tenant"],
     "shopsync/actions/alerts.py": ["close an alert, of a tenant or of the system"],
+    "shopsync/actions/schedules.py": ["the system's own alerts about schedules"],
     "shopsync/auth.py": ["an API key names its tenant"],
     "shopsync/management/commands/replay.py": ["an operator chooses deliveries of any tenant to replay"],
     "shopsync/middleware.py": ["an administrator chose all tenants in the admin, which was recorded"],

@@ -2,6 +2,7 @@
 
 from shopsync.models.alerts import Alert
 from shopsync.models.inbox import RefusedDelivery, WebhookEvent
+from shopsync.models.schedules import ScheduleWatch
 from shopsync.models.tenants import (
     ApiKey,
     Connection,
@@ -19,6 +20,7 @@ __all__ = [
     "Connection",
     "Membership",
     "RefusedDelivery",
+    "ScheduleWatch",
     "Tenant",
     "TenantModel",
     "User",
