@@ -171,6 +171,20 @@ SHOPIFY_API_KEY = env.text("SHOPIFY_API_KEY")
 SHOPIFY_API_SECRET = _secret("SHOPIFY_API_SECRET", why="Shopify signs its webhooks with it; copy the app's secret.")
 SHOPIFY_API_SECRET_PREVIOUS = env.text("SHOPIFY_API_SECRET_PREVIOUS")
 
+# --- e-mail --------------------------------------------------------------------------------------------------------
+_mail = env.mail(env.text("EMAIL_URL", f"file://{BASE_DIR}/.local/mail" if ENVIRONMENT == "local" else ""))
+EMAIL_BACKEND = str(_mail["EMAIL_BACKEND"])  # empty: digests wait, and say for what
+EMAIL_FILE_PATH = _mail.get("EMAIL_FILE_PATH")
+EMAIL_HOST = _mail.get("EMAIL_HOST", "")
+EMAIL_PORT = _mail.get("EMAIL_PORT", 25)
+EMAIL_HOST_USER = _mail.get("EMAIL_HOST_USER", "")
+EMAIL_HOST_PASSWORD = _mail.get("EMAIL_HOST_PASSWORD", "")
+EMAIL_USE_TLS = _mail.get("EMAIL_USE_TLS", False)
+EMAIL_USE_SSL = _mail.get("EMAIL_USE_SSL", False)
+EMAIL_TIMEOUT = 10
+DEFAULT_FROM_EMAIL = env.text("EMAIL_FROM", "Shopsync <shopsync@localhost>")
+OPS_EMAILS = env.words("OPS_EMAILS")
+
 # --- the inbox ----------------------------------------------------------------------------------------------------
 PAYLOAD_RETENTION_DAYS = env.number("PAYLOAD_RETENTION_DAYS", 30, minimum=1)
 

@@ -47,4 +47,5 @@ EVENT_SUBSCRIBERS: dict[str, list[str]] = {
 SCHEDULES: tuple[Schedule, ...] = (
     Schedule("sweep", "shopsync.tasks.sweep_work", every_seconds=5, grace_seconds=60),
     Schedule("retention", "shopsync.tasks.forget_old_payloads", every_seconds=600, grace_seconds=600),
+    Schedule("digests", "shopsync.tasks.collect_digests", every_seconds=300, grace_seconds=900),
 )

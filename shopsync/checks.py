@@ -1,4 +1,4 @@
-"""System checks: handlers and scheduled tasks of config/wiring.py exist, and production has an https address."""
+"""System checks: what config/wiring.py names exists, and addresses (of ourselves, of ops) can be used."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from typing import Any
 
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, register
+from django.core.exceptions import ValidationError
+from django.core.validators import validate_email
 from django.utils.module_loading import import_string
 
 from config.infra.tasks import SystemTask
@@ -53,8 +55,21 @@ def check_public_url(**_: Any) -> list[CheckMessage]:
     return [Error("PUBLIC_URL is not an https address", hint=hint, id="shopsync.E002")]
 
 
+def check_ops_emails(**_: Any) -> list[CheckMessage]:
+    """shopsync.E004: OPS_EMAILS holds what is no e-mail address."""
+    problems: list[CheckMessage] = []
+    for address in settings.OPS_EMAILS:
+        try:
+            validate_email(address)
+        except ValidationError:
+            hint = "write addresses alone, separated by commas"
+            problems.append(Error(f"OPS_EMAILS: {address!r} is no e-mail address", hint=hint, id="shopsync.E004"))
+    return problems
+
+
 def register_checks() -> None:
     """Register this app's checks."""
     register(check_handlers)
     register(check_schedules)
     register(check_public_url)
+    register(check_ops_emails)

@@ -1,4 +1,4 @@
-"""Celery's doors to the inbox, to the upkeep of every queue, and to the dead-man's switch of every schedule."""
+"""Celery's doors to the inbox, to digests, to the upkeep of every queue, and to the watch over the schedules."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from django.utils import timezone
 from config.infra import work
 from config.infra.heartbeat import repeat
 from config.infra.tasks import SystemTask
-from shopsync.actions import inbox, schedules
-from shopsync.models import WebhookEvent
+from shopsync.actions import digests, inbox, schedules
+from shopsync.models import Digest, WebhookEvent
 
 
 @shared_task(base=SystemTask)
@@ -33,6 +33,18 @@ def sweep_work() -> None:
 def forget_old_payloads() -> int:
     """Forget payloads past their retention."""
     return inbox.forget_payloads(now=timezone.now())
+
+
+@shared_task(base=SystemTask)
+def collect_digests() -> int:
+    """Write the e-mail digests that are due."""
+    return digests.collect_digests(now=timezone.now())
+
+
+@shared_task(base=SystemTask)
+def drain_digests() -> int:
+    """Send digests until none is due."""
+    return work.drain(Digest, digests.send_digests)
 
 
 # The dead-man's switch: each run that beat asked for leaves its stamps, and a worker's main process, which needs no

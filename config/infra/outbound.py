@@ -105,7 +105,7 @@ def call(
         OutboundError: there is no answer below 300.
         RuntimeError: a database transaction is open. The network may take seconds, locks may not.
     """
-    _refuse_inside_transaction()
+    refuse_inside_transaction()
     request = _build(method=method, url=url, json=json, headers=headers, timeout_seconds=timeout_seconds)
     breaker = Breaker(service, connection)
     try:
@@ -123,9 +123,13 @@ def call(
     return response
 
 
-def _refuse_inside_transaction() -> None:
+def refuse_inside_transaction() -> None:
+    """Refuse to call the network while a transaction is open.
+
+    Raises: RuntimeError.
+    """
     if any(database.in_atomic_block for database in connections.all(initialized_only=True)):
-        raise RuntimeError("outbound.call inside a database transaction: commit first, then call the network")
+        raise RuntimeError("a call to the network inside a database transaction: commit first, then call the network")
 
 
 def _build(

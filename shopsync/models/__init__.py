@@ -1,6 +1,7 @@
 """Models of tenants: who they are and who sees them, the inbox, and what needs a person (alerts)."""
 
 from shopsync.models.alerts import Alert
+from shopsync.models.digests import Digest, DigestPlan
 from shopsync.models.inbox import RefusedDelivery, WebhookEvent
 from shopsync.models.schedules import ScheduleWatch
 from shopsync.models.tenants import (
@@ -18,6 +19,8 @@ __all__ = [
     "Alert",
     "ApiKey",
     "Connection",
+    "Digest",
+    "DigestPlan",
     "Membership",
     "RefusedDelivery",
     "ScheduleWatch",

@@ -114,3 +114,8 @@ def test_the_start_refuses_a_table_that_can_not_work(settings, declared):
 def test_a_schedule_says_once_when_it_runs(when):
     with pytest.raises(ValueError, match="schedule a"):
         Schedule("a", SWEEP, grace_seconds=5, **when)
+
+
+def test_the_start_refuses_ops_emails_that_are_none(settings):
+    settings.OPS_EMAILS = ["oncall@example.com", "Somebody <x@example.com>"]
+    assert [problem.id for problem in run_checks()] == ["shopsync.E004"]
