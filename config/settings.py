@@ -200,7 +200,7 @@ REST_FRAMEWORK = {
     "PAGE_SIZE": 50,
     "EXCEPTION_HANDLER": "shopsync.views.problem_details",
 }
-_API_DESCRIPTION = """The operations backend behind Shopify shops, read-only.
+_API_DESCRIPTION = """The operations backend behind Shopify shops: read it, and acknowledge its alerts.
 
 **Sign in** with `Authorization: Api-Key <key>` (made in the admin) or `Authorization: Bearer <token>` (from
 `POST /api/v1/auth/token`). Each carries one tenant; another tenant's rows answer 404.

@@ -48,7 +48,7 @@ def find_connection(*, service: str, token: str) -> Connection | None:
 
 @dataclass(frozen=True, slots=True)
 class ScheduleState:
-    """How one schedule is doing; `state` is off, waiting, ok, missed or failed."""
+    """How one schedule is doing; `state` is off, withdrawn, waiting, ok, missed or failed."""
 
     name: str
     state: str

@@ -103,12 +103,13 @@ def _write(plan: _Plan, *, slot: str, now: datetime, only_critical: bool = False
         digest.status, digest.finished_at = work.Status.DONE, now
     Alert.objects.filter(pk__in=[alert.pk for alert in alerts]).update(digested_at=now)
     work.add([digest])
-    return len(alerts) and 1
+    return 1 if alerts else 0
 
 
 def _words(plan: _Plan, alerts: list[Alert]) -> tuple[str, str]:
     critical = sum(alert.severity == Alert.Severity.CRITICAL for alert in alerts)
-    subject = f"{len(alerts)} alerts of {plan.name}" + (f", {critical} of them critical" if critical else "")
+    subject = f"{len(alerts)} alert{'s' * (len(alerts) != 1)} of {plan.name}"
+    subject += f" ({critical} critical)" if critical else ""
     worst_first = sorted(alerts, key=lambda alert: (not alert.is_open, alert.severity, alert.pk))
     lines = [_line(alert) for alert in worst_first[:LISTED]]
     if len(alerts) > LISTED:

@@ -71,7 +71,7 @@ def _renew(watch: ScheduleWatch, wanted: Schedule) -> None:
         changes |= {**_timing(wanted), "expire_seconds": wanted.expire_seconds}
     if watch.was_withdrawn:
         logger.warning("schedule %s is declared again: switched on", wanted.name)
-        changes |= {"enabled": True, "description": ""}
+        changes["enabled"] = True
     if changes:
         PeriodicTask.objects.filter(pk=task.pk).update(**changes)
         PeriodicTasks.update_changed()
@@ -93,8 +93,7 @@ def _withdraw(watch: ScheduleWatch) -> None:
     if not watch.schedule.enabled:
         return
     logger.warning("schedule %s is no longer declared: switched off", watch.schedule.name)
-    note = "Switched off: this version of the software no longer declares it."
-    PeriodicTask.objects.filter(pk=watch.schedule_id).update(enabled=False, last_run_at=None, description=note)
+    PeriodicTask.objects.filter(pk=watch.schedule_id).update(enabled=False, last_run_at=None)
     ScheduleWatch.objects.filter(pk=watch.pk).update(was_withdrawn=True)
     PeriodicTasks.update_changed()
 

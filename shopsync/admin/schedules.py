@@ -126,7 +126,14 @@ class ScheduleAdmin(_Recorded):
 
     @display(
         description="state",
-        label={"ok": "success", "missed": "danger", "failed": "danger", "waiting": "warning", "off": "info"},
+        label={
+            "ok": "success",
+            "missed": "danger",
+            "failed": "danger",
+            "waiting": "warning",
+            "off": "info",
+            "withdrawn": "info",
+        },
     )
     def state(self, schedule: PeriodicTask) -> str:
         """Say how it is doing."""

@@ -64,9 +64,10 @@ class ScheduleWatch(models.Model):
         return due_at is not None and now > due_at + timedelta(seconds=self.grace_seconds)
 
     def state(self, now: datetime) -> str:
-        """Say in one word how it is: off, waiting (nobody watches yet), ok, missed or failed."""
+        """Say in one word how it is: off, withdrawn (no longer declared), waiting (nobody watches yet), ok, missed or
+        failed."""
         if not self.schedule.enabled:
-            return "off"
+            return "withdrawn" if self.was_withdrawn else "off"
         if self.watched_since is None:
             return "waiting"
         if self.is_missed(now):

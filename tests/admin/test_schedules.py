@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from django.utils import timezone
 from django_celery_beat.models import CrontabSchedule, IntervalSchedule, PeriodicTask, PeriodicTasks
 
 from audit.models import AuditEvent
 from config.infra import tenancy
+from shopsync.actions.schedules import watch_schedules
 from tests.admin.pages import change_page, list_page
 
 OURS = (PeriodicTask, IntervalSchedule, CrontabSchedule)
@@ -56,6 +58,24 @@ def test_only_tasks_of_the_system_can_be_scheduled(superuser, sweep):
     assert answer.status_code == 200
     sweep.refresh_from_db()
     assert sweep.task == "shopsync.tasks.sweep_work"
+
+
+def test_a_superuser_adds_a_schedule_which_is_watched_like_the_others(superuser, sweep):
+    for model in OURS:
+        assert superuser.get(list_page(model) + "add/").status_code == 200
+    values = form(sweep, name="mine", interval=sweep.interval_id, task="shopsync.tasks.collect_digests")
+    values |= {"watch-INITIAL_FORMS": 0, "watch-0-id": "", "watch-0-schedule": "", "watch-0-grace_seconds": 60}
+    answer = superuser.post(list_page(PeriodicTask) + "add/", values)
+    assert answer.status_code == 302, answer.context["errors"]
+    watch_schedules(now=timezone.now())
+    assert PeriodicTask.objects.get(name="mine").watch.grace_seconds == 60
+
+
+def test_two_kinds_of_timing_are_refused(superuser, sweep):
+    cron = CrontabSchedule.objects.create(minute="0")
+    answer = superuser.post(change_page(sweep), form(sweep, crontab=cron.pk))
+    assert answer.status_code == 200
+    assert "Only one of" in answer.content.decode()
 
 
 def test_nothing_is_deleted(superuser, sweep):

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -12,13 +16,14 @@ from audit.models import AuditEvent, DeadLetter
 from config.infra import mail, tenancy, work
 from config.infra.breaker import Breaker
 from config.local.processes import free_port
+from config.local.stack import CHECKOUT
 from shopsync.actions.alerts import acknowledge_alerts, close_alert, raise_alert
 from shopsync.actions.dead_letters import replay_dead_letters
 from shopsync.actions.digests import collect_digests
 from shopsync.models import Alert, Digest, DigestPlan, Tenant
 from shopsync.models.digests import SYSTEM
 from shopsync.tasks import drain_digests
-from tests.factories import make_tenant, reload
+from tests.factories import database_url, make_tenant, reload
 from tests.smtp import smtp_server
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -135,7 +140,7 @@ def test_critical_alerts_come_within_the_hour_and_again_until_somebody_takes_the
     raise_in(tenant, 1)
     raise_in(tenant, 2, severity="critical")
     assert [collect_digests(now=NOON + timedelta(minutes=minutes)) for minutes in (0, 20, 60)] == [1, 0, 1]
-    assert digests(tenant.pk)[0].subject == f"1 alerts of {tenant.shop_domain}, 1 of them critical"
+    assert digests(tenant.pk)[0].subject == f"1 alert of {tenant.shop_domain} (1 critical)"
     with tenancy.tenant_scope(tenant.pk):
         acknowledge_alerts(rows=Alert.objects.all(), actor="user:1")
     assert collect_digests(now=NOON + timedelta(hours=2)) == 0
@@ -269,3 +274,26 @@ def test_the_database_holds_one_plan_a_tenant_one_digest_a_slot_and_somebody_to_
     with tenancy.tenant_scope(ours.pk), pytest.raises(IntegrityError, match="digest_is_written_once_per_slot"):
         fields = {"recipients": ["a@example.com"], "subject": "x", "text": "x", "alert_count": 1}
         Digest.objects.bulk_create([Digest(tenant_id=ours.pk, slot="daily:2026-11-21", **fields)])
+
+
+def test_a_process_killed_after_the_call_sends_nothing_twice(ours, mailbox, settings, tmp_path):
+    raise_in(ours)
+    collect_digests(now=NOON)
+    (tmp_path / "digests.called").touch()
+    code = "import django; django.setup(); from shopsync.tasks import drain_digests; drain_digests()"
+    environment = {
+        **os.environ,
+        "DATABASE_URL": database_url(),
+        "EMAIL_URL": f"smtp://127.0.0.1:{settings.EMAIL_PORT}",
+        "SHOPSYNC_FAILPOINTS": str(tmp_path),
+        "DJANGO_SETTINGS_MODULE": "config.settings",
+    }
+    done = subprocess.run([sys.executable, "-c", code], env=environment, cwd=CHECKOUT, check=False, timeout=60)
+    assert done.returncode == -signal.SIGKILL
+    (digest,) = digests(ours.pk)
+    assert (digest.status, len(mailbox.emails)) == ("leased", 1)
+    with tenancy.tenant_scope(ours.pk):
+        Digest.objects.update(lease_until=NOON - timedelta(days=1))
+    assert work.sweep(Digest).parked == 1
+    drain_digests()
+    assert (reload(digest).status, len(mailbox.emails)) == ("unknown", 1)

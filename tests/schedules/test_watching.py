@@ -21,6 +21,12 @@ pytestmark = pytest.mark.django_db
 NAMES = ["retention", "sweep"]
 
 
+@pytest.fixture(autouse=True)
+def _two_schedules(db):
+    """Whatever else is declared is not what these tests are about."""
+    PeriodicTask.objects.exclude(name__in=NAMES).delete()
+
+
 def alerts(**which):
     with tenancy.all_tenants(reason="tests look at every row"):
         return list(Alert.objects.filter(tenant=None, **which).order_by("id"))
