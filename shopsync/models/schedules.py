@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from django.db import models
 from django.db.models import Q
@@ -54,8 +54,10 @@ class ScheduleWatch(models.Model):
             period: timedelta = interval.schedule.run_every
             return max(seen) + period
         if crontab is not None:
-            start, wait, _ = crontab.schedule.remaining_delta(max(seen))
-            return start + wait  # type: ignore[no-any-return]  # celery's crontab has no types here
+            # Celery reads the fields of the moment as it is given, so it must be on the line's own clock.
+            start, wait, _ = crontab.schedule.remaining_delta(max(seen).astimezone(crontab.schedule.tz))
+            due_at: datetime = start + wait
+            return due_at.astimezone(UTC)
         return None
 
     def is_missed(self, now: datetime) -> bool:

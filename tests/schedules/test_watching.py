@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from types import SimpleNamespace
 
 import pytest
@@ -103,6 +103,19 @@ def test_a_cron_line_is_due_at_its_next_moment(now):
     assert state.next_due_at == two + timedelta(days=1)
     assert states(two + timedelta(days=1, seconds=599))["retention"] == "ok"
     assert states(two + timedelta(days=1, seconds=601))["retention"] == "missed"
+
+
+@pytest.mark.parametrize(
+    ("ran_at", "due_at"),
+    [("2026-11-20T00:00:03Z", "2026-11-21T00:00:00Z"), ("2026-11-19T23:58:00Z", "2026-11-20T00:00:00Z"),
+     ("2026-03-28T00:00:03Z", "2026-03-29T00:00:00Z"), ("2026-03-29T00:00:03Z", "2026-03-29T23:00:00Z")],
+)  # fmt: skip
+def test_a_cron_line_goes_by_its_own_clock(ran_at, due_at):
+    cron = CrontabSchedule.objects.create(minute="0", hour="2", timezone="Europe/Athens")
+    PeriodicTask.objects.filter(name="retention").update(interval=None, crontab=cron)
+    ScheduleWatch.objects.update(watched_since=ran_at, last_finished_at=ran_at, last_outcome="ok")
+    watch = ScheduleWatch.objects.get(schedule__name="retention")
+    assert watch.next_due_at() == datetime.fromisoformat(due_at)
 
 
 def test_a_schedule_made_by_hand_is_watched_too():
