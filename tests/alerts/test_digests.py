@@ -156,6 +156,21 @@ def test_the_systems_alerts_go_to_ops_and_no_tenant_hears_of_them(ours, mailbox,
     assert digests(ours.pk) == []
 
 
+def test_the_systems_digest_is_replayed_and_recorded_as_the_systems(mailbox, settings):
+    settings.OPS_EMAILS = ["oncall@example.com"]
+    mailbox.after_data = "554 spam"
+    raise_alert(kind="schedule.missed", subject="schedule:sweep", message="late", severity="critical")
+    collect_digests(now=NOON.replace(hour=3))
+    drain_digests()
+    mailbox.after_data = "accept"
+    with tenancy.all_tenants(reason="tests look at every row"):
+        letters = list(DeadLetter.objects.filter(queue="digests"))
+        assert replay_dead_letters(letters=letters, actor="user:1").replayed == 1
+        assert AuditEvent.objects.get(name="dead_letter.replayed").tenant_id is None
+    drain_digests()
+    assert len(mailbox.emails) == 1
+
+
 def test_tenants_get_their_own_only(ours, mailbox):
     stranger = make_tenant()
     plan_for(stranger, "stranger@example.com")
