@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import threading
-from datetime import timedelta
 from typing import Any
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
@@ -34,29 +33,9 @@ app.conf.update(
     worker_enable_remote_control=False,
     worker_cancel_long_running_tasks_on_connection_loss=False,
     timezone="UTC",
-    beat_schedule={
-        "sweep": {"task": "shopsync.tasks.sweep_work", "schedule": timedelta(seconds=5), "options": {"expires": 5}},
-        "expire reservations": {
-            "task": "inventory.tasks.expire_reservations",
-            "schedule": timedelta(seconds=10),
-            "options": {"expires": 10},
-        },
-        "settle lost holds": {
-            "task": "inventory.tasks.settle_lost_holds",
-            "schedule": timedelta(seconds=30),
-            "options": {"expires": 30},
-        },
-        "breakers": {
-            "task": "shopsync.tasks.record_breaker_openings",
-            "schedule": timedelta(seconds=10),
-            "options": {"expires": 10},
-        },
-        "retention": {
-            "task": "shopsync.tasks.forget_old_payloads",
-            "schedule": timedelta(minutes=10),
-            "options": {"expires": 600},
-        },
-    },
+    result_expires=None,  # or beat would schedule a clean-up of results that nobody keeps
+    beat_scheduler="django_celery_beat.schedulers:DatabaseScheduler",  # rows: shopsync.actions.schedules
+    beat_max_loop_interval=5,
 )
 # Celery closes Django's connection around every task unless told otherwise; connections are checked below instead.
 app.conf["CELERY_DB_REUSE_MAX"] = 1_000_000_000

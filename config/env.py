@@ -7,6 +7,7 @@ from typing import Literal
 from urllib.parse import unquote, urlsplit
 
 Environment = Literal["production", "local", "test"]
+_DJANGO_MAIL = "django.core.mail.backends"
 ENVIRONMENTS: tuple[Environment, ...] = ("production", "local", "test")
 
 
@@ -80,4 +81,32 @@ def database(url: str) -> dict[str, object]:
         "PASSWORD": unquote(parts.password or ""),
         "HOST": parts.hostname or "",
         "PORT": str(parts.port or ""),
+    }
+
+
+def mail(url: str) -> dict[str, object]:
+    """Turn smtp://user:password@host:port, smtp+tls:// (STARTTLS), smtps:// or file:///folder into Django's settings.
+
+    Empty: no e-mail can be sent, EMAIL_BACKEND is empty too.
+
+    Raises: SettingsError for another scheme, or without a host or folder.
+    """
+    parts = urlsplit(url)
+    if not url:
+        return {"EMAIL_BACKEND": ""}
+    if parts.scheme == "file" and parts.path:
+        return {"EMAIL_BACKEND": f"{_DJANGO_MAIL}.filebased.EmailBackend", "EMAIL_FILE_PATH": unquote(parts.path)}
+    ports = {"smtp": 25, "smtp+tls": 587, "smtps": 465}
+    if parts.scheme not in ports or not parts.hostname:
+        raise SettingsError(
+            "EMAIL_URL must look like smtp+tls://user:password@host:587, smtps://…, smtp://… or file:///folder."
+        )
+    return {
+        "EMAIL_BACKEND": f"{_DJANGO_MAIL}.smtp.EmailBackend",
+        "EMAIL_HOST": parts.hostname,
+        "EMAIL_PORT": parts.port or ports[parts.scheme],
+        "EMAIL_HOST_USER": unquote(parts.username or ""),
+        "EMAIL_HOST_PASSWORD": unquote(parts.password or ""),
+        "EMAIL_USE_TLS": parts.scheme == "smtp+tls",
+        "EMAIL_USE_SSL": parts.scheme == "smtps",
     }

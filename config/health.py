@@ -15,6 +15,7 @@ from config.infra import tenancy
 from config.infra.breaker import list_breakers
 from config.infra.heartbeat import heartbeats
 from config.infra.work import Status, WorkRow, queues
+from shopsync.queries import ScheduleState, schedule_states
 
 _migrated = False
 
@@ -49,18 +50,20 @@ def _is_migrated() -> bool:
 
 def health(request: HttpRequest) -> JsonResponse:
     """Tell how the installation is doing: the oldest ready row per queue, what is buried or unknown, workers, Redis,
-    and how many breakers of each service are not closed (whose they are is for the admin).
+    how many breakers of each service are not closed (whose they are is for the admin), and when each schedule last ran.
 
-    status: `ok`; `degraded` while Redis or every worker is away, or work is overdue by more than a minute; `down` (503)
-    without PostgreSQL.
+    status: `ok`; `degraded` while Redis or every worker is away, work is overdue by more than a minute, or a schedule
+    has not run when it should have; `down` (503) without PostgreSQL.
     """
     try:
         queue_states = {model.queue.name: _queue_state(model) for model in queues()}
+        schedules = schedule_states(now=timezone.now())
     except DatabaseError:
         return JsonResponse({"status": "down", "database": "unreachable"}, status=503)
     beats = _heartbeats()
     overdue = any((state["oldest_ready_seconds"] or 0) > 60 for state in queue_states.values())
-    is_degraded = beats is None or not _alive(beats) or overdue
+    is_missed = any(schedule.state == "missed" for schedule in schedules)
+    is_degraded = beats is None or not _alive(beats) or overdue or is_missed
     return JsonResponse(
         {
             "status": "degraded" if is_degraded else "ok",
@@ -69,8 +72,18 @@ def health(request: HttpRequest) -> JsonResponse:
             "queues": queue_states,
             "workers": _worker_list(beats or {}),
             "breakers": _breaker_state(),
+            "schedules": {schedule.name: _schedule(schedule) for schedule in schedules},
         }
     )
+
+
+def _schedule(schedule: ScheduleState) -> dict[str, Any]:
+    return {
+        "state": schedule.state,
+        "last_finished_at": schedule.last_finished_at,
+        "next_due_at": schedule.next_due_at,
+        "last_outcome": schedule.last_outcome,
+    }
 
 
 def workers(request: HttpRequest) -> JsonResponse:

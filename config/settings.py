@@ -11,6 +11,7 @@ from redis.retry import Retry
 from config import env
 from config.infra.logs import logging_config
 from config.wiring import EVENT_SUBSCRIBERS as EVENT_SUBSCRIBERS
+from config.wiring import SCHEDULES as SCHEDULES
 from config.wiring import WEBHOOK_HANDLERS as WEBHOOK_HANDLERS
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -67,6 +68,7 @@ INSTALLED_APPS = [
     "rest_framework",
     "drf_spectacular",
     "drf_spectacular_sidecar",
+    "django_celery_beat",
     "config",
     "audit",
     "shopsync",
@@ -170,6 +172,20 @@ SHOPIFY_API_SECRET = _secret("SHOPIFY_API_SECRET", why="Shopify signs its webhoo
 SHOPIFY_API_SECRET_PREVIOUS = env.text("SHOPIFY_API_SECRET_PREVIOUS")
 SHOPIFY_API_VERSION = env.text("SHOPIFY_API_VERSION", "2026-07")
 SHOPIFY_ADMIN_URL = env.text("SHOPIFY_ADMIN_URL", "https://{shop_domain}").rstrip("/")
+
+# --- e-mail --------------------------------------------------------------------------------------------------------
+_mail = env.mail(env.text("EMAIL_URL", f"file://{BASE_DIR}/.local/mail" if ENVIRONMENT == "local" else ""))
+EMAIL_BACKEND = str(_mail["EMAIL_BACKEND"])  # empty: digests wait, and say for what
+EMAIL_FILE_PATH = _mail.get("EMAIL_FILE_PATH")
+EMAIL_HOST = _mail.get("EMAIL_HOST", "")
+EMAIL_PORT = _mail.get("EMAIL_PORT", 25)
+EMAIL_HOST_USER = _mail.get("EMAIL_HOST_USER", "")
+EMAIL_HOST_PASSWORD = _mail.get("EMAIL_HOST_PASSWORD", "")
+EMAIL_USE_TLS = _mail.get("EMAIL_USE_TLS", False)
+EMAIL_USE_SSL = _mail.get("EMAIL_USE_SSL", False)
+EMAIL_TIMEOUT = 10
+DEFAULT_FROM_EMAIL = env.text("EMAIL_FROM", "Shopsync <shopsync@localhost>")
+OPS_EMAILS = env.words("OPS_EMAILS")
 
 # --- the inbox ----------------------------------------------------------------------------------------------------
 PAYLOAD_RETENTION_DAYS = env.number("PAYLOAD_RETENTION_DAYS", 30, minimum=1)

@@ -1,10 +1,13 @@
 """The architecture on one page: which handler takes which webhook, and who hears of which audit event.
 
 Dotted paths, resolved with `import_string` and proved by system checks at start-up (shopsync.E001, audit.E001). These
-two tables are the only inversion of control: lower apps never import higher ones.
+two tables are the only inversion of control: lower apps never import higher ones. What is to run by the clock stands
+here too, and its tasks are proved in the same way (shopsync.E003).
 """
 
 from __future__ import annotations
+
+from config.infra.schedules import Schedule
 
 # (source, topic) -> the action that takes a `Delivery`. A topic that is absent here is quarantined, not dropped.
 WEBHOOK_HANDLERS: dict[str, dict[str, str]] = {
@@ -39,3 +42,14 @@ EVENT_SUBSCRIBERS: dict[str, list[str]] = {
     "order.updated": ["messaging.actions.contacts.follow_order"],
     "order.paid": ["messaging.actions.automations.react"],
 }
+
+# What runs by the clock. After each migrate these become rows that superusers edit in the admin: an interval changed
+# there, or a schedule switched off, stays so. One that is taken out of here is switched off.
+SCHEDULES: tuple[Schedule, ...] = (
+    Schedule("sweep", "shopsync.tasks.sweep_work", every_seconds=5, grace_seconds=60),
+    Schedule("retention", "shopsync.tasks.forget_old_payloads", every_seconds=600, grace_seconds=600),
+    Schedule("expired reservations", "inventory.tasks.expire_reservations", every_seconds=10, grace_seconds=60),
+    Schedule("lost holds", "inventory.tasks.settle_lost_holds", every_seconds=30, grace_seconds=120),
+    Schedule("openings of breakers", "shopsync.tasks.record_breaker_openings", every_seconds=10, grace_seconds=60),
+    Schedule("digests", "shopsync.tasks.collect_digests", every_seconds=300, grace_seconds=900),
+)

@@ -15,7 +15,7 @@ from rest_framework.request import Request
 from rest_framework_simplejwt.authentication import JWTAuthentication
 
 from config.infra import tenancy
-from shopsync.models import ApiKey, Membership, hash_secret
+from shopsync.models import ApiKey, Membership, User, hash_secret
 
 if TYPE_CHECKING:
     from rest_framework.views import APIView  # it reads the settings that name this module
@@ -105,10 +105,12 @@ class MayAct(HasTenant):
         """Is a tenant in scope, and may this person or key act in it?"""
         if not super().has_permission(request, view):
             return False
+        caller: object = request.user
+        if not isinstance(caller, User):
+            return isinstance(caller, ApiKey)
         roles = (Membership.Role.OWNER, Membership.Role.OPERATOR)
         found = Membership.objects.filter(tenant_id=tenancy.current_tenant_id(), role__in=roles)
-        caller: object = request.user
-        return isinstance(caller, ApiKey) or found.filter(user_id=request.user.pk or 0).exists()
+        return found.filter(user=caller).exists()
 
 
 def actor_of(request: Request) -> str:

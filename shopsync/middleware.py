@@ -55,7 +55,7 @@ class AdminTenantMiddleware:
 # Pages without tenant data: with no tenant open they are shown, and every other page asks for one first.
 _FREE = (
     "login/", "logout/", "jsi18n/", "password_change/", "search/", "autocomplete/", "tenant", "shopsync/user/",
-    "shopsync/tenant/", "shopsync/membership/", "shopsync/refuseddelivery/",
+    "shopsync/tenant/", "shopsync/membership/", "shopsync/refuseddelivery/", "django_celery_beat/",
 )  # fmt: skip
 
 

@@ -1,14 +1,15 @@
-"""Reads about tenants and the inbox that span models."""
+"""Reads about tenants, the inbox and the schedules that span models."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Literal
 
 from config.infra import tenancy
 from config.infra.breaker import Listing, Snapshot
-from shopsync.models import Connection, Membership, Tenant, User
+from shopsync.models import Connection, Membership, ScheduleWatch, Tenant, User
 
 _TENANTS_OWN = "tenant:"  # how a breaker names a service that a tenant has without a Connection
 _LONGEST_ID = 18  # digits that fit into a bigint
@@ -98,3 +99,29 @@ def _owners_in_scope(connections: Iterable[str]) -> dict[str, BreakerOwner]:
 
 def _ids(names: Iterable[str]) -> set[int]:
     return {int(name) for name in names if name.isascii() and name.isdigit() and len(name) <= _LONGEST_ID}
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleState:
+    """How one schedule is doing; `state` is off, withdrawn, waiting, ok, missed or failed."""
+
+    name: str
+    state: str
+    last_finished_at: datetime | None
+    next_due_at: datetime | None
+    last_outcome: str
+
+
+def schedule_states(*, now: datetime) -> list[ScheduleState]:
+    """Tell how each schedule is doing, worked out from its stamps alone: nobody else has to be alive for it."""
+    watches = ScheduleWatch.objects.select_related("schedule__interval", "schedule__crontab")
+    return [
+        ScheduleState(
+            name=watch.schedule.name,
+            state=watch.state(now),
+            last_finished_at=watch.last_finished_at,
+            next_due_at=watch.next_due_at(),
+            last_outcome=watch.last_outcome,
+        )
+        for watch in watches.order_by("schedule__name")
+    ]

@@ -39,10 +39,13 @@ _SIDEBAR: dict[str, list[tuple[str, str, str]]] = {
         ("report", "audit", "deadletter"),
         ("history", "audit", "auditevent"),
         ("campaign", "audit", "eventdelivery"),
+        ("mail", "shopsync", "digest"),
+        ("schedule", "django_celery_beat", "periodictask"),
     ],
     "Settings": [
         ("storefront", "shopsync", "tenant"),
         ("hub", "shopsync", "connection"),
+        ("outgoing_mail", "shopsync", "digestplan"),
         ("key", "shopsync", "apikey"),
         ("badge", "shopsync", "membership"),
         ("group", "shopsync", "user"),

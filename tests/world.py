@@ -18,7 +18,17 @@ from orders.models import Order
 from shopsync.actions.alerts import close_alert, raise_alert
 from shopsync.actions.inbox import count_refused
 from shopsync.actions.tenants import connect_service, create_api_key
-from shopsync.models import Alert, ApiKey, Connection, Membership, RefusedDelivery, Tenant, User, WebhookEvent
+from shopsync.models import (
+    Alert,
+    ApiKey,
+    Connection,
+    DigestPlan,
+    Membership,
+    RefusedDelivery,
+    Tenant,
+    User,
+    WebhookEvent,
+)
 from shopsync.tasks import drain_webhooks
 from tests.factories import deliver, make_tenant
 
@@ -118,6 +128,7 @@ def make_world(**tenant_fields: str) -> World:
         _make_messages(connection)
         _reserve_one()
         _make_alerts()
+        DigestPlan(recipients=["ops@example.com"]).save()
         return World(tenant, key.secret, _rows(tenant, connection))
 
 

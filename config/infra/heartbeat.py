@@ -1,12 +1,14 @@
-"""Workers' heartbeats: each worker's main process writes its time into Redis; /health reads them."""
+"""What a worker's main process does beside its work: it writes its time into Redis, for /health, and looks around."""
 
 from __future__ import annotations
 
 import logging
 import threading
 import time
+from collections.abc import Callable
 from typing import cast
 
+from django.db import DatabaseError
 from redis.exceptions import RedisError
 
 from config.infra.cache import redis_client
@@ -27,6 +29,15 @@ def beat_heart(name: str) -> None:
         except (RedisError, OSError) as error:
             logger.debug("heartbeat not written: %s", error)
         stopping.wait(INTERVAL_SECONDS)
+
+
+def repeat(interval_seconds: float, look: Callable[[], object]) -> None:
+    """Look again and again until the process ends, first after one interval; a database that is away is survived."""
+    while not stopping.wait(interval_seconds):
+        try:
+            look()
+        except DatabaseError as error:
+            logger.warning("%s failed, and is tried again: %s", getattr(look, "__name__", look), error)
 
 
 def heartbeats() -> dict[str, float]:

@@ -145,7 +145,7 @@ def call(
         ValueError: `repeatable` for what is not safe to repeat.
     """
     declared = find_service(service)
-    _refuse_inside_transaction()
+    refuse_inside_transaction()
     request = _Request(method.upper(), url, json, headers or {})
     if repeatable:
         _refuse_unsafe(request)
@@ -206,9 +206,13 @@ def _attempt(request: _Request, service: Service, connection: str, *, timeout_se
     return response
 
 
-def _refuse_inside_transaction() -> None:
+def refuse_inside_transaction() -> None:
+    """Refuse to call the network while a transaction is open.
+
+    Raises: RuntimeError.
+    """
     if any(database.in_atomic_block for database in connections.all(initialized_only=True)):
-        raise RuntimeError("outbound.call inside a database transaction: commit first, then call the network")
+        raise RuntimeError("a call to the network inside a database transaction: commit first, then call the network")
 
 
 def _build(request: _Request, *, timeout_seconds: float) -> httpx2.Request:

@@ -59,12 +59,11 @@ class LocalStack:
         web = [*python, "gunicorn", "config.wsgi:application", "--bind", f"127.0.0.1:{self.web_port}", *threads]
         quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat"]  # one worker has nobody to ask
         worker = [*celery, "worker", "-Q", QUEUES, "-c", str(WORKER_PROCESSES), *quiet]
-        schedule = str(self.folder / "beat-schedule")
         sandbox = [*python, "messaging.providers.sandbox", "--port", str(self._sandbox_port)]
         return {
             "web": [*web, "--no-control-socket", "--graceful-timeout", "10"],
             "worker": worker,
-            "beat": [*celery, "beat", "--schedule", schedule, "--pidfile="],
+            "beat": [*celery, "beat", "--pidfile="],
             "sandbox": [*sandbox, "--port-file", str(port_file)],
         }[name]
 

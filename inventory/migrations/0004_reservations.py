@@ -11,7 +11,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('inventory', '0003_ledger'),
-        ('shopsync', '0005_push_holds'),
+        ('shopsync', '0008_push_holds'),
     ]
 
     operations = [

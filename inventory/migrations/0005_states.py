@@ -79,7 +79,7 @@ FOR EACH ROW EXECUTE FUNCTION inventory_refuse_overselling();
 
 
 class Migration(migrations.Migration):
-    dependencies = [("inventory", "0004_reservations"), ("shopsync", "0005_push_holds")]
+    dependencies = [("inventory", "0004_reservations"), ("shopsync", "0008_push_holds")]
     operations = [
         migrations.RunSQL(COUNT, migrations.RunSQL.noop),
         migrations.RunSQL(WRITE, migrations.RunSQL.noop),

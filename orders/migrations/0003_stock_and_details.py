@@ -12,7 +12,7 @@ class Migration(migrations.Migration):
     dependencies = [
         ('inventory', '0005_states'),
         ('orders', '0002_initial'),
-        ('shopsync', '0006_idempotent_requests'),
+        ('shopsync', '0009_idempotent_requests'),
     ]
 
     operations = [

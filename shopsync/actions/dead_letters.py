@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import nullcontext
 
 from django.db import IntegrityError, transaction
 
@@ -11,6 +12,7 @@ from audit.models import DeadLetter
 from config.infra import tenancy, work
 from shopsync.actions.inbox import Replayed, replayable
 from shopsync.models import WebhookEvent
+from shopsync.models.digests import SYSTEM
 
 
 def may_have_happened(letter: DeadLetter) -> bool:
@@ -45,7 +47,8 @@ def _replay(letter: DeadLetter, actor: str) -> bool:
             if not work.replay(rows):
                 return False
             data = {"queue": letter.queue, "was": letter.status}
-            record(name="dead_letter.replayed", subject=f"{noun}:{letter.row_id}", actor=actor, data=data)
+            with tenancy.no_scope() if letter.tenant_id == SYSTEM else nullcontext():
+                record(name="dead_letter.replayed", subject=f"{noun}:{letter.row_id}", actor=actor, data=data)
     except IntegrityError:  # another copy of this event is in the inbox (webhookevent_is_worked_once_per_event_id)
         return False
     return True

@@ -12,6 +12,7 @@ from messaging.models import Contact, Message
 from orders.models import Order
 from shopsync.models import ApiKey, Membership, User
 
+ACTS = {"api/v1/alerts/<int:pk>/acknowledge"}  # POST; tests/api/test_alerts.py
 OPEN = {"api/v1/auth/token", "api/v1/auth/refresh"}
 METHODS = {"get", "post", "put", "patch", "delete"}
 

@@ -10,6 +10,7 @@ from django.conf import settings
 
 from audit.models import AuditEvent, DeadLetter
 from config.infra import tenancy
+from config.infra.work import queues
 from orders.models import Order
 from shopsync.models import WebhookEvent
 from tests.factories import make_tenant
@@ -78,8 +79,9 @@ def test_fifty_webhook_ids_of_one_event_at_once_have_one_effect(stack, tenant):
 def test_health_tells_of_queues_and_workers(stack, tenant):
     health = stack.get("/health")
     assert health["status"] in {"ok", "degraded"}
-    assert set(health["queues"]) == {"webhooks", "events", "messages", "holds"}
+    assert set(health["queues"]) == {model.queue.name for model in queues()}
     assert health["breakers"]["known_to"] == "all processes"
+    assert {"sweep", "retention"} <= set(health["schedules"])
     stack.wait_for(lambda: stack.get("/health")["status"] == "ok", "the worker's heartbeat")
     assert stack.get("/health/workers")["workers"][0]["last_heartbeat_seconds"] < 30
     assert stack.get("/live") == {"status": "alive"}

@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from config import env
 from config.local.environment import SHOP_DOMAINS, local_environment, local_keys
 from config.local.session import BusyError, only_one, stop_all
 
@@ -84,3 +85,25 @@ def test_stop_ends_a_living_session_and_says_so(tmp_path):
     assert stop_all(tmp_path) == [f"a demo or run (pid {holder.pid})"]
     holder.communicate()
     assert stop_all(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("url", "wanted"),
+    [
+        ("smtp://127.0.0.1", ("127.0.0.1", 25, "", False, False)),
+        ("smtp+tls://me%40x:p%2Fw@mail.example.com", ("mail.example.com", 587, "p/w", True, False)),
+        ("smtps://me:pw@mail.example.com:1465", ("mail.example.com", 1465, "pw", False, True)),
+    ],
+)
+def test_an_email_url_becomes_djangos_settings(url, wanted):
+    found = env.mail(url)
+    names = ("EMAIL_HOST", "EMAIL_PORT", "EMAIL_HOST_PASSWORD", "EMAIL_USE_TLS", "EMAIL_USE_SSL")
+    assert tuple(found[name] for name in names) == wanted
+
+
+def test_an_email_url_may_be_a_folder_or_nothing_and_nothing_else():
+    assert env.mail("file:///var/mail/out")["EMAIL_FILE_PATH"] == "/var/mail/out"
+    assert env.mail("") == {"EMAIL_BACKEND": ""}
+    for wrong in ("http://x", "smtp://", "file://", "mail.example.com"):
+        with pytest.raises(env.SettingsError, match="EMAIL_URL"):
+            env.mail(wrong)

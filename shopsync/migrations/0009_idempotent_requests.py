@@ -8,7 +8,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('shopsync', '0005_push_holds'),
+        ('shopsync', '0008_push_holds'),
     ]
 
     operations = [

@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('shopsync', '0004_alerts'),
+        ('shopsync', '0007_vacuum_digests'),
     ]
 
     operations = [

@@ -1,0 +1,103 @@
+"""The one way out for e-mail: Django's mail framework behind a breaker, never inside a transaction.
+
+What is not accepted is a MailError, and its flags say what is known of the message:
+
+    MailError                                                    permanent  unknown
+    ├── surely not sent: breaker open, no connection, greeting
+    │   or sign-in refused, a 4xx answer                           False      False
+    ├── refused: a 5xx answer to sender, recipients or content     True       False
+    └── cannot be known: the connection broke off or timed out
+        once the message was under way                             False      True
+"""
+
+from __future__ import annotations
+
+import logging
+import smtplib
+from collections.abc import Sequence
+from typing import Any
+
+from django.conf import settings
+from django.core.mail import EmailMessage, get_connection
+
+from config.infra.breaker import Breaker, BreakerOpen
+from config.infra.outbound import refuse_inside_transaction
+
+logger = logging.getLogger(__name__)
+
+
+class MailError(Exception):
+    """An e-mail without a good answer; the module's drawing says what the flags mean."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        permanent: bool = False,
+        unknown: bool = False,
+        retry_after_seconds: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.permanent = permanent
+        self.unknown = unknown
+        self.retry_after_seconds = retry_after_seconds
+
+
+def is_configured() -> bool:
+    """Is there a way out at all (EMAIL_URL)?"""
+    return bool(settings.EMAIL_BACKEND)
+
+
+def send_mail(*, recipients: Sequence[str], subject: str, text: str, message_id: str) -> None:
+    """Send one e-mail to all its recipients in one go; `message_id` stays the same however often it is sent.
+
+    Raises:
+        MailError: it was not accepted, or nobody knows.
+        RuntimeError: a database transaction is open.
+    """
+    refuse_inside_transaction()
+    message = EmailMessage(subject, text, to=list(recipients), headers={"Message-ID": message_id})
+    breaker = Breaker("email", str(settings.EMAIL_HOST or "local"))
+    try:
+        breaker.before_call()
+    except BreakerOpen as error:
+        raise MailError(str(error), retry_after_seconds=error.retry_after_seconds) from error
+    connection = get_connection()
+    try:
+        _open(connection, breaker)
+        _send(connection, message, breaker)
+    finally:
+        _close(connection)
+    breaker.succeeded()
+
+
+def _open(connection: Any, breaker: Breaker) -> None:
+    try:
+        connection.open()
+    except (smtplib.SMTPException, OSError) as error:
+        breaker.failed()
+        raise MailError(f"not sent: {type(error).__name__}: {error}") from error
+
+
+def _send(connection: Any, message: EmailMessage, breaker: Breaker) -> None:
+    try:
+        connection.send_messages([message])
+    except smtplib.SMTPRecipientsRefused as error:
+        breaker.succeeded()  # it answers
+        codes = [code for code, _ in error.recipients.values()]
+        is_final = all(code >= 500 for code in codes)
+        raise MailError(f"every recipient was refused ({codes[0]})", permanent=is_final) from error
+    except smtplib.SMTPResponseException as error:  # sender or content refused: answered, so surely not sent
+        breaker.succeeded()
+        raise MailError(f"refused with {error.smtp_code}", permanent=error.smtp_code >= 500) from error
+    except (smtplib.SMTPException, OSError) as error:
+        breaker.failed()
+        raise MailError(f"the outcome is unknown: {type(error).__name__}", unknown=True) from error
+
+
+def _close(connection: Any) -> None:
+    """Say good-bye; an error here says nothing about the message, which was accepted or refused before."""
+    try:
+        connection.close()
+    except (smtplib.SMTPException, OSError) as error:
+        logger.info("e-mail: the connection did not end in order: %s", error)
