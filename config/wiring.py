@@ -38,6 +38,7 @@ WEBHOOK_HANDLERS: dict[str, dict[str, str]] = {
 # audit event -> its subscribers, each its own EventDelivery row; they are not ordered among each other.
 EVENT_SUBSCRIBERS: dict[str, list[str]] = {
     "stock.increased": ["orders.actions.backorders.fill"],
+    "reservation.expired": ["orders.actions.own_stock.note_expired"],
     "order.created": ["messaging.actions.contacts.follow_order"],
     "order.updated": ["messaging.actions.contacts.follow_order"],
     "order.paid": ["messaging.actions.automations.react"],
@@ -51,5 +52,6 @@ SCHEDULES: tuple[Schedule, ...] = (
     Schedule("expired reservations", "inventory.tasks.expire_reservations", every_seconds=10, grace_seconds=60),
     Schedule("lost holds", "inventory.tasks.settle_lost_holds", every_seconds=30, grace_seconds=120),
     Schedule("openings of breakers", "shopsync.tasks.record_breaker_openings", every_seconds=10, grace_seconds=60),
+    Schedule("proof of stock", "orders.tasks.verify_stock", cron="20 3 * * *", grace_seconds=3600),
     Schedule("digests", "shopsync.tasks.collect_digests", every_seconds=300, grace_seconds=900),
 )

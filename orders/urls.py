@@ -6,7 +6,21 @@ from django.urls import path
 
 from orders import views
 
+_ACTS = {
+    "mark-paid": "mark_paid",
+    "allocate": "allocate",
+    "cancel": "cancel",
+    "refunds": "refund",
+    "hold": "hold",
+    "unhold": "unhold",
+}
+
 urlpatterns = [
-    path("api/v1/orders", views.Orders.as_view({"get": "list"}, detail=False)),
-    path("api/v1/orders/<int:pk>", views.Orders.as_view({"get": "retrieve"}, detail=True)),
+    path("api/v1/orders", views.Orders.as_view({"get": "list", "post": "create"}, detail=False)),
+    path("api/v1/orders/<int:pk>", views.Orders.as_view({"get": "retrieve", "patch": "partial_update"}, detail=True)),
+    path("api/v1/orders/<int:pk>/timeline", views.Orders.as_view({"get": "timeline"}, detail=True)),
+    *(
+        path(f"api/v1/orders/<int:pk>/{word}", views.Orders.as_view({"post": method}, detail=True))
+        for word, method in _ACTS.items()
+    ),
 ]

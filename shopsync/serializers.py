@@ -154,6 +154,16 @@ class Input(serializers.Serializer[Any]):
         return super().to_internal_value(data)
 
 
+def read(shape: type[Input], request: Request) -> dict[str, Any]:
+    """Read a request's body.
+
+    Raises: ValidationError naming each field that is wrong.
+    """
+    given = shape(data=request.data)
+    given.is_valid(raise_exception=True)
+    return dict(given.validated_data)
+
+
 class WebhookEventRow(serializers.Serializer[Any]):
     """A stored delivery without its payload."""
 

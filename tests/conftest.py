@@ -10,6 +10,7 @@ from django.db import connection
 from psycopg.pq import TransactionStatus
 
 from inventory.queries import find_drift
+from orders.queries import find_misallocation
 from shopsync.models import Membership, Tenant, User
 from tests.factories import make_tenant
 from tests.services import services_root
@@ -66,7 +67,7 @@ def _is_broken_off() -> bool:
 
 @pytest.fixture(autouse=True)
 def _ledger_equals_level(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Prove after every test that touched the database: each level is what its ledger and its reservations say.
+    """Prove after every test that touched the database: each level is what its ledger, reservations and orders say.
 
     A test that makes drift on purpose is marked `drifts`.
     """
@@ -75,7 +76,8 @@ def _ledger_equals_level(request: pytest.FixtureRequest) -> Iterator[None]:
         request.getfixturevalue("_django_db_helper")  # set up before this fixture, so emptied after it
     yield
     if uses_database and not request.node.get_closest_marker("drifts") and not _is_broken_off():
-        found = [drift for tenant in Tenant.objects.all() for drift in find_drift(tenant_id=tenant.pk)]
+        checks = (find_drift, find_misallocation)
+        found = [drift for tenant in Tenant.objects.all() for check in checks for drift in check(tenant_id=tenant.pk)]
         assert found == []
 
 

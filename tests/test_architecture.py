@@ -54,7 +54,7 @@ MODULES = {  # the six kinds, by name
 NOUNS = {  # what a module that became a package may be split into
     "actions": {
         *("products", "levels", "stock", "reservations", "holds", "upkeep", "verification"),
-        *("alerts", "sync", "backorders", "placing", "moves", "refunds", "handover", "settling"),
+        *("alerts", "sync", "backorders", "placing", "moves", "refunds", "handover", "own_stock"),
         "breakers",
         "alerts",
         "schedules",
@@ -78,9 +78,9 @@ NOUNS = {  # what a module that became a package may be split into
         *("alerts", "schedules", "digests", "base", "inbox", "people", "settings", "trail"),
         *("shop", "orders", "messages"),
     },
-    "serializers": {"products", "stock", "reservations"},
+    "serializers": {"products", "stock", "reservations", "orders", "writes"},
     "views": {
-        *("products", "stock", "reservations", "idempotency", "alerts"),
+        *("products", "stock", "reservations", "idempotency", "alerts", "orders"),
         *("intake", "inbox", "problems", "sign_in", "api", "schema"),
     },
 }
@@ -107,6 +107,7 @@ SYSTEM_TASKS = {
     "inventory.tasks.expire_reservations",
     "inventory.tasks.settle_lost_holds",
     "messaging.tasks.drain_messages",
+    "orders.tasks.verify_stock",
     "shopsync.tasks.collect_digests",
     "shopsync.tasks.drain_digests",
     "shopsync.tasks.drain_webhooks",

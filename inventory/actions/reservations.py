@@ -27,8 +27,6 @@ from shopsync.models import Tenant
 DEFAULT_TTL = timedelta(minutes=15)
 LONGEST_TTL = timedelta(days=1)
 MAX_LINES = 500
-EXPIRE_BATCH = 100
-SETTLE_AFTER = timedelta(hours=1)  # by then Shopify's count has the sale in it, or a reconciliation has
 Status = Reservation.Status
 
 
@@ -204,7 +202,7 @@ def _hold(reservation_id: int, picks: Sequence[Pick], *, actor: str) -> list[Res
 
 
 @dataclass(frozen=True, slots=True)
-class _Locked:
+class Locked:
     """A reservation with its lines and their levels, all locked."""
 
     reservation: Reservation
@@ -212,7 +210,7 @@ class _Locked:
     levels: dict[int, StockLevel]
 
 
-def _lock(reservation_id: int) -> _Locked:
+def lock_reservation(reservation_id: int) -> Locked:
     """Lock levels first, then the reservation, as everybody does; its lines never change which levels they name.
 
     Raises: Reservation.DoesNotExist.
@@ -221,7 +219,7 @@ def _lock(reservation_id: int) -> _Locked:
     levels = {level.pk: level for level in lock_levels(pk__in=list(level_ids))}
     reservation = Reservation.objects.select_for_update().get(pk=reservation_id)
     lines = list(ReservationLine.objects.filter(reservation=reservation).select_related("variant").order_by("pk"))
-    return _Locked(reservation, lines, levels)
+    return Locked(reservation, lines, levels)
 
 
 @retrying_atomic
@@ -248,15 +246,15 @@ def release(*, reservation_id: int, actor: str, now: datetime) -> Reservation:
 
     Raises: Reservation.DoesNotExist, ReservationEnded when it was committed.
     """
-    locked = _lock(reservation_id)
+    locked = lock_reservation(reservation_id)
     if locked.reservation.status == Status.COMMITTED:
         raise ReservationEnded(locked.reservation, "released")
     if locked.reservation.status == Status.ACTIVE:
-        _free(locked, status=Status.RELEASED, actor=actor, now=now)
+        free_units(locked, status=Status.RELEASED, actor=actor, now=now)
     return locked.reservation
 
 
-def _free(locked: _Locked, *, status: Status, actor: str, now: datetime) -> None:
+def free_units(locked: Locked, *, status: Status, actor: str, now: datetime) -> None:
     """End a promise without a sale: what it held may be promised again."""
     reservation = locked.reservation
     explain_movements(reason=status.value, reference=f"reservation:{reservation.pk}", actor=actor)
@@ -298,7 +296,7 @@ def commit(*, reservation_id: int, actor: str, now: datetime, for_order: bool = 
 
     Raises: Reservation.DoesNotExist, ReservationEnded, also when its time is up.
     """
-    locked = _lock(reservation_id)
+    locked = lock_reservation(reservation_id)
     reservation = locked.reservation
     if reservation.status != Status.ACTIVE or reservation.is_overdue(now):
         raise ReservationEnded(reservation, "committed")
@@ -313,7 +311,7 @@ def commit(*, reservation_id: int, actor: str, now: datetime, for_order: bool = 
     return Committed(reservation, tuple(Pick(line.variant_id, line.level_id, line.quantity) for line in locked.lines))
 
 
-def _sell(locked: _Locked, *, actor: str, for_order: bool) -> None:
+def _sell(locked: Locked, *, actor: str, for_order: bool) -> None:
     explain_movements(reason="committed", reference=f"reservation:{locked.reservation.pk}", actor=actor)
     moves: dict[int, Move] = defaultdict(Move)
     for line in locked.lines:
@@ -335,57 +333,36 @@ def _expire_overdue(levels: Sequence[StockLevel], now: datetime) -> bool:
     found = list(rows.select_for_update(skip_locked=True).order_by("pk"))
     for reservation in found:
         lines = list(ReservationLine.objects.filter(reservation=reservation).order_by("pk"))
-        locked = _Locked(reservation, lines, {level.pk: level for level in levels})
-        _free(locked, status=Status.EXPIRED, actor="system", now=now)
+        locked = Locked(reservation, lines, {level.pk: level for level in levels})
+        free_units(locked, status=Status.EXPIRED, actor="system", now=now)
     return bool(found)
 
 
-def expire_reservations(*, now: datetime) -> int:
-    """Expire the reservations in scope whose time is up, in batches, each reservation in a transaction of its own.
+@retrying_atomic
+def shrink(*, reservation_id: int, kept: Mapping[int, int], actor: str, now: datetime) -> None:
+    """Give back what a reservation has of each variant beyond the units kept; one that keeps nothing ends.
 
-    Returns how many.
+    Units that are set aside in Shopify go back when the reservation ends.
     """
-    expired = 0
-    while True:
-        overdue = Reservation.objects.filter(status=Status.ACTIVE, expires_at__lte=now)
-        ids = list(overdue.order_by("expires_at", "pk").values_list("pk", flat=True)[:EXPIRE_BATCH])
-        done = sum(_expire(reservation_id=reservation_id, now=now) for reservation_id in ids)
-        expired += done
-        if not done:
-            return expired
-
-
-@retrying_atomic
-def _expire(*, reservation_id: int, now: datetime) -> bool:
-    locked = _lock(reservation_id)
-    if locked.reservation.status != Status.ACTIVE or not locked.reservation.is_overdue(now):
-        return False  # it was extended, sold or released since
-    _free(locked, status=Status.EXPIRED, actor="system", now=now)
-    return True
-
-
-def settle_reservations(*, now: datetime) -> int:
-    """End the holds of sales that Shopify's count has in it by now, though no snapshot came; return how many."""
-    late = Reservation.objects.filter(
-        status=Status.COMMITTED,
-        settles_by=Reservation.SettlesBy.SNAPSHOT,
-        ended_at__lte=now - SETTLE_AFTER,
-        lines__held__gt=0,
-    )
-    ids = list(late.order_by("pk").values_list("pk", flat=True).distinct()[:EXPIRE_BATCH])
-    for reservation_id in ids:
-        settle(reservation_id=reservation_id, actor="system")
-    return len(ids)
-
-
-@retrying_atomic
-def settle(*, reservation_id: int, actor: str) -> None:
-    """Take a committed reservation's holds off its levels: the sale is counted elsewhere, or over."""
-    locked = _lock(reservation_id)
-    explain_movements(reason="settled", reference=f"reservation:{reservation_id}", actor=actor)
-    moves: dict[int, Move] = defaultdict(Move)
+    locked = lock_reservation(reservation_id)
+    if locked.reservation.status == Status.ACTIVE and not any(kept.values()):
+        free_units(locked, status=Status.RELEASED, actor=actor, now=now)
+        return
+    if locked.reservation.status in {Status.RELEASED, Status.EXPIRED}:
+        return  # nothing is held any more
+    surplus = {variant_id: -quantity for variant_id, quantity in kept.items()}
     for line in locked.lines:
-        moves[line.level_id] += Move(held=-line.held)
+        surplus[line.variant_id] = surplus.get(line.variant_id, 0) + line.held + line.pushed
+    moves: dict[int, Move] = defaultdict(Move)
+    for line in reversed(locked.lines):
+        part = min(line.held, max(0, surplus[line.variant_id]))
+        line.held -= part
+        surplus[line.variant_id] -= part
+        moves[line.level_id] += Move(held=-part)
+        if locked.reservation.status == Status.ACTIVE and part:
+            line.quantity = max(line.held + line.pushed, 1)
+    explain_movements(reason="cancelled", reference=f"reservation:{reservation_id}", actor=actor)
     move_units(moves)
-    ReservationLine.objects.filter(reservation_id=reservation_id).update(held=0)
-    give_back(locked.lines)
+    ReservationLine.objects.bulk_update(locked.lines, ["held", "quantity"])
+    if locked.reservation.status == Status.ACTIVE:
+        ReservationLine.objects.filter(reservation_id=reservation_id, held=0, pushed=0).delete()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from django.db.models import Prefetch, QuerySet
 from django_filters import BooleanFilter, CharFilter, ChoiceFilter
 from django_filters.rest_framework import FilterSet
@@ -20,7 +18,7 @@ from inventory.models import STATES, Location, StockLevel, StockMovement, Varian
 from inventory.serializers.stock import Adjust, LocationRow, MovementRow, Receive, StockRow, Transfer
 from inventory.views.reservations import KEY
 from shopsync.auth import MayAct, actor_of
-from shopsync.serializers import Input, WholeNumberFilter
+from shopsync.serializers import WholeNumberFilter, read
 from shopsync.views import answer_once, declare_problem
 
 declare_problem(stock.ShopifyCounts, status=409, slug="shopify-counts", title="Shopify counts this stock")
@@ -70,7 +68,7 @@ class Stock(ReadOnlyModelViewSet[StockLevel]):
         return answer_once(request, lambda: self._receive(request))
 
     def _receive(self, request: Request) -> Response:
-        given = _read(Receive, request)
+        given = read(Receive, request)
         level = stock.receive_stock(
             spot=Spot(given["variant_id"], given["location_id"]),
             quantity=given["quantity"],
@@ -86,7 +84,7 @@ class Stock(ReadOnlyModelViewSet[StockLevel]):
         return answer_once(request, lambda: self._adjust(request))
 
     def _adjust(self, request: Request) -> Response:
-        given = _read(Adjust, request)
+        given = read(Adjust, request)
         level = stock.adjust_stock(
             spot=Spot(given["variant_id"], given["location_id"]),
             delta=given["delta"],
@@ -102,7 +100,7 @@ class Stock(ReadOnlyModelViewSet[StockLevel]):
         return answer_once(request, lambda: self._transfer(request))
 
     def _transfer(self, request: Request) -> Response:
-        given = _read(Transfer, request)
+        given = read(Transfer, request)
         _, level = stock.transfer_stock(
             source=Spot(given["variant_id"], given["from_location_id"]),
             target=Spot(given["variant_id"], given["to_location_id"]),
@@ -115,12 +113,6 @@ class Stock(ReadOnlyModelViewSet[StockLevel]):
     def _answer(self, level: StockLevel) -> Response:
         row = self.get_queryset().get(pk=level.pk)
         return Response(StockRow(row).data, status=status.HTTP_201_CREATED)
-
-
-def _read(shape: type[Input], request: Request) -> dict[str, Any]:
-    given = shape(data=request.data)
-    given.is_valid(raise_exception=True)
-    return dict(given.validated_data)
 
 
 class MovementFilters(FilterSet):

@@ -121,7 +121,8 @@ def _write_lines(order: Order, lines: tuple[LineSnapshot, ...], *, is_new: bool)
         )
         for line in {line.shopify_id: line for line in lines}.values()
     ]
-    own = {"id", "tenant", "order", "variant", "sent_quantity", "lost_quantity", "returned_quantity"}
+    ours = {"sent", "cancelled", "lost", "refunded", "returned"}
+    own = {"id", "tenant", "order", "variant", *(f"{name}_quantity" for name in ours)}
     fields = [field.name for field in OrderLine._meta.concrete_fields if field.name not in own]
     written = OrderLine.objects.bulk_create(
         rows, update_conflicts=True, unique_fields=["order", "shopify_id"], update_fields=fields

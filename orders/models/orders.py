@@ -70,6 +70,8 @@ class Order(TenantModel):
     discounts = models.JSONField(default=list, blank=True, help_text="codes and their amounts, in the shop's currency")
     taxes = models.JSONField(default=list, blank=True, help_text="titles, rates and amounts")
     shipping_lines = models.JSONField(default=list, blank=True)
+    staff_tags = models.JSONField(default=list, blank=True, help_text="our own, beside Shopify's")
+    staff_note = models.TextField(blank=True, default="", db_default="")
     hold_reason = models.CharField(max_length=200, blank=True, default="", db_default="", help_text="why it waits")
     held_at = models.DateTimeField(null=True, blank=True)
     financial_status = models.CharField(max_length=30, blank=True, default="")
@@ -179,13 +181,12 @@ class OrderLine(TenantModel):
     sku = models.CharField(max_length=300, blank=True, default="")
     quantity = models.PositiveBigIntegerField()
     current_quantity = models.PositiveBigIntegerField()
-    sent_quantity = models.PositiveBigIntegerField(default=0, db_default=0, help_text="of our orders: units sent")
-    lost_quantity = models.PositiveBigIntegerField(
-        default=0, db_default=0, help_text="of our orders: units taken off the order, not sent, and not put back"
-    )
-    returned_quantity = models.PositiveBigIntegerField(
-        default=0, db_default=0, help_text="of our orders: units sent that came back to the stock"
-    )
+    # Of our orders: what became of the units bought. The rest, quantity - sent - cancelled - lost, waits to be sent.
+    sent_quantity = models.PositiveBigIntegerField(default=0, db_default=0)
+    cancelled_quantity = models.PositiveBigIntegerField(default=0, db_default=0, help_text="not sent, put back")
+    lost_quantity = models.PositiveBigIntegerField(default=0, db_default=0, help_text="not sent, not put back")
+    refunded_quantity = models.PositiveBigIntegerField(default=0, db_default=0, help_text="sent, and refunded")
+    returned_quantity = models.PositiveBigIntegerField(default=0, db_default=0, help_text="sent, refunded, put back")
     price_amount = Money(help_text="one unit, in the order's currency")
     presentment_price_amount = Money(help_text="one unit, in the buyer's currency")
     discount_amount = Money()
@@ -204,12 +205,26 @@ class OrderLine(TenantModel):
             ),
             models.CheckConstraint(
                 name="orderline_sends_no_more_than_it_has",
-                condition=Q(current_quantity__gte=models.F("sent_quantity") - models.F("returned_quantity"))
-                | Q(shopify_id__isnull=False),
+                condition=Q(
+                    quantity__gte=models.F("sent_quantity") + models.F("cancelled_quantity") + models.F("lost_quantity")
+                ),
             ),
             models.CheckConstraint(
-                name="orderline_returns_no_more_than_it_sent",
-                condition=Q(sent_quantity__gte=models.F("returned_quantity")),
+                name="orderline_refunds_and_returns_no_more_than_it_sent",
+                condition=Q(
+                    sent_quantity__gte=models.F("refunded_quantity"),
+                    refunded_quantity__gte=models.F("returned_quantity"),
+                ),
+            ),
+            models.CheckConstraint(
+                name="orderline_of_ours_adds_up",
+                condition=Q(shopify_id__isnull=False)
+                | Q(
+                    quantity=models.F("current_quantity")
+                    + models.F("cancelled_quantity")
+                    + models.F("lost_quantity")
+                    + models.F("refunded_quantity")
+                ),
             ),
         )
         indexes = (
@@ -224,6 +239,11 @@ class OrderLine(TenantModel):
 
     def __str__(self) -> str:
         return f"{self.quantity} x {self.title}"
+
+    @property
+    def unsent_quantity(self) -> int:
+        """Units of ours that wait to be sent."""
+        return self.quantity - self.sent_quantity - self.cancelled_quantity - self.lost_quantity
 
 
 class Commitment(TenantModel):

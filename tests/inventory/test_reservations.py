@@ -22,11 +22,11 @@ from inventory.actions.reservations import (
     UnknownVariants,
     Wanted,
     commit,
-    expire_reservations,
     extend,
     release,
     reserve,
 )
+from inventory.actions.upkeep import expire_reservations
 from inventory.models import Reservation, ReservationLine, StockLevel, StockMovement
 from inventory.rules import Destination
 from tests.factories import make_tenant, run_together, stock_variant

@@ -13,6 +13,7 @@ from audit.models import AuditEvent
 from config.infra import tenancy
 from inventory.actions.reservations import Request, Wanted, reserve
 from inventory.queries import find_drift
+from shopsync.models import Alert
 from tests.factories import make_tenant, stock_variant
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.drifts]
@@ -63,6 +64,7 @@ def test_what_changed_behind_the_triggers_is_found(level, change, found):
     with pytest.raises(CommandError, match="differences in 1 levels"):
         call_command("verify_stock")
     assert AuditEvent.objects.filter(name="stock.drifted").exists()
+    assert Alert.objects.get(kind="stock.drifted").severity == "critical"
 
 
 def test_a_tenant_that_is_not_there_is_said(level):

@@ -7,8 +7,8 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from config.infra import tenancy
-from inventory.actions.verification import verify_stock
 from inventory.models import StockLevel
+from orders.actions.verification import verify_stock
 from shopsync.models import Tenant
 
 

@@ -1,0 +1,129 @@
+"""The stock of our own orders: held until they are paid, then sold, and given back as far as they are cancelled."""
+
+from __future__ import annotations
+
+import uuid
+from collections import defaultdict
+from collections.abc import Sequence
+from datetime import datetime
+
+from django.db import transaction
+
+from audit.actions import Event, record
+from config.infra.transactions import retrying_atomic
+from inventory.actions import reservations
+from inventory.actions.reservations import InsufficientStock, Request, ReservationEnded, Wanted
+from inventory.rules import Destination, Pick
+from orders.actions.stock import counts_here, set_stock
+from orders.models import Allocation, Commitment, Order, OrderLine
+from orders.rules import StockTarget
+from shopsync.actions.alerts import close_alert, raise_alert
+
+State = Order.StockState
+UNALLOCATED = "order.paid_unallocated"
+
+
+def sell_stock(order: Order, *, actor: str, now: datetime) -> bool:
+    """Turn what a locked order holds into a sale; when its time is up, reserve anew.
+
+    Where nothing is left the order is paid_unallocated, an alert says so, and False is returned.
+    """
+    lines = list(OrderLine.objects.filter(order=order).order_by("pk"))
+    if not any(line.unsent_quantity for line in lines):
+        return True
+    try:
+        sold = _commit(order, actor=actor, now=now)
+    except ReservationEnded:
+        try:
+            with transaction.atomic():
+                _reserve_anew(order, lines, actor=actor, now=now)
+                sold = _commit(order, actor=actor, now=now)
+        except InsufficientStock as error:
+            _note_unallocated(order, str(error))
+            return False
+    if counts_here(order.tenant_id):
+        _allocate(lines, sold)
+    order.stock_state = State.COMMITTED
+    order.save(update_fields=["stock_state"])
+    close_alert(kind=UNALLOCATED, subject=f"order:{order.pk}")
+    return True
+
+
+def _commit(order: Order, *, actor: str, now: datetime) -> Sequence[Pick]:
+    assert order.reservation_id is not None  # order_holds_stock_through_its_reservation
+    return reservations.commit(reservation_id=order.reservation_id, actor=actor, now=now, for_order=True).picks
+
+
+def _reserve_anew(order: Order, lines: Sequence[OrderLine], *, actor: str, now: datetime) -> None:
+    wanted = tuple(
+        Wanted(line.variant_id, line.unsent_quantity) for line in lines if line.variant_id and line.unsent_quantity
+    )
+    request = Request(lines=wanted, destination=Destination(country=order.country), reference=f"order:{order.pk}")
+    order.reservation, _ = reservations.reserve(
+        request=request, idempotency_key=f"order:{uuid.uuid4()}", actor=actor, now=now
+    )
+    order.stock_state = State.RESERVED
+    order.save(update_fields=["reservation", "stock_state"])
+
+
+def _note_unallocated(order: Order, why: str) -> None:
+    Order.objects.filter(pk=order.pk).update(stock_state=State.PAID_UNALLOCATED)
+    order.refresh_from_db(fields=["stock_state", "reservation"])
+    record(name="order.left_unallocated", subject=f"order:{order.pk}", actor="system")
+    message = f"Order {order} is paid, its reservation had expired, and the units are gone. {why}"
+    raise_alert(kind=UNALLOCATED, subject=f"order:{order.pk}", message=message[:500], severity="critical")
+
+
+def _allocate(lines: Sequence[OrderLine], picks: Sequence[Pick]) -> None:
+    """Say of each line which level its sold units come from; a variant may stand in several lines."""
+    left = {index: pick.quantity for index, pick in enumerate(picks)}
+    taken: dict[tuple[int, int], int] = defaultdict(int)
+    for line in lines:
+        missing = line.unsent_quantity
+        for index, pick in enumerate(picks):
+            part = min(missing, left[index]) if pick.variant_id == line.variant_id else 0
+            taken[line.pk, pick.level_id] += part
+            left[index] -= part
+            missing -= part
+    commitments = dict(Commitment.objects.filter(line__in=lines).values_list("line_id", "pk"))
+    Allocation.objects.bulk_create(
+        [
+            Allocation(commitment_id=commitments[line_id], level_id=level_id, committed=quantity)
+            for (line_id, level_id), quantity in taken.items()
+            if quantity
+        ]
+    )
+
+
+def follow_lines(order: Order, *, actor: str, now: datetime) -> None:
+    """Bring a locked order's units to what its lines say since some were sent, cancelled or returned."""
+    lines = list(OrderLine.objects.filter(order=order).select_related("variant", "commitment").order_by("pk"))
+    if order.stock_state == State.COMMITTED and counts_here(order.tenant_id):
+        set_stock(order, [(line, line.variant, _target(line)) for line in lines], actor=actor)
+        return
+    for line in lines:
+        line.commitment.quantity = line.unsent_quantity
+    Commitment.objects.bulk_update([line.commitment for line in lines], ["quantity"])
+    if order.stock_state in {State.RESERVED, State.COMMITTED} and order.reservation_id is not None:
+        kept: dict[int, int] = defaultdict(int)
+        for line in lines:
+            if line.variant_id is not None:
+                kept[line.variant_id] += _target(line).committed + _target(line).gone
+        reservations.shrink(reservation_id=order.reservation_id, kept=kept, actor=actor, now=now)
+    if order.is_cancelled:
+        Order.objects.filter(pk=order.pk).exclude(stock_state=State.COMMITTED).update(stock_state=State.RELEASED)
+
+
+def _target(line: OrderLine) -> StockTarget:
+    gone = line.sent_quantity - line.returned_quantity + line.lost_quantity
+    return StockTarget(committed=line.unsent_quantity, gone=gone)
+
+
+@retrying_atomic
+def note_expired(*, event: Event) -> None:
+    """Say of the order whose reservation expired that nothing is held for it: the subscriber of reservation.expired."""
+    reservation_id = int(event.subject.partition(":")[2])
+    order = Order.objects.select_for_update().filter(reservation_id=reservation_id, stock_state=State.RESERVED).first()
+    if order is not None:
+        Order.objects.filter(pk=order.pk).update(stock_state=State.UNALLOCATED)
+        record(name="order.reservation_lost", subject=f"order:{order.pk}", actor="system")

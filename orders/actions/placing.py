@@ -1,0 +1,203 @@
+"""Placing an order through the API: the order, its reservation and its audit event are one transaction."""
+
+from __future__ import annotations
+
+import uuid
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from audit.actions import Value, record
+from config.infra import tenancy
+from config.infra.transactions import retrying_atomic
+from inventory.actions import reservations
+from inventory.actions.reservations import DEFAULT_TTL, Request, Wanted
+from inventory.models import Reservation, Variant
+from inventory.rules import Destination
+from orders.actions.moves import OrderError, pay
+from orders.models import Commitment, Order, OrderLine
+from shopsync.models import Tenant
+from shopsync.money import round_amount
+
+
+class CurrencyMismatch(OrderError):  # noqa: N818
+    """Amounts are in another currency than the tenant's orders are kept in."""
+
+
+class ReservationMismatch(OrderError):  # noqa: N818
+    """The reservation that was named does not hold what the order asks for, or is another order's."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewLine:
+    """A line to buy; amounts in the order's currency, the price for one unit."""
+
+    variant_id: int
+    quantity: int
+    price_amount: Decimal | None = None
+    discount_amount: Decimal = Decimal(0)
+    tax_amount: Decimal = Decimal(0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewOrder:
+    """An order to place. `columns` are further columns of Order by name (customer, addresses, note, tags)."""
+
+    lines: tuple[NewLine, ...]
+    currency: str = ""
+    reservation_id: int | None = None
+    is_paid: bool = False
+    shipping_amount: Decimal = Decimal(0)
+    presentment_currency: str = ""
+    presentment_rate: Decimal = Decimal(1)
+    allow_split: bool = True
+    ttl: timedelta = DEFAULT_TTL
+    destination: Destination = field(default_factory=Destination)
+    columns: dict[str, Any] = field(default_factory=dict)
+
+
+@retrying_atomic
+def place_order(*, new: NewOrder, actor: str, now: datetime) -> Order:
+    """Place an order: its units are reserved (or those of the reservation named are taken over), or nothing happens.
+
+    A paid order's units are sold at once; else they are held until the reservation's time is up.
+
+    Raises: InsufficientStock, UnknownVariants, CurrencyMismatch, ReservationMismatch, ReservationEnded.
+    """
+    tenant = Tenant.objects.get(pk=tenancy.current_tenant_id())
+    currency = new.currency or tenant.currency
+    if currency != tenant.currency:
+        sentence = f"Orders of this tenant are kept in {tenant.currency}; send {currency} as presentment_currency."
+        raise CurrencyMismatch(sentence, field="currency")
+    variants = _variants(new.lines)
+    order = _order(new, currency, variants, now=now)
+    # 1. The units. 2. The order, which names the reservation. 3. Its lines. 4. The sale, if it is paid.
+    reservation = _reserve(new, actor=actor, now=now)
+    order.reservation = reservation
+    order.stock_state = Order.StockState.RESERVED
+    order.save()
+    if not order.name:
+        order.name = f"API-{order.pk}"
+        order.save(update_fields=["name"])
+    _write_lines(order, new, variants)
+    data: dict[str, Value] = {"source": "api", "lines": len(new.lines), "reservation": reservation.pk}
+    record(
+        name="order.created", subject=f"order:{order.pk}", actor=actor, data=data, once_key=f"order.created:{order.pk}"
+    )
+    if new.is_paid:
+        pay(order=order, actor=actor, now=now)
+    return order
+
+
+def _variants(lines: Sequence[NewLine]) -> dict[int, Variant]:
+    wanted = {line.variant_id for line in lines}
+    found = {v.pk: v for v in Variant.objects.filter(pk__in=wanted, removed_at__isnull=True).select_related("product")}
+    if unknown := sorted(wanted - set(found)):
+        raise reservations.UnknownVariants(unknown)
+    return found
+
+
+def _price(line: NewLine, variants: dict[int, Variant]) -> Decimal:
+    return variants[line.variant_id].price_amount if line.price_amount is None else line.price_amount
+
+
+def _order(new: NewOrder, currency: str, variants: dict[int, Variant], *, now: datetime) -> Order:
+    goods = sum((_price(line, variants) * line.quantity for line in new.lines), Decimal(0))
+    discount = sum((line.discount_amount for line in new.lines), Decimal(0))
+    tax = sum((line.tax_amount for line in new.lines), Decimal(0))
+    subtotal = round_amount(goods, currency) - discount
+    amounts = {
+        "subtotal_amount": subtotal,
+        "discount_amount": discount,
+        "tax_amount": tax,
+        "total_amount": subtotal + tax + new.shipping_amount,
+    }
+    shown_in = new.presentment_currency or currency
+    shown = {**amounts, "shipping_amount": new.shipping_amount}
+    return Order(
+        source=Order.Source.API,
+        currency=currency,
+        presentment_currency=shown_in,
+        shipping_amount=new.shipping_amount,
+        **amounts,
+        **{f"current_{name}": amount for name, amount in amounts.items()},
+        **{f"presentment_{name}": round_amount(sum_ * new.presentment_rate, shown_in) for name, sum_ in shown.items()},
+        financial_status="pending",
+        fulfillment_status="unfulfilled",
+        placed_at=now,
+        source_version="",
+        **new.columns,
+    )
+
+
+def _reserve(new: NewOrder, *, actor: str, now: datetime) -> Reservation:
+    totals: dict[int, int] = defaultdict(int)
+    for line in new.lines:
+        totals[line.variant_id] += line.quantity
+    if new.reservation_id is None:
+        request = Request(
+            lines=tuple(Wanted(variant_id, quantity) for variant_id, quantity in totals.items()),
+            ttl=new.ttl,
+            destination=new.destination,
+            allow_split=new.allow_split,
+        )
+        key = f"order:{uuid.uuid4()}"
+        return reservations.reserve(request=request, idempotency_key=key, actor=actor, now=now)[0]
+    return _take_over(new.reservation_id, totals, now)
+
+
+def _take_over(reservation_id: int, totals: dict[int, int], now: datetime) -> Reservation:
+    reservation = Reservation.objects.select_for_update().filter(pk=reservation_id).first()
+    if reservation is None or Order.objects.filter(reservation_id=reservation_id).exists():
+        sentence = f"Reservation {reservation_id} is unknown, or another order's."
+        raise ReservationMismatch(sentence, field="reservation_id")
+    if reservation.status != Reservation.Status.ACTIVE or reservation.is_overdue(now):
+        raise reservations.ReservationEnded(reservation, "used for an order")
+    held: dict[int, int] = defaultdict(int)
+    for variant_id, quantity in reservation.lines.values_list("variant_id", "quantity"):
+        held[variant_id] += quantity
+    if held != totals:
+        raise ReservationMismatch("The reservation holds other units than the order's lines.", field="reservation_id")
+    return reservation
+
+
+def _write_lines(order: Order, new: NewOrder, variants: dict[int, Variant]) -> None:
+    lines = [
+        OrderLine(
+            tenant_id=order.tenant_id,
+            order=order,
+            position=position,
+            variant=variants[line.variant_id],
+            variant_shopify_id=variants[line.variant_id].shopify_id,
+            product_shopify_id=variants[line.variant_id].product.shopify_id,
+            title=variants[line.variant_id].product.title,
+            variant_title=variants[line.variant_id].title,
+            sku=variants[line.variant_id].sku,
+            quantity=line.quantity,
+            current_quantity=line.quantity,
+            price_amount=_price(line, variants),
+            presentment_price_amount=_shown_price(line, variants, new),
+            discount_amount=line.discount_amount,
+            tax_amount=line.tax_amount,
+        )
+        for position, line in enumerate(new.lines)
+    ]
+    written = OrderLine.objects.bulk_create(lines)
+    Commitment.objects.bulk_create(
+        [
+            Commitment(
+                tenant_id=order.tenant_id, line=line, quantity=line.quantity, item_id=variants[line.variant_id].item_id
+            )
+            for line in written
+            if line.variant_id is not None
+        ]
+    )
+
+
+def _shown_price(line: NewLine, variants: dict[int, Variant], new: NewOrder) -> Decimal:
+    shown_in = new.presentment_currency or new.currency
+    price = _price(line, variants)
+    return round_amount(price * new.presentment_rate, shown_in) if shown_in else price

@@ -1,0 +1,121 @@
+"""Refunds of our own orders: money back, and units by where they go, once per refund line."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+
+from audit.actions import Value, record
+from config.infra.transactions import retrying_atomic
+from orders.actions.moves import OrderError, TooMany, lines_of, lock_own, name_fulfillment, recount, store_lines
+from orders.actions.own_stock import follow_lines
+from orders.models import Order, OrderLine, Refund, RefundLine
+from orders.rules import IllegalMove, ensure_move
+from shopsync.money import round_amount
+
+Restock = RefundLine.RestockType
+
+
+class RefundTooLarge(OrderError):  # noqa: N818
+    """More money than the order has left to give back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Back:
+    """Units of a line to refund. cancel: not sent, put back; return: sent, put back; no_restock: neither."""
+
+    line_id: int
+    quantity: int
+    restock_type: str = Restock.NO_RESTOCK
+
+
+@retrying_atomic
+def refund_order(
+    *,
+    order_id: int,
+    backs: Sequence[Back],
+    amount: Decimal | None,
+    note: str,
+    actor: str,
+    now: datetime,
+) -> Refund:
+    """Refund units and money of a paid order of ours; without an amount, what the units cost.
+
+    Raises: Order.DoesNotExist, ShopifysOrder, IllegalMove, TooMany, RefundTooLarge, OrderError.
+    """
+    order = lock_own(order_id)
+    refunded = sum(Refund.objects.filter(order=order).values_list("amount", flat=True), Decimal(0))
+    lines = {line.pk: line for line in lines_of(order, {back.line_id: back.quantity for back in backs})}
+    worth = {back.line_id: _worth(order, lines[back.line_id], back.quantity) for back in backs}
+    asked = sum(worth.values(), Decimal(0)) if amount is None else amount
+    left = order.total_amount - refunded
+    if asked > left:
+        raise RefundTooLarge(f"{asked} were asked for, and {left} of the order are not refunded yet.", field="amount")
+    if order.financial_status == "refunded":
+        raise IllegalMove("money", "refunded", "refunded")
+    target = "refunded" if asked == left else "partially_refunded"
+    if target != order.financial_status:
+        ensure_move("money", order.financial_status, target)
+    refund = Refund(order=order, amount=asked, currency=order.currency, note=note, refunded_at=now, source_version="")
+    refund.save()
+    _write_lines(refund, lines, backs=backs, worth=worth)
+    order.financial_status, order.updated_at = target, now
+    store_lines(list(lines.values()))
+    recount(order)
+    order.save()
+    order.fulfillment_status = name_fulfillment(order)
+    order.save(update_fields=["fulfillment_status"])
+    follow_lines(order, actor=actor, now=now)
+    data: dict[str, Value] = {"refund": refund.pk, "units": sum(back.quantity for back in backs)}
+    record(name="order.refunded", subject=f"order:{order.pk}", actor=actor, data=data)
+    return refund
+
+
+def _worth(order: Order, line: OrderLine, quantity: int) -> Decimal:
+    share = Decimal(quantity) / Decimal(line.quantity)
+    whole = line.price_amount * line.quantity - line.discount_amount + line.tax_amount
+    return round_amount(whole * share, order.currency)
+
+
+def _write_lines(
+    refund: Refund, lines: dict[int, OrderLine], *, backs: Sequence[Back], worth: dict[int, Decimal]
+) -> None:
+    for back in backs:
+        _take_back(lines[back.line_id], back)
+    RefundLine.objects.bulk_create(
+        [
+            RefundLine(
+                refund=refund,
+                line=lines[back.line_id],
+                quantity=back.quantity,
+                restock_type=back.restock_type,
+                amount=worth[back.line_id],
+            )
+            for back in backs
+        ]
+    )
+
+
+def _take_back(line: OrderLine, back: Back) -> None:
+    """Count the units where they went.
+
+    Raises: TooMany.
+    """
+    kept = line.sent_quantity - line.refunded_quantity
+    free = {Restock.CANCEL: line.unsent_quantity, Restock.RETURN: kept}.get(
+        Restock(back.restock_type), kept + line.unsent_quantity
+    )
+    if back.quantity > free:
+        words = "that were not sent" if back.restock_type == Restock.CANCEL else "to refund like this"
+        raise TooMany(f"Line {line.pk} has {free} units left {words}.", field="lines")
+    line.current_quantity -= back.quantity
+    if back.restock_type == Restock.CANCEL:
+        line.cancelled_quantity += back.quantity
+        return
+    sent = min(kept, back.quantity)  # units that the buyer has go first
+    line.refunded_quantity += sent
+    line.lost_quantity += back.quantity - sent
+    if back.restock_type == Restock.RETURN:
+        line.returned_quantity += sent

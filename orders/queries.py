@@ -1,0 +1,69 @@
+"""Reads over orders that span models: what is odd about a line's stock, and what happened to an order."""
+
+from __future__ import annotations
+
+from django.db import connection
+from django.db.models import Q, QuerySet
+
+from audit.models import AuditEvent
+from inventory.models import StockLevel, Variant
+from inventory.queries import Drift
+from orders.models import Order, OrderLine
+
+
+def flags_of(*, order_id: int) -> dict[int, list[str]]:
+    """Say of each line what is odd about its stock, as it is now; worked out at each look, so no order can matter.
+
+    unknown_variant: we don't know what was sold; untracked: nothing is counted; oversold: a level of it is below zero;
+    backordered: it was not all there.
+    """
+    lines = list(OrderLine.objects.filter(order_id=order_id).select_related("commitment"))
+    named = {line.variant_shopify_id for line in lines if line.variant_shopify_id is not None}
+    items: dict[int, int | None] = dict(
+        Variant.objects.filter(shopify_id__in=named).values_list("shopify_id", "item_id")
+    )
+    levels: dict[int, list[int | None]] = {}
+    for item_id, available in StockLevel.objects.filter(item_id__in=items.values()).values_list("item_id", "available"):
+        levels.setdefault(item_id, []).append(available)
+    return {line.pk: flags for line in lines if (flags := _flags(line, items, levels))}
+
+
+def _flags(line: OrderLine, items: dict[int, int | None], levels: dict[int, list[int | None]]) -> list[str]:
+    commitment = getattr(line, "commitment", None)
+    flags = ["backordered"] if commitment is not None and commitment.backordered else []
+    if line.variant_shopify_id not in items:
+        return [*flags, "unknown_variant"]
+    counted = [count for count in levels.get(items[line.variant_shopify_id] or 0, []) if count is not None]
+    if not counted:
+        return [*flags, "untracked"]
+    return [*flags, "oversold"] if min(counted) < 0 else flags
+
+
+_MISALLOCATED = """
+SELECT l.id, 'committed', l.committed, coalesce(a.committed, 0), 'the level has not committed what its orders take'
+FROM inventory_stocklevel l JOIN shopsync_tenant t ON t.id = l.tenant_id AND t.stock_authority = 'shopsync'
+LEFT JOIN (SELECT level_id, sum(committed)::bigint AS committed FROM orders_allocation WHERE tenant_id = %(tenant)s
+           GROUP BY level_id) a ON a.level_id = l.id
+WHERE l.tenant_id = %(tenant)s AND l.committed <> coalesce(a.committed, 0)
+UNION ALL
+SELECT c.id, 'line', c.quantity, coalesce(a.committed, 0) + c.backordered, 'a line has not what it asks for'
+FROM orders_commitment c JOIN shopsync_tenant t ON t.id = c.tenant_id AND t.stock_authority = 'shopsync'
+JOIN (SELECT commitment_id, sum(committed)::bigint AS committed FROM orders_allocation WHERE tenant_id = %(tenant)s
+      GROUP BY commitment_id) a ON a.commitment_id = c.id
+WHERE c.tenant_id = %(tenant)s AND a.committed + c.backordered <> c.quantity
+ORDER BY 1"""
+
+
+def find_misallocation(*, tenant_id: int) -> list[Drift]:
+    """Compare what levels have committed with what orders' lines take, where we count; an empty list is the proof."""
+    with connection.cursor() as cursor:
+        cursor.execute(_MISALLOCATED, {"tenant": tenant_id})
+        return [Drift(*row) for row in cursor.fetchall()]
+
+
+def timeline_of(*, order: Order) -> QuerySet[AuditEvent]:
+    """List the events of an order and of its reservation."""
+    subjects = Q(subject=f"order:{order.pk}")
+    if order.reservation_id is not None:
+        subjects |= Q(subject=f"reservation:{order.reservation_id}")
+    return AuditEvent.objects.filter(subjects)

@@ -1,0 +1,253 @@
+"""What the API takes to place an order, cancel, refund and note it."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+
+from inventory.actions.reservations import DEFAULT_TTL, LONGEST_TTL, MAX_LINES
+from inventory.rules import Destination
+from inventory.serializers.reservations import DestinationInput
+from inventory.serializers.stock import MOST_UNITS
+from orders.actions.placing import NewLine, NewOrder
+from orders.actions.refunds import Back
+from orders.models import RefundLine
+from shopsync.identity import normalise_email, normalise_phone
+from shopsync.money import decimals_of
+from shopsync.serializers import IdField, Input
+
+LARGEST_AMOUNT = Decimal(10**12)
+ISO_4217, ISO_3166 = r"^[A-Z]{3}$", r"^[A-Z]{2}$"
+
+
+@extend_schema_field({"type": "string", "pattern": r"^[0-9]{1,12}(\.[0-9]{1,4})?$", "example": "129.00"})
+class AmountField(serializers.DecimalField):
+    """An amount on its way in: a string with a point, zero or more, below 10^12."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(max_digits=16, decimal_places=4, min_value=Decimal(0), **options)
+
+    def to_internal_value(self, data: Any) -> Decimal:
+        """Read the amount; numbers are refused, since JSON's lose digits."""
+        if not isinstance(data, str) or not data.isascii():
+            raise serializers.ValidationError('Send amounts as text, e.g. "129.00".')
+        return super().to_internal_value(data)
+
+
+def check_decimals(values: dict[str, Any], names: list[str], currency: str) -> None:
+    """Refuse amounts that are finer than their currency.
+
+    Raises: ValidationError naming the fields.
+    """
+    finest = Decimal(1).scaleb(-decimals_of(currency))
+    wrong = [name for name in names if values.get(name) is not None and values[name] % finest]
+    if wrong:
+        sentence = f"{currency} has {decimals_of(currency)} decimals."
+        raise serializers.ValidationError({name: [sentence] for name in wrong})
+
+
+class AddressInput(Input):
+    """A postal address."""
+
+    name = serializers.CharField(max_length=200, required=False, allow_blank=True)
+    company = serializers.CharField(max_length=200, required=False, allow_blank=True)
+    address1 = serializers.CharField(max_length=300, required=False, allow_blank=True)
+    address2 = serializers.CharField(max_length=300, required=False, allow_blank=True)
+    city = serializers.CharField(max_length=200, required=False, allow_blank=True)
+    province_code = serializers.CharField(max_length=20, required=False, allow_blank=True)
+    zip = serializers.CharField(max_length=30, required=False, allow_blank=True)
+    country_code = serializers.RegexField(ISO_3166, required=False)
+    phone = serializers.CharField(max_length=40, required=False, allow_blank=True)
+
+
+class OrderLineInput(Input):
+    """A line to buy; without a price, the variant's."""
+
+    variant_id = IdField()
+    quantity = serializers.IntegerField(min_value=1, max_value=MOST_UNITS)
+    price_amount = AmountField(required=False, allow_null=True, default=None, help_text="for one unit")
+    discount_amount = AmountField(required=False, default=Decimal(0), help_text="on the whole line")
+    tax_amount = AmountField(required=False, default=Decimal(0), help_text="on the whole line")
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """Refuse amounts that no column can hold, and a discount that is more than the goods."""
+        price = attrs.get("price_amount")
+        if price is not None and price * attrs["quantity"] >= LARGEST_AMOUNT:
+            raise serializers.ValidationError({"price_amount": ["Price times quantity must stay below 10^12."]})
+        if price is not None and attrs["discount_amount"] > price * attrs["quantity"]:
+            raise serializers.ValidationError({"discount_amount": ["A discount can't be more than what it is on."]})
+        return attrs
+
+
+class DiscountInput(Input):
+    """A discount's code and what it took off the lines; for the record, since the lines carry the amounts."""
+
+    code = serializers.CharField(max_length=200)
+    amount = AmountField()
+
+
+class PlaceOrder(Input):
+    """An order to place: its units are reserved with it, or those of a reservation are taken over."""
+
+    lines = OrderLineInput(many=True, allow_empty=False, max_length=MAX_LINES)  # type: ignore[call-arg]
+    reservation_id = IdField(required=False, allow_null=True, default=None)
+    is_paid = serializers.BooleanField(default=False, help_text="paid elsewhere: the units are sold at once")
+    currency = serializers.RegexField(ISO_4217, required=False, default="", help_text="ISO 4217; the tenant's")
+    presentment_currency = serializers.RegexField(ISO_4217, required=False, default="", help_text="the buyer's")
+    presentment_rate = serializers.DecimalField(
+        max_digits=18, decimal_places=8, min_value=Decimal("0.00000001"), required=False, default=Decimal(1),
+        help_text="units of the buyer's currency for one of the tenant's",
+    )  # fmt: skip
+    shipping_amount = AmountField(required=False, default=Decimal(0))
+    name = serializers.CharField(max_length=60, required=False, default="", allow_blank=True)
+    email = serializers.CharField(max_length=320, required=False, default="", allow_blank=True)
+    phone = serializers.CharField(max_length=40, required=False, default="", allow_blank=True)
+    customer_first_name = serializers.CharField(max_length=200, required=False, default="", allow_blank=True)
+    customer_last_name = serializers.CharField(max_length=200, required=False, default="", allow_blank=True)
+    shipping_address = AddressInput(required=False)
+    billing_address = AddressInput(required=False)
+    discounts = DiscountInput(many=True, required=False, max_length=50)  # type: ignore[call-arg]
+    tags = serializers.ListField(child=serializers.CharField(max_length=100), max_length=100, required=False)
+    note = serializers.CharField(max_length=5000, required=False, default="", allow_blank=True)
+    allow_split = serializers.BooleanField(default=True)
+    destination = DestinationInput(required=False)
+    ttl_seconds = serializers.IntegerField(
+        min_value=1, max_value=int(LONGEST_TTL.total_seconds()), default=int(DEFAULT_TTL.total_seconds())
+    )
+
+    def validate_email(self, value: str) -> str:
+        """Normalise the address."""
+        if value and not normalise_email(value):
+            raise serializers.ValidationError("Not an e-mail address.")
+        return normalise_email(value) or ""
+
+    def validate_phone(self, value: str) -> str:
+        """Ask for E.164."""
+        if value and not normalise_phone(value, ""):
+            raise serializers.ValidationError("Send the number in E.164, e.g. +15145550123.")
+        return normalise_phone(value, "") or ""
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """Refuse amounts finer than the currency, and sums that no column can hold."""
+        if attrs["currency"]:
+            check_decimals(attrs, ["shipping_amount"], attrs["currency"])
+            for line in attrs["lines"]:
+                check_decimals(line, ["discount_amount", "tax_amount"], attrs["currency"])
+        goods = sum((line.get("price_amount") or 0) * line["quantity"] for line in attrs["lines"])
+        if (goods + attrs["shipping_amount"]) * max(attrs["presentment_rate"], 1) >= LARGEST_AMOUNT * 1000:
+            raise serializers.ValidationError({"lines": ["The order's total must stay below 10^15."]})
+        return attrs
+
+    def to_order(self) -> NewOrder:
+        """Return it as the action takes it."""
+        given = self.validated_data
+        shipping = dict(given.get("shipping_address", {}))
+        columns = {name: given[name] for name in ("name", "email", "phone", "note")}
+        columns |= {name: given[name] for name in ("customer_first_name", "customer_last_name")}
+        columns |= {"shipping_address": shipping, "billing_address": dict(given.get("billing_address", {}))}
+        columns |= {"country": shipping.get("country_code", ""), "tags": given.get("tags", [])}
+        columns["discounts"] = [
+            {"code": entry["code"], "amount": str(entry["amount"])} for entry in given.get("discounts", [])
+        ]
+        return NewOrder(
+            lines=tuple(NewLine(**line) for line in given["lines"]),
+            currency=given["currency"],
+            reservation_id=given["reservation_id"],
+            is_paid=given["is_paid"],
+            shipping_amount=given["shipping_amount"],
+            presentment_currency=given["presentment_currency"],
+            presentment_rate=given["presentment_rate"],
+            allow_split=given["allow_split"],
+            ttl=timedelta(seconds=given["ttl_seconds"]),
+            destination=self._destination(shipping),
+            columns=columns,
+        )
+
+    def _destination(self, shipping: dict[str, str]) -> Destination:
+        given = self.validated_data.get("destination")
+        return Destination(**given) if given else Destination(country=shipping.get("country_code", ""))
+
+
+class Units(Input):
+    """Units of one line."""
+
+    line_id = IdField()
+    quantity = serializers.IntegerField(min_value=1, max_value=MOST_UNITS)
+
+
+def refuse_repeated_lines(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Refuse a line that is named twice.
+
+    Raises: ValidationError.
+    """
+    if len({line["line_id"] for line in lines}) != len(lines):
+        raise serializers.ValidationError("Name each line once.")
+    return lines
+
+
+class CancelInput(Input):
+    """A cancellation: of the whole order, or of some units that were not sent."""
+
+    reason = serializers.ChoiceField(
+        choices=["customer", "fraud", "inventory", "declined", "staff", "other"], default="other"
+    )
+    restock = serializers.BooleanField(default=True, help_text="do the units go back to the stock?")
+    lines = Units(many=True, required=False, allow_empty=False, max_length=MAX_LINES)  # type: ignore[call-arg]
+
+    def validate_lines(self, value: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Refuse a line that is named twice."""
+        return refuse_repeated_lines(value)
+
+
+class RefundUnits(Units):
+    """Units of one line, and where they go."""
+
+    restock_type = serializers.ChoiceField(
+        choices=[value for value in RefundLine.RestockType.values if value != "legacy_restock"],
+        default=RefundLine.RestockType.NO_RESTOCK,
+    )
+
+
+class RefundInput(Input):
+    """A refund: units, money, or both; without an amount, what the units cost."""
+
+    lines = RefundUnits(many=True, required=False, max_length=MAX_LINES)  # type: ignore[call-arg]
+    amount = AmountField(required=False, allow_null=True, default=None)
+    note = serializers.CharField(max_length=2000, required=False, default="", allow_blank=True)
+
+    def validate_lines(self, value: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Refuse a line that is named twice."""
+        return refuse_repeated_lines(value)
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """Ask for something to refund."""
+        if not attrs.get("lines") and not attrs["amount"]:
+            raise serializers.ValidationError({"lines": ["Name lines, an amount above 0, or both."]})
+        return attrs
+
+    def to_backs(self) -> list[Back]:
+        """Return the units as the action takes them."""
+        return [Back(**line) for line in self.validated_data.get("lines", [])]
+
+
+class HoldInput(Input):
+    """Why an order is to wait."""
+
+    reason = serializers.CharField(max_length=200)
+
+
+class NoteInput(Input):
+    """Our own tags and note of an order, beside Shopify's."""
+
+    staff_tags = serializers.ListField(child=serializers.CharField(max_length=100), max_length=100, required=False)
+    staff_note = serializers.CharField(max_length=5000, required=False, allow_blank=True)
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """Ask for something to change."""
+        if not attrs:
+            raise serializers.ValidationError({"staff_note": ["Name staff_tags, staff_note, or both."]})
+        return attrs
