@@ -53,6 +53,8 @@ def apply_snapshot(snapshot: LevelSnapshot, *, reference: str) -> None:
         level.available = level.on_hand = snapshot.available
         level.committed = None if snapshot.available is None else 0
         changed += ["available", "on_hand", "committed"]
+        data = {"item_id": level.item_id, "location_id": level.location_id, "was": None, "sellable": level.sellable}
+        record(name="stock.increased", subject=f"level:{level.pk}", actor="shopify", data=data)
     level.save(update_fields=changed)
     if snapshot.available != level.available:
         data = {"ours": level.available, "shopify": snapshot.available}

@@ -131,6 +131,8 @@ def _settle_gone(line: _Line, stock: _Stock) -> None:
         # Sent although nothing was set aside: it has left all the same, and the count says so.
         line.on(places[0].pk).gone += missing
         stock.move(places[0].pk, Move(available=-missing, on_hand=-missing))
+        missing = 0
+    line.commitment.unplaced = max(missing, 0)
 
 
 def _give_up(line: _Line, stock: _Stock) -> None:
@@ -164,7 +166,7 @@ def _store(lines: Sequence[_Line]) -> None:
     )
     Allocation.objects.bulk_create([a for a in allocations if not a.pk and (a.committed or a.gone)])
     Commitment.objects.bulk_update(
-        [line.commitment for line in lines], ["quantity", "backordered", "item"], batch_size=500
+        [line.commitment for line in lines], ["quantity", "backordered", "unplaced", "item"], batch_size=500
     )
 
 

@@ -148,7 +148,8 @@ def _set_commitments(order: Order, written: list[OrderLine], lines: tuple[LineSn
     rows = [
         Commitment(tenant_id=order.tenant_id, line_id=line.pk, quantity=asked[line.shopify_id or 0]) for line in written
     ]
-    Commitment.objects.bulk_create(rows, update_conflicts=True, unique_fields=["line"], update_fields=["quantity"])
+    fields = ["quantity", "backordered", "unplaced"]
+    Commitment.objects.bulk_create(rows, update_conflicts=True, unique_fields=["line"], update_fields=fields)
 
 
 def _release_commitments(order: Order) -> None:

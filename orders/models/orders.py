@@ -252,6 +252,9 @@ class Commitment(TenantModel):
     line = models.OneToOneField(OrderLine, on_delete=models.CASCADE, related_name="commitment")
     quantity = models.PositiveBigIntegerField()
     backordered = models.PositiveBigIntegerField(default=0)
+    unplaced = models.PositiveBigIntegerField(
+        default=0, db_default=0, help_text="units that left before any level of theirs was known"
+    )
     item = models.ForeignKey(
         "inventory.InventoryItem", null=True, blank=True, on_delete=models.PROTECT, related_name="+"
     )
@@ -260,7 +263,11 @@ class Commitment(TenantModel):
     class Meta(TenantModel.Meta):
         ordering = ("line_id",)
         indexes = (
-            models.Index(fields=("item", "since", "id"), name="commitment_backorders", condition=Q(backordered__gt=0)),
+            models.Index(
+                fields=("item", "since", "id"),
+                name="commitment_backorders",
+                condition=Q(backordered__gt=0) | Q(unplaced__gt=0),
+            ),
         )
         constraints = (
             models.CheckConstraint(

@@ -34,7 +34,6 @@ from shopsync.identity import normalise_email
 from shopsync.serializers import WholeNumberFilter, read
 from shopsync.views import answer_once, declare_problem
 
-
 READS = {"list", "retrieve", "timeline"}
 
 
