@@ -130,7 +130,8 @@ def problem_details(error: Exception, context: dict[str, Any]) -> Response | Non
         response.data = document(response.status_code, _sentence(error, str(data.get("detail", ""))))
     else:
         detail = "Some values were refused; `errors` names each of them and what is wrong with it."
-        response.data = {**document(response.status_code, detail), "errors": data}
+        errors = data if isinstance(data, dict) else {"non_field_errors": data}
+        response.data = {**document(response.status_code, detail), "errors": errors}
     response.content_type = CONTENT_TYPE
     return response
 
