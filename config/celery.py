@@ -12,6 +12,7 @@ if "SHOPSYNC_PROCESS" not in os.environ:
     os.environ["SHOPSYNC_PROCESS"] = ""
 
 from celery import Celery, signals
+from celery.schedules import crontab
 from django.conf import settings
 from django.db import close_old_connections
 
@@ -45,6 +46,16 @@ app.conf.update(
             "task": "inventory.tasks.settle_lost_holds",
             "schedule": timedelta(seconds=30),
             "options": {"expires": 30},
+        },
+        "settle lost payments": {
+            "task": "orders.tasks.settle_lost_payments",
+            "schedule": timedelta(seconds=30),
+            "options": {"expires": 30},
+        },
+        "reconcile payments": {
+            "task": "orders.tasks.reconcile_payments",
+            "schedule": crontab(hour="3", minute="20"),
+            "options": {"expires": 3600},
         },
         "breakers": {
             "task": "shopsync.tasks.record_breaker_openings",

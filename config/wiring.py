@@ -6,6 +6,17 @@ two tables are the only inversion of control: lower apps never import higher one
 
 from __future__ import annotations
 
+# What of Stripe's is a payment's; an endpoint there should send these.
+STRIPE_TOPICS = (
+    *("payment_intent.created", "payment_intent.requires_action", "payment_intent.processing"),
+    *("payment_intent.amount_capturable_updated", "payment_intent.succeeded", "payment_intent.payment_failed"),
+    *("payment_intent.partially_funded", "payment_intent.canceled"),
+    *("charge.pending", "charge.succeeded", "charge.captured", "charge.updated", "charge.failed", "charge.expired"),
+    *("charge.refunded", "charge.refund.updated", "refund.created", "refund.updated", "refund.failed"),
+    *("charge.dispute.created", "charge.dispute.updated", "charge.dispute.closed"),
+    *("charge.dispute.funds_withdrawn", "charge.dispute.funds_reinstated"),
+)
+
 # (source, topic) -> the action that takes a `Delivery`. A topic that is absent here is quarantined, not dropped.
 WEBHOOK_HANDLERS: dict[str, dict[str, str]] = {
     "shopify": {
@@ -27,6 +38,7 @@ WEBHOOK_HANDLERS: dict[str, dict[str, str]] = {
         "customers_email_marketing_consent/update": "messaging.actions.contacts.sync_email_consent",
         "app/uninstalled": "shopsync.actions.tenants.uninstall",
     },
+    "stripe": dict.fromkeys(STRIPE_TOPICS, "orders.actions.payments.sync_stripe_event"),
     "mitto": {
         "dlr": "messaging.actions.reports.sync_reports",
     },
@@ -34,7 +46,7 @@ WEBHOOK_HANDLERS: dict[str, dict[str, str]] = {
 
 # audit event -> its subscribers, each its own EventDelivery row; they are not ordered among each other.
 EVENT_SUBSCRIBERS: dict[str, list[str]] = {
-    "order.created": ["messaging.actions.contacts.follow_order"],
+    "order.created": ["messaging.actions.contacts.follow_order", "orders.actions.payments.adopt_payments"],
     "order.updated": ["messaging.actions.contacts.follow_order"],
     "order.paid": ["messaging.actions.automations.react"],
 }

@@ -112,6 +112,9 @@ SYSTEM_TASKS = {
     "inventory.tasks.expire_reservations",
     "inventory.tasks.settle_lost_holds",
     "messaging.tasks.drain_messages",
+    "orders.tasks.drain_payments",
+    "orders.tasks.reconcile_payments",
+    "orders.tasks.settle_lost_payments",
     "shopsync.tasks.drain_webhooks",
     "shopsync.tasks.forget_old_payloads",
     "shopsync.tasks.record_breaker_openings",
@@ -198,7 +201,7 @@ def test_no_tenant_in_scope_no_query(model):
 
 
 def test_work_is_of_the_known_queues_and_named_apart():
-    assert [model.queue.name for model in queues()] == ["events", "holds", "messages", "webhooks"]
+    assert [model.queue.name for model in queues()] == ["events", "holds", "messages", "payments", "webhooks"]
     assert all(issubclass(model, WorkRow) for model in queues())
 
 
@@ -237,6 +240,7 @@ def test_nobody_sleeps_without_a_condition():
         *waits,
         "config/infra/transactions.py",
         "messaging/providers/sandbox.py",
+        "orders/payments/sandbox.py",
     }  # each in a loop over a condition, jitter between attempts, or a delay asked of the twin
     sleepers = {name_of(path) for path in PRODUCT if calls(path, "sleep")}
     assert sleepers <= allowed
