@@ -9,6 +9,17 @@ from __future__ import annotations
 
 from config.infra.schedules import Schedule
 
+# What of Stripe's is a payment's; an endpoint there should send these.
+STRIPE_TOPICS = (
+    *("payment_intent.created", "payment_intent.requires_action", "payment_intent.processing"),
+    *("payment_intent.amount_capturable_updated", "payment_intent.succeeded", "payment_intent.payment_failed"),
+    *("payment_intent.partially_funded", "payment_intent.canceled"),
+    *("charge.pending", "charge.succeeded", "charge.captured", "charge.updated", "charge.failed", "charge.expired"),
+    *("charge.refunded", "charge.refund.updated", "refund.created", "refund.updated", "refund.failed"),
+    *("charge.dispute.created", "charge.dispute.updated", "charge.dispute.closed"),
+    *("charge.dispute.funds_withdrawn", "charge.dispute.funds_reinstated"),
+)
+
 # (source, topic) -> the action that takes a `Delivery`. A topic that is absent here is quarantined, not dropped.
 WEBHOOK_HANDLERS: dict[str, dict[str, str]] = {
     "shopify": {
@@ -30,6 +41,7 @@ WEBHOOK_HANDLERS: dict[str, dict[str, str]] = {
         "customers_email_marketing_consent/update": "messaging.actions.contacts.sync_email_consent",
         "app/uninstalled": "shopsync.actions.tenants.uninstall",
     },
+    "stripe": dict.fromkeys(STRIPE_TOPICS, "orders.actions.payments.sync_stripe_event"),
     "mitto": {
         "dlr": "messaging.actions.reports.sync_reports",
     },
@@ -39,7 +51,7 @@ WEBHOOK_HANDLERS: dict[str, dict[str, str]] = {
 EVENT_SUBSCRIBERS: dict[str, list[str]] = {
     "stock.increased": ["orders.actions.backorders.fill"],
     "reservation.expired": ["orders.actions.own_stock.note_expired"],
-    "order.created": ["messaging.actions.contacts.follow_order"],
+    "order.created": ["messaging.actions.contacts.follow_order", "orders.actions.payments.adopt_payments"],
     "order.updated": ["messaging.actions.contacts.follow_order"],
     "order.paid": ["messaging.actions.automations.react"],
 }
@@ -53,5 +65,7 @@ SCHEDULES: tuple[Schedule, ...] = (
     Schedule("lost holds", "inventory.tasks.settle_lost_holds", every_seconds=30, grace_seconds=120),
     Schedule("openings of breakers", "shopsync.tasks.record_breaker_openings", every_seconds=10, grace_seconds=60),
     Schedule("proof of stock", "orders.tasks.verify_stock", cron="20 3 * * *", grace_seconds=3600),
+    Schedule("lost payments", "orders.tasks.settle_lost_payments", every_seconds=30, grace_seconds=120),
+    Schedule("reconciliation of payments", "orders.tasks.reconcile_payments", cron="40 3 * * *", grace_seconds=3600),
     Schedule("digests", "shopsync.tasks.collect_digests", every_seconds=300, grace_seconds=900),
 )

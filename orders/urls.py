@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from django.urls import path
+from django.urls import path, re_path
 
 from orders import views
 
@@ -16,6 +16,7 @@ _ACTS = {
 }
 
 urlpatterns = [
+    re_path(r"^webhooks/stripe/(?P<token>[\w-]+)/?$", views.receive_stripe_event, name="receive-stripe-event"),
     path("api/v1/orders", views.Orders.as_view({"get": "list", "post": "create"}, detail=False)),
     path("api/v1/orders/<int:pk>", views.Orders.as_view({"get": "retrieve", "patch": "partial_update"}, detail=True)),
     path("api/v1/orders/<int:pk>/timeline", views.Orders.as_view({"get": "timeline"}, detail=True)),
@@ -23,4 +24,9 @@ urlpatterns = [
         path(f"api/v1/orders/<int:pk>/{word}", views.Orders.as_view({"post": method}, detail=True))
         for word, method in _ACTS.items()
     ),
+    path("api/v1/payments", views.Payments.as_view({"get": "list"}, detail=False)),
+    path("api/v1/payments/<int:pk>", views.Payments.as_view({"get": "retrieve"}, detail=True)),
+    path("api/v1/payments/<int:pk>/refunds", views.Payments.as_view({"post": "refund"}, detail=True)),
+    path("api/v1/payments/mismatches", views.Mismatches.as_view({"get": "list"}, detail=False)),
+    path("api/v1/payments/mismatches/<int:pk>", views.Mismatches.as_view({"get": "retrieve"}, detail=True)),
 ]

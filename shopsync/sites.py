@@ -26,6 +26,10 @@ _SIDEBAR: dict[str, list[tuple[str, str, str]]] = {
     "Inbox": [("inbox", "shopsync", "webhookevent"), ("block", "shopsync", "refuseddelivery")],
     "Shop": [
         ("receipt_long", "orders", "order"),
+        ("payments", "orders", "payment"),
+        ("undo", "orders", "gatewayrefund"),
+        ("gavel", "orders", "dispute"),
+        ("difference", "orders", "paymentmismatch"),
         ("sell", "inventory", "product"),
         ("inventory_2", "inventory", "stocklevel"),
     ],

@@ -44,6 +44,7 @@ MODULES = {  # the six kinds, by name
         "rendering",
         "webhooks",
         "providers",
+        "payments",
         "client",
         "management",
         "migrations",
@@ -54,7 +55,7 @@ MODULES = {  # the six kinds, by name
 NOUNS = {  # what a module that became a package may be split into
     "actions": {
         *("products", "levels", "stock", "reservations", "holds", "upkeep", "verification"),
-        *("alerts", "sync", "backorders", "placing", "moves", "refunds", "handover", "own_stock"),
+        *("alerts", "sync", "backorders", "placing", "moves", "refunds", "gateway_refunds", "handover", "own_stock"),
         "breakers",
         "alerts",
         "schedules",
@@ -67,20 +68,23 @@ NOUNS = {  # what a module that became a package may be split into
         "automations",
         "sending",
         "reports",
+        *("orders", "payments", "refunds", "calls", "reconciliation"),
     },
     "models": {
-        *("products", "stock", "reservations", "tenants", "inbox", "alerts", "schedules", "digests", "orders"),
+        *("products", "stock", "reservations", "tenants", "inbox", "alerts", "schedules", "digests"),
+        *("orders", "payments"),
         *("contacts", "automations", "messages"),
     },
     "providers": {"base", "mitto", "sandbox", "sandbox_state", "sandbox_reports"},
     "shopify": {"bodies", "snapshots"},
     "admin": {
         *("alerts", "schedules", "digests", "base", "inbox", "people", "settings", "trail"),
-        *("shop", "orders", "messages"),
+        *("shop", "orders", "payments", "messages"),
     },
-    "serializers": {"products", "stock", "reservations", "orders", "writes"},
+    "serializers": {"products", "stock", "reservations", "orders", "writes", "payments"},
+    "payments": {"base", "states", "stripe", "sandbox", "sandbox_state", "sandbox_events"},
     "views": {
-        *("products", "stock", "reservations", "idempotency", "alerts", "orders"),
+        *("products", "stock", "reservations", "idempotency", "alerts", "orders", "payments"),
         *("intake", "inbox", "problems", "sign_in", "api", "schema"),
     },
 }
@@ -110,6 +114,9 @@ SYSTEM_TASKS = {
     "orders.tasks.verify_stock",
     "shopsync.tasks.collect_digests",
     "shopsync.tasks.drain_digests",
+    "orders.tasks.drain_payments",
+    "orders.tasks.reconcile_payments",
+    "orders.tasks.settle_lost_payments",
     "shopsync.tasks.drain_webhooks",
     "shopsync.tasks.forget_old_payloads",
     "shopsync.tasks.record_breaker_openings",
@@ -196,7 +203,14 @@ def test_no_tenant_in_scope_no_query(model):
 
 
 def test_work_is_of_the_known_queues_and_named_apart():
-    assert [model.queue.name for model in queues()] == ["digests", "events", "holds", "messages", "webhooks"]
+    assert [model.queue.name for model in queues()] == [
+        "digests",
+        "events",
+        "holds",
+        "messages",
+        "payments",
+        "webhooks",
+    ]
     assert all(issubclass(model, WorkRow) for model in queues())
 
 
@@ -235,6 +249,7 @@ def test_nobody_sleeps_without_a_condition():
         *waits,
         "config/infra/transactions.py",
         "messaging/providers/sandbox.py",
+        "orders/payments/sandbox.py",
     }  # each in a loop over a condition, jitter between attempts, or a delay asked of the twin
     sleepers = {name_of(path) for path in PRODUCT if calls(path, "sleep")}
     assert sleepers <= allowed

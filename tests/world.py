@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 from django.db.models import Model
@@ -14,7 +15,9 @@ from config.infra import tenancy
 from inventory.actions.reservations import Request, Wanted, reserve
 from inventory.models import Product, StockLevel, Variant
 from messaging.models import Attempt, Automation, AutomationVersion, Contact, DeliveryReport, Message
-from orders.models import Order
+from orders.actions.payments import take_facts
+from orders.models import Dispute, GatewayRefund, Order, Payment, PaymentMismatch
+from orders.webhooks import Fact
 from shopsync.actions.alerts import close_alert, raise_alert
 from shopsync.actions.inbox import count_refused
 from shopsync.actions.tenants import connect_service, create_api_key
@@ -129,6 +132,7 @@ def make_world(**tenant_fields: str) -> World:
         _reserve_one()
         _make_alerts()
         DigestPlan(recipients=["ops@example.com"]).save()
+        _make_payments()
         return World(tenant, key.secret, _rows(tenant, connection))
 
 
@@ -179,8 +183,23 @@ def _reserve_one() -> None:
     reserve(request=request, idempotency_key="cart-1", actor="test", now=timezone.now())
 
 
+def _make_payments() -> None:
+    """Let a gateway tell of a paid order, a refund of it and a dispute that was won; note something that differs."""
+    stripe = connect_service(service="stripe", actor="test", name="pay", base_url="https://stripe.example.com")
+    at = datetime(2026, 11, 2, 8, 20, tzinfo=UTC)
+    paid = {"amount": 12900, "currency": "USD", "status": "succeeded", "captured": 12900, "error": ""}
+    paid |= {"is_expired": False, "order_key": "name:#1001"}
+    back = {"amount": 1000, "currency": "USD", "status": "succeeded", "reason": "", "failure_reason": "", "key": ""}
+    won = {"amount": 12900, "currency": "USD", "status": "won", "reason": "fraudulent", "due_by": None}
+    things = (("intent", "pi_world", paid), ("refund", "re_world", back), ("dispute", "dp_world", won))
+    facts = [Fact(f"evt_{kind}", kind, "told", subject, "pi_world", at, values) for kind, subject, values in things]
+    take_facts(connection_id=stripe.pk, facts=facts)
+    PaymentMismatch(kind="refunds_differ", subject="order:1", detail="10 by the order, 5 by its payments").save()
+
+
 def _rows(tenant: Tenant, connection: Connection) -> dict[type[Model], Model]:
-    lists: list[type[Any]] = [Order, Product, StockLevel, Message, Automation, AuditEvent, EventDelivery, DeadLetter]
+    lists: list[type[Any]] = [Payment, GatewayRefund, Dispute, PaymentMismatch]
+    lists += [Order, Product, StockLevel, Message, Automation, AuditEvent, EventDelivery, DeadLetter]
     rows: dict[type[Model], Model] = {model: model.objects.first() for model in [*lists, Alert, ApiKey]}
     rows[Order] = Order.objects.get(shopify_id=BIG + 1)
     rows[Contact] = Contact.objects.get(email="buyer1@example.com")

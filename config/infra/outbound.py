@@ -57,7 +57,7 @@ IDEMPOTENCY_HEADER = "Idempotency-Key"
 class OutboundError(Exception):
     """A request without a good answer; the module's drawing says what the flags mean.
 
-    `blocker` is what a waiting row names: filled when the breaker is open, else empty.
+    `blocker` is what a waiting row names: filled when the breaker is open, else empty. `body` is what a refusal said.
     """
 
     def __init__(
@@ -69,8 +69,10 @@ class OutboundError(Exception):
         retry_after_seconds: float | None = None,
         status: int | None = None,
         blocker: str = "",
+        body: bytes = b"",
     ) -> None:
         super().__init__(message)
+        self.body = body
         self.permanent = permanent
         self.unknown = unknown
         self.retry_after_seconds = retry_after_seconds
@@ -111,6 +113,7 @@ class _Request:
     url: str = field(repr=False)
     json: object | None = field(repr=False)
     headers: Mapping[str, str] = field(repr=False)
+    form: str | None = field(repr=False, default=None)
 
 
 def basic_auth(username: str, password: str) -> dict[str, str]:
@@ -126,11 +129,12 @@ def call(
     method: str,
     url: str,
     json: object | None = None,
+    form: str | None = None,
     headers: Mapping[str, str] | None = None,
     timeout_seconds: float | None = None,
     repeatable: bool = False,
 ) -> Response:
-    """Make one request and return its answer.
+    """Make one request and return its answer; its body is `json`, or a `form` that is encoded already.
 
     `service` (declared in config/infra/services.py) and `connection` name the breaker. `timeout_seconds`, the
     service's own unless given, bounds each wait for the service, and the reading of the body.
@@ -146,7 +150,7 @@ def call(
     """
     declared = find_service(service)
     refuse_inside_transaction()
-    request = _Request(method.upper(), url, json, headers or {})
+    request = _Request(method.upper(), url, json, headers or {}, form)
     if repeatable:
         _refuse_unsafe(request)
     make = _call_repeatedly if repeatable else _attempt
@@ -227,6 +231,8 @@ def _build(request: _Request, *, timeout_seconds: float) -> httpx2.Request:
             # Real UTF-8 and no NaN: what no server can read is refused here, not there.
             text = jsonlib.dumps(request.json, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
             content, headers["Content-Type"] = text.encode(), "application/json"
+        elif request.form is not None:
+            content, headers["Content-Type"] = request.form.encode(), "application/x-www-form-urlencoded"
         client = _client(os.getpid())
         return client.build_request(request.method, request.url, content=content, headers=headers, timeout=timeout)
     except (ValueError, httpx2.InvalidURL) as error:
@@ -296,7 +302,7 @@ def _judge(answer: httpx2.Response, body: bytes | None) -> Response:
             f"answered {status}: the outcome is unknown", unknown=True, retry_after_seconds=retry_after, status=status
         )
     if status >= 300:
-        raise OutboundError(f"refused with {status}", permanent=True, status=status)
+        raise OutboundError(f"refused with {status}", permanent=True, status=status, body=body or b"")
     if body is None:
         raise OutboundError("the answer is too large or cannot be decoded", unknown=True, status=status)
     return Response(status=status, headers=dict(answer.headers), body=body)

@@ -9,9 +9,10 @@ from decimal import Decimal
 
 from audit.actions import Value, record
 from config.infra.transactions import retrying_atomic
+from orders.actions.gateway_refunds import RefundRequest, refundable_amount, request_refund
 from orders.actions.moves import OrderError, TooMany, lines_of, lock_own, name_fulfillment, recount, store_lines
 from orders.actions.own_stock import follow_lines
-from orders.models import Order, OrderLine, Refund, RefundLine
+from orders.models import Order, OrderLine, Payment, Refund, RefundLine
 from orders.rules import IllegalMove, ensure_move
 from shopsync.money import round_amount
 
@@ -61,7 +62,9 @@ def refund_order(
     refund = Refund(order=order, amount=asked, currency=order.currency, note=note, refunded_at=now, source_version="")
     refund.save()
     _write_lines(refund, lines, backs=backs, worth=worth)
-    order.financial_status, order.updated_at = target, now
+    if not _give_back_through_gateway(order, refund, actor=actor):
+        order.financial_status = target  # else the gateway's word decides, once the money has moved
+    order.updated_at = now
     store_lines(list(lines.values()))
     recount(order)
     order.save()
@@ -71,6 +74,22 @@ def refund_order(
     data: dict[str, Value] = {"refund": refund.pk, "units": sum(back.quantity for back in backs)}
     record(name="order.refunded", subject=f"order:{order.pk}", actor=actor, data=data)
     return refund
+
+
+def _give_back_through_gateway(order: Order, refund: Refund, *, actor: str) -> bool:
+    """Queue the money's way back through the gateway that charged; say whether there is one.
+
+    Raises: RefundTooLarge when no payment of the order has that much left.
+    """
+    payments = list(Payment.objects.filter(order=order, amount_captured__gt=0).order_by("pk"))
+    if not payments or not refund.amount:
+        return False
+    for payment in payments:
+        if payment.currency == refund.currency and refundable_amount(payment=payment) >= refund.amount:
+            request = RefundRequest(payment_id=payment.pk, amount=refund.amount, currency=refund.currency)
+            request_refund(request=request, idempotency_key=f"order-refund:{refund.pk}", actor=actor)
+            return True
+    raise RefundTooLarge("No payment of the order has that much left; refund its payments one by one.", field="amount")
 
 
 def _worth(order: Order, line: OrderLine, quantity: int) -> Decimal:

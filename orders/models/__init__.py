@@ -1,6 +1,22 @@
-"""Orders and what hangs on them."""
+"""Orders and what hangs on them, by noun."""
 
 from orders.models.orders import Commitment, Fulfillment, Money, Order, OrderLine, Refund
+from orders.models.payments import Dispute, GatewayRefund, Payment, PaymentCall, PaymentEvent, PaymentMismatch
 from orders.models.stock import Allocation, RefundLine
 
-__all__ = ["Allocation", "Commitment", "Fulfillment", "Money", "Order", "OrderLine", "Refund", "RefundLine"]
+__all__ = [
+    "Allocation",
+    "Commitment",
+    "Dispute",
+    "Fulfillment",
+    "GatewayRefund",
+    "Money",
+    "Order",
+    "OrderLine",
+    "Payment",
+    "PaymentCall",
+    "PaymentEvent",
+    "PaymentMismatch",
+    "Refund",
+    "RefundLine",
+]

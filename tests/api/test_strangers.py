@@ -44,6 +44,7 @@ REFUSED = [(path, method) for path, methods in ROUTES.items() for method in sort
 def test_the_walk_finds_the_whole_api():
     assert len(LISTS) == len(DETAILS) >= 12
     assert ("api/v1/reservations", "post") in WRITES
+    assert ("api/v1/payments/<int:pk>/refunds", "post") in WRITES
 
 
 def ids_of(owner, path: str) -> list[int]:

@@ -29,6 +29,13 @@ from config.local.processes import wait_until
 from config.local.stack import LocalStack
 from tests.services import services_root
 
+TABLES = (
+    "shopsync_webhookevent",
+    "shopsync_digest",
+    "audit_eventdelivery",
+    "messaging_message",
+    "orders_paymentcall",
+)
 SHOPS = ("crash-one.myshopify.com", "crash-two.myshopify.com")
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -90,7 +97,7 @@ class Installation:
 
     def hasten(self) -> None:
         """Let leases of the dead run out and waits pass now: move times, as the clock would."""
-        for table in ("shopsync_webhookevent", "shopsync_digest", "audit_eventdelivery", "messaging_message"):
+        for table in TABLES:
             with psycopg.connect(self.database_url, autocommit=True) as connection:
                 for change, rows in (
                     ("lease_until = now()", "status = 'leased'"),
@@ -100,7 +107,7 @@ class Installation:
                     connection.execute(f"UPDATE {table} SET {change} WHERE id IN ({free})")
 
     def open_work(self) -> int:
-        tables = ("shopsync_webhookevent", "shopsync_digest", "audit_eventdelivery", "messaging_message")
+        tables = TABLES
         counts = (f"(SELECT count(*) FROM {t} WHERE status IN ('ready', 'leased'))" for t in tables)
         return int(self.one("SELECT " + " + ".join(counts)))
 

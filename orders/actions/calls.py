@@ -1,0 +1,102 @@
+"""What we ask of a gateway: each call is a row, made once, and asked about when nobody knows how it ended."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+
+from django.utils import timezone
+
+from audit.actions import record
+from config.infra.work import Answer, Apply, Caller, CallError
+from orders.actions.payments import lock_payment, take_facts
+from orders.models import GatewayRefund, Payment, PaymentCall
+from orders.payments.base import Gateway, GatewayAccount, GatewayError, RefundOrder, get_gateway
+from orders.webhooks import Fact
+from shopsync.actions.alerts import raise_alert
+from shopsync.models import Connection
+
+
+def _gateway(payment: Payment) -> Gateway:
+    connection = Connection.objects.get(pk=payment.connection_id)
+    if not connection.is_active:
+        raise GatewayError("the connection is switched off", retry_after_seconds=300, blocker="the connection is off")
+    return get_gateway(
+        GatewayAccount(
+            gateway=payment.gateway,
+            connection_id=str(connection.pk),
+            base_url=connection.base_url,
+            api_key=connection.api_key,
+        )
+    )
+
+
+def _order_of(refund: GatewayRefund) -> RefundOrder:
+    return RefundOrder(
+        payment_id=refund.payment.provider_id,
+        amount=refund.amount,
+        currency=refund.currency,
+        key=str(refund.key),
+        reason=refund.reason,
+    )
+
+
+def _perform(call: PaymentCall) -> Apply:
+    """Make the call.
+
+    Raises: CallError.
+    """
+    gateway = _gateway(call.payment)
+    if call.refund is None:
+        return partial(_take_answer, call, gateway.ask(call.payment.provider_id))
+    return partial(_take_refund, call, gateway.refund(_order_of(call.refund)))
+
+
+def _take_answer(call: PaymentCall, facts: Sequence[Fact]) -> None:
+    """Take the answer as the truth from now on; by a clock of ours that is late it would be older than what it
+    answers."""
+    payment = call.payment
+    newest = [max(fact.happened_at, payment.last_event_at) for fact in facts]
+    answered = [replace(fact, happened_at=at) for fact, at in zip(facts, newest, strict=True)]
+    take_facts(connection_id=payment.connection_id, facts=answered, answers=call)
+    PaymentCall.objects.filter(pk=call.pk).update(outcome="answered")
+    record(name="payment.asked", subject=f"payment:{payment.pk}", actor=payment.gateway, data={"call": call.pk})
+
+
+def _take_refund(call: PaymentCall, facts: Sequence[Fact]) -> None:
+    """Write what the gateway said of the refund. The call itself is completed by whoever holds it."""
+    take_facts(connection_id=call.payment.connection_id, facts=facts, answers=call)
+
+
+def _refuse(call: PaymentCall, error: CallError) -> None:
+    """Note that the gateway will not do it; a refund has failed, and somebody must know."""
+    reason = str(error)[:300]
+    payment = call.payment
+    PaymentCall.objects.filter(pk=call.pk).update(outcome=reason)
+    if call.refund is None:
+        subject, name = f"payment:{payment.pk}", "payment.not_found"
+        record(name=name, subject=subject, actor=payment.gateway, data={"reason": reason[:200]})
+        return
+    lock_payment(connection_id=payment.connection_id, provider_id=payment.provider_id)
+    refund, subject = call.refund, f"gateway_refund:{call.refund.pk}"
+    changed = GatewayRefund.objects.filter(pk=refund.pk, status=GatewayRefund.Status.REQUESTED).update(
+        status=GatewayRefund.Status.FAILED, failure_reason=reason, updated_at=timezone.now()
+    )
+    if changed:
+        record(name="refund.refused", subject=subject, actor=payment.gateway, data={"reason": reason[:200]})
+        message = f"A refund of {refund.amount:f} {refund.currency} was refused: {reason[:200]}"
+        raise_alert(kind="refund.failed", subject=subject, message=message, severity="critical")
+
+
+def _ask(call: PaymentCall) -> Answer:
+    """Ask what became of a call: a refund is looked for by its key; a question is simply asked again."""
+    if call.refund is None:
+        return _perform(call)
+    facts = _gateway(call.payment).find_refund(_order_of(call.refund))
+    return partial(_take_refund, call, facts) if facts else "not_done"
+
+
+CALLER: Caller[PaymentCall] = Caller(
+    perform=_perform, refuse=_refuse, ask=_ask, blocker=lambda call: "the payment gateway is unavailable"
+)

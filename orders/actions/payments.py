@@ -1,0 +1,283 @@
+"""Payments as a gateway tells of them: whatever it says is kept once, and the rows follow from all that was said.
+
+Whoever writes about a payment first takes its advisory lock: events of one payment come side by side, and the rows are
+a function of the whole set.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+from django.db import connection as database
+from django.db import transaction
+from django.utils import timezone
+
+from audit.actions import Event, Value, record
+from config.infra import work
+from config.infra.work import Status
+from orders.actions.own_stock import sell_stock
+from orders.models import Dispute, GatewayRefund, Order, Payment, PaymentCall, PaymentEvent
+from orders.payments.states import DisputeState, PaymentState, RefundState, fold
+from orders.webhooks import Fact, read_event
+from shopsync.actions.alerts import raise_alert
+from shopsync.shopify import Delivery
+
+ASK_ABOUT_GAPS_AFTER = timedelta(minutes=1)  # the event that is missing is mostly on its way
+_ALARMING = ("lost", "needs_response", "under_review")
+
+
+@transaction.atomic(savepoint=False)
+def sync_stripe_event(*, delivery: Delivery) -> None:
+    """Take one of Stripe's events.
+
+    Raises: UnreadablePayloadError.
+    """
+    assert delivery.connection_id is not None  # the view stores it with the token's connection
+    take_facts(connection_id=delivery.connection_id, facts=read_event(delivery.body))
+
+
+@transaction.atomic(savepoint=False)
+def take_facts(*, connection_id: int, facts: Sequence[Fact], answers: PaymentCall | None = None) -> None:
+    """Keep what a gateway said, each thing once, and bring the rows in line with all that it has said.
+
+    Where its events contradict each other, or tell of a payment that we know nothing of, it is asked. `answers`: the
+    call that this is the answer to; whoever holds it completes it, and an answer raises no further question.
+    """
+    for payment_id in sorted({fact.payment_id for fact in facts}):
+        lock_payment(connection_id=connection_id, provider_id=payment_id)
+        _keep(connection_id, [fact for fact in facts if fact.payment_id == payment_id])
+        _rebuild(connection_id, payment_id, answers)
+
+
+def lock_payment(*, connection_id: int, provider_id: str) -> None:
+    """Wait until nobody else writes about this payment; held until the transaction ends."""
+    with database.cursor() as cursor:
+        key = f"payment:{connection_id}:{provider_id}"
+        cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [key])
+
+
+def _keep(connection_id: int, facts: Iterable[Fact]) -> None:
+    rows = [
+        PaymentEvent(
+            connection_id=connection_id,
+            event_id=fact.event_id,
+            payment_provider_id=fact.payment_id,
+            kind=fact.kind,
+            subject_id=fact.subject_id,
+            topic=fact.topic,
+            happened_at=fact.happened_at,
+            values=fact.values,
+        )
+        for fact in facts
+    ]
+    PaymentEvent.objects.bulk_create(rows, ignore_conflicts=True)
+
+
+def _facts_of(connection_id: int, provider_id: str) -> list[Fact]:
+    rows = PaymentEvent.objects.filter(connection_id=connection_id, payment_provider_id=provider_id)
+    return [
+        Fact(row.event_id, row.kind, row.topic, row.subject_id, provider_id, row.happened_at, row.values)
+        for row in rows.order_by("pk")
+    ]
+
+
+def _rebuild(connection_id: int, provider_id: str, answers: PaymentCall | None) -> None:
+    state = fold(_facts_of(connection_id, provider_id))
+    payment = _write_payment(connection_id, provider_id, state)
+    if payment.order is not None:
+        apply_payment_state(order=payment.order)  # before alerts: an order's row is locked first
+    for refund in state.refunds:
+        if _write_refund(payment, refund):
+            _settle_calls(payment, but=answers)
+    for dispute in state.disputes:
+        _write_dispute(payment, dispute)
+    if answers is None and (state.is_contradicted or state.is_incomplete):
+        wait = timedelta() if state.is_contradicted else ASK_ABOUT_GAPS_AFTER
+        ask_gateway(payment=payment, wait=wait)
+
+
+def ask_gateway(*, payment: Payment, wait: timedelta = timedelta()) -> None:
+    """Queue the question how this payment stands, unless it is queued already."""
+    row = PaymentCall(
+        kind=PaymentCall.Kind.ASK, payment=payment, lane=f"payment:{payment.pk}", due_at=timezone.now() + wait
+    )
+    work.add([row], ignore_conflicts=True)
+
+
+def _write_payment(connection_id: int, provider_id: str, state: PaymentState) -> Payment:
+    payment = Payment.objects.filter(connection_id=connection_id, provider_id=provider_id).first()
+    is_new = payment is None
+    payment = payment or Payment(connection_id=connection_id, provider_id=provider_id)
+    was = payment.status
+    values: dict[str, Any] = {
+        name: value
+        for name, value in asdict(state).items()
+        if name not in {"refunds", "disputes", "is_incomplete", "order_key"}
+    }
+    values["order_key"] = state.order_key
+    if payment.order_id is None and state.order_key:
+        values["order"] = find_order(order_key=state.order_key)
+    if is_new or any(getattr(payment, name) != value for name, value in values.items()):
+        for name, value in values.items():
+            setattr(payment, name, value)
+        payment.updated_at = timezone.now()
+        payment.save()
+    if is_new or was != state.status:
+        data: dict[str, Value] = {"status": state.status, "was": was, "order": payment.order_id}
+        name = "payment.created" if is_new else "payment.updated"
+        record(name=name, subject=f"payment:{payment.pk}", actor=payment.gateway, data=data)
+    return payment
+
+
+def find_order(*, order_key: str) -> Order | None:
+    """Find the order that a payment names; a name that is not one order's finds none."""
+    kind, _, value = order_key.partition(":")
+    column = {"id": "pk", "shopify": "shopify_id", "name": "name"}[kind]
+    found = list(Order.objects.filter((column, value)).order_by("pk")[:2])
+    return found[0] if len(found) == 1 else None
+
+
+def _write_refund(payment: Payment, state: RefundState) -> bool:
+    """Bring a refund's row in line, and say whether it changed; one that we asked for is known by its key, whatever
+    became of our call."""
+    refunds = GatewayRefund.objects.filter(payment=payment)
+    row = refunds.filter(provider_id=state.provider_id).first()
+    if row is None and state.key:
+        row = next((one for one in refunds.filter(is_ours=True, provider_id="") if str(one.key) == state.key), None)
+    row = row or GatewayRefund(payment=payment, connection_id=payment.connection_id)
+    was = row.status
+    values: dict[str, Any] = {"provider_id": state.provider_id, "amount": state.amount, "currency": state.currency}
+    values |= {"status": state.status, "failure_reason": state.failure_reason}
+    if not row.is_ours:
+        values["reason"] = state.reason
+    if row.pk is not None and all(getattr(row, name) == value for name, value in values.items()):
+        return False
+    for name, value in values.items():
+        setattr(row, name, value)
+    row.updated_at = timezone.now()
+    row.save()
+    if was != row.status:
+        _tell_of_refund(row, was)
+    return True
+
+
+def _settle_calls(payment: Payment, *, but: PaymentCall | None) -> None:
+    """End the calls of refunds that the gateway told of, however far we were: its word is proof."""
+    waiting = (Status.READY, Status.LEASED, Status.UNKNOWN, Status.BURIED)
+    calls = PaymentCall.objects.filter(payment=payment, status__in=waiting).exclude(refund__provider_id="")
+    others = calls if but is None else calls.exclude(pk=but.pk)
+    others.filter(refund__isnull=False).update(
+        status=Status.DONE,
+        outcome="the gateway told of it",
+        finished_at=timezone.now(),
+        lease_until=None,
+        blocker="",
+        last_error="",
+    )
+
+
+def _tell_of_refund(refund: GatewayRefund, was: str) -> None:
+    name = {"succeeded": "refund.succeeded", "failed": "refund.failed", "canceled": "refund.canceled"}
+    data: dict[str, Value] = {"payment": refund.payment_id, "status": refund.status, "was": was}
+    data |= {"amount": str(refund.amount.normalize()), "currency": refund.currency}
+    event = name.get(refund.status, "refund.updated")
+    record(name=event, subject=f"gateway_refund:{refund.pk}", actor=refund.payment.gateway, data=data)
+    if refund.status == GatewayRefund.Status.FAILED:
+        why = refund.failure_reason or "the gateway gives no reason"
+        raise_alert(
+            kind="refund.failed",
+            subject=f"gateway_refund:{refund.pk}",
+            message=f"A refund of {refund.amount:f} {refund.currency} did not reach the buyer: {why}",
+            severity="critical",
+        )
+
+
+def _write_dispute(payment: Payment, state: DisputeState) -> None:
+    row = Dispute.objects.filter(connection_id=payment.connection_id, provider_id=state.provider_id).first()
+    was = row.status if row else ""
+    row = row or Dispute(payment=payment, connection_id=payment.connection_id, provider_id=state.provider_id)
+    values = asdict(state)
+    if row.pk is not None and all(getattr(row, name) == value for name, value in values.items()):
+        return
+    for name, value in values.items():
+        setattr(row, name, value)
+    row.updated_at = timezone.now()
+    row.save()
+    if was == row.status:
+        return
+    data: dict[str, Value] = {"payment": payment.pk, "status": row.status, "was": was}
+    record(name="dispute.updated", subject=f"dispute:{row.pk}", actor=payment.gateway, data=data)
+    if row.status in _ALARMING:
+        message = f"The buyer disputes {row.amount:f} {row.currency} ({row.reason or 'no reason given'}): {row.status}"
+        raise_alert(kind="payment.disputed", subject=f"dispute:{row.pk}", message=message, severity="critical")
+
+
+def adopt_payments(*, event: Event) -> None:
+    """Give a new order the payments that came before it (hears order.created)."""
+    order = Order.objects.filter(pk=int(event.subject.partition(":")[2])).first()
+    if order is None:
+        return
+    keys = [f"id:{order.pk}", f"shopify:{order.shopify_id}", f"name:{order.name}"]
+    waiting = Payment.objects.filter(order__isnull=True, order_key__in=keys).order_by("connection_id", "provider_id")
+    for payment in list(waiting):
+        lock_payment(connection_id=payment.connection_id, provider_id=payment.provider_id)
+        if find_order(order_key=payment.order_key) == order:
+            Payment.objects.filter(pk=payment.pk, order__isnull=True).update(order=order, updated_at=timezone.now())
+            record(name="payment.adopted", subject=f"payment:{payment.pk}", actor="system", data={"order": order.pk})
+    apply_payment_state(order=order)
+
+
+@transaction.atomic(savepoint=False)
+def apply_payment_state(*, order: Order) -> None:
+    """Set what an order of our own owes to its payments; records order.paid once.
+
+    Shopify's orders are Shopify's to say: their payments are only compared, by the reconciliation.
+    """
+    if order.shopify_id:
+        return
+    order = Order.objects.select_for_update().get(pk=order.pk)
+    payments = list(Payment.objects.filter(order=order, currency=order.currency).order_by("pk"))
+    status = financial_status(total=order.total_amount, payments=payments)
+    if not status or status == order.financial_status:
+        return
+    order.financial_status = status
+    is_paid_now = status == "paid" and order.paid_at is None
+    if is_paid_now:
+        order.paid_at = max(payment.last_event_at for payment in payments)
+    order.updated_at = timezone.now()
+    order.save(update_fields=["financial_status", "paid_at", "updated_at"])
+    if is_paid_now:
+        data: dict[str, Value] = {"financial_status": status}
+        once = f"order.paid:{order.pk}"
+        record(name="order.paid", subject=f"order:{order.pk}", actor="system", data=data, once_key=once)
+        _sell(order)
+
+
+def _sell(order: Order) -> None:
+    """Sell what a paid order of ours holds; for one that was cancelled, somebody has to give the money back."""
+    if order.is_cancelled:
+        message = f"Order {order} was cancelled, and is paid now: refund it, or place it anew."
+        raise_alert(kind="order.paid_after_cancelling", subject=f"order:{order.pk}", message=message)
+    elif order.source == Order.Source.API:
+        sell_stock(order, actor="system", now=timezone.now())
+
+
+def financial_status(*, total: Decimal, payments: Sequence[Payment]) -> str:
+    """Say in Shopify's words how an order stands by its payments; empty when there are none."""
+    if not payments:
+        return ""
+    captured = sum((payment.amount_captured for payment in payments), Decimal())
+    refunded = sum((payment.amount_refunded for payment in payments), Decimal())
+    words = {payment.status for payment in payments}
+    if refunded:
+        return "refunded" if refunded >= captured else "partially_refunded"
+    if captured:
+        return "paid" if captured >= total else "partially_paid"
+    for word, said in (("authorized", "authorized"), ("processing", "pending"), ("requires_payment", "pending")):
+        if word in words:
+            return said
+    return "expired" if "expired" in words else "voided" if words == {"canceled"} else "pending"

@@ -1,0 +1,160 @@
+"""The nightly comparison of payments with orders: what differs is a row, open until it no longer does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from itertools import groupby
+
+from django.db import transaction
+from django.db.models import Min, Q
+
+from audit.actions import record
+from config.infra import tenancy
+from orders.actions.payments import ask_gateway
+from orders.models import Order, Payment, PaymentMismatch
+from shopsync.actions.alerts import close_alert, raise_alert
+from shopsync.models import Connection, Tenant
+from shopsync.money import format_amount
+
+SETTLE = timedelta(minutes=15)  # what came a moment ago may still wait for its other half
+_Kind = PaymentMismatch.Kind
+_ALERT = {"kind": "payment.mismatch", "subject": "payments"}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that differs; `subject` is order:ID or payment:ID."""
+
+    kind: str
+    subject: str
+    detail: str
+    order_id: int | None = None
+    payment_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reconciled:
+    """What a comparison found: all that differs now, how many of these are new, and how many no longer do."""
+
+    findings: tuple[Finding, ...]
+    opened: int
+    closed: int
+
+
+def reconcile_everywhere(*, now: datetime) -> int:
+    """Reconcile every tenant; return how many things differ."""
+    differ = 0
+    for tenant in Tenant.objects.order_by("pk"):
+        with tenancy.tenant_scope(tenant.pk):
+            differ += len(reconcile_payments(now=now, settle=SETTLE, actor="reconcile_payments").findings)
+    return differ
+
+
+@transaction.atomic
+def reconcile_payments(*, now: datetime, settle: timedelta, actor: str) -> Reconciled:
+    """Compare the payments of the tenant in scope with its orders; ask about authorisations that should have ended.
+
+    settle: what is younger is left for the next time.
+    """
+    for payment in Payment.objects.filter(status="authorized", expires_at__lt=now).order_by("pk"):
+        ask_gateway(payment=payment)
+    found = {(one.kind, one.subject): one for one in _find(before=now - settle)}
+    opened, closed = _write(found, now)
+    if found:
+        raise_alert(**_ALERT, message=f"{len(found)} differences between payments and orders; the admin lists them.")
+    else:
+        close_alert(**_ALERT)
+    if opened or closed:
+        tenant_id = tenancy.current_tenant_id()
+        data = {"open": len(found), "opened": opened, "closed": closed}
+        record(name="payments.reconciled", subject=f"tenant:{tenant_id}", actor=actor, data=data)
+    return Reconciled(tuple(found[key] for key in sorted(found)), opened, closed)
+
+
+def _write(found: dict[tuple[str, str], Finding], now: datetime) -> tuple[int, int]:
+    """Open, see again, and close; return how many were opened and closed."""
+    open_rows = {(row.kind, row.subject): row for row in PaymentMismatch.objects.filter(closed_at__isnull=True)}
+    new = [
+        PaymentMismatch(
+            kind=one.kind,
+            subject=one.subject,
+            detail=one.detail[:300],
+            order_id=one.order_id,
+            payment_id=one.payment_id,
+            last_seen_at=now,
+        )
+        for key, one in sorted(found.items())
+        if key not in open_rows
+    ]
+    made = PaymentMismatch.objects.bulk_create(new, ignore_conflicts=True)
+    gone = [row.pk for key, row in open_rows.items() if key not in found]
+    for key in sorted(open_rows.keys() & found.keys()):
+        row = open_rows[key]
+        row.detail, row.last_seen_at = found[key].detail[:300], now
+        row.save(update_fields=["detail", "last_seen_at"])
+    PaymentMismatch.objects.filter(pk__in=gone).update(closed_at=now)
+    return len(made), len(gone)
+
+
+def _find(*, before: datetime) -> Iterator[Finding]:
+    yield from _orders_without_payment(before)
+    yield from _payments_without_order(before)
+    known = Payment.objects.filter(order__isnull=False).order_by("order_id", "pk")
+    rows = known.select_related("order").prefetch_related("order__refunds").iterator(chunk_size=500)
+    for _, group in groupby(rows, key=lambda payment: payment.order_id):
+        payments = list(group)
+        order = payments[0].order
+        if order is not None and all(payment.last_event_at <= before for payment in payments):
+            yield from compare(order, payments)
+
+
+def _orders_without_payment(before: datetime) -> Iterator[Finding]:
+    """Find paid orders that no payment is for, since the tenant has a gateway; test orders and free ones need none."""
+    since = Connection.objects.filter(service="stripe", is_active=True).aggregate(since=Min("created_at"))["since"]
+    if since is None:
+        return
+    paid = Order.objects.filter(paid_at__gte=since, paid_at__lte=before, payments__isnull=True)
+    for order in paid.filter(is_test=False, total_amount__gt=0).order_by("pk").iterator(chunk_size=500):
+        said = f"{order} is paid ({_written(order.total_amount, order.currency)}), and no payment is for it"
+        yield Finding(_Kind.ORDER_WITHOUT_PAYMENT, f"order:{order.pk}", said, order_id=order.pk)
+
+
+def _payments_without_order(before: datetime) -> Iterator[Finding]:
+    moved = Q(amount_captured__gt=0) | Q(status="authorized")
+    rows = Payment.objects.filter(moved, order__isnull=True, last_event_at__lte=before).order_by("pk")
+    for payment in rows.iterator(chunk_size=500):
+        names = f"names {payment.order_key}" if payment.order_key else "names no order"
+        said = f"{payment} ({_written(payment.amount_captured, payment.currency)}) {names}, and none is known"
+        yield Finding(_Kind.PAYMENT_WITHOUT_ORDER, f"payment:{payment.pk}", said, payment_id=payment.pk)
+
+
+def compare(order: Order, payments: list[Payment]) -> Iterator[Finding]:
+    """Compare one order with its payments: currency, then what was captured, then what was given back."""
+    subject = f"order:{order.pk}"
+    foreign = [one for one in payments if one.currency not in {order.currency, order.presentment_currency}]
+    if foreign:
+        said = f"{order} is in {order.currency}, its payment {foreign[0]} in {foreign[0].currency}"
+        yield Finding(_Kind.CURRENCY_DIFFERS, subject, said, order.pk, foreign[0].pk)
+        return
+    currencies = {one.currency for one in payments}
+    if len(currencies) != 1:
+        return  # paid in both its currencies: there is no one sum to compare
+    (currency,) = currencies
+    total = order.total_amount if currency == order.currency else order.presentment_total_amount
+    captured = sum((one.amount_captured for one in payments), Decimal())
+    if captured != (total if order.is_paid else Decimal()) and order.financial_status != "partially_paid":
+        owed = f"{_written(total, currency)} ({'paid' if order.is_paid else 'not paid'})"
+        said = f"{order} is of {owed}, and its payments captured {_written(captured, currency)}"
+        yield Finding(_Kind.AMOUNT_DIFFERS, subject, said, order.pk, payments[0].pk)
+    refunded = sum((one.amount_refunded for one in payments), Decimal())
+    told = sum((one.amount for one in order.refunds.all()), Decimal())
+    if currency == order.currency and order.shopify_id and refunded != told:
+        both = f"{_written(told, currency)} by the order, {_written(refunded, currency)} by its payments"
+        yield Finding(_Kind.REFUNDS_DIFFER, subject, f"{order} was refunded {both}", order.pk, payments[0].pk)
+
+
+def _written(amount: Decimal, currency: str) -> str:
+    return f"{format_amount(amount, currency)} {currency}"

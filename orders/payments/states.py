@@ -1,0 +1,239 @@
+"""What follows from the set of things a gateway said of a payment (pure): any order, any repetition, one result.
+
+The newest fact decides, by the gateway's own second; within a second the rank below. Cumulative amounts take the
+largest. An answer to a question of ours is the truth of its second: older facts of intent and charge no longer count.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+
+from orders.webhooks import ASKED, Fact, from_minor
+
+# An intent's own words, in the order in which they follow each other within a second -> the payment's status.
+_INTENT = {
+    "requires_payment_method": "requires_payment",
+    "requires_confirmation": "requires_payment",
+    "requires_action": "requires_payment",
+    "processing": "processing",
+    "requires_capture": "authorized",
+    "canceled": "canceled",
+    "succeeded": "paid",
+}
+_INTENT_RANKS = {word: rank for rank, word in enumerate(_INTENT)}
+_FINAL = frozenset({"canceled", "succeeded"})
+_REFUND_RANKS = {"pending": 0, "requires_action": 0, "succeeded": 1, "canceled": 2, "failed": 3}
+_DISPUTE_RANKS = {"charge.dispute.created": 0, "charge.dispute.closed": 2}
+_OPEN_DISPUTES = frozenset({"needs_response", "under_review"})
+_NOT_YET_PAID = frozenset({"requires_payment", "processing", "failed", "authorized", "expired"})
+_ASKED_RANK = 100
+
+
+@dataclass(frozen=True, slots=True)
+class RefundState:
+    """One refund, by the gateway's id; `key` is ours if we asked for it."""
+
+    provider_id: str
+    key: str
+    amount: Decimal
+    currency: str
+    status: str
+    reason: str
+    failure_reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class DisputeState:
+    """One dispute."""
+
+    provider_id: str
+    amount: Decimal
+    currency: str
+    status: str
+    reason: str
+    evidence_due_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class PaymentState:
+    """A payment, its refunds and disputes; `must_ask` says that the facts contradict each other or are too few."""
+
+    status: str
+    currency: str
+    amount: Decimal
+    amount_captured: Decimal
+    amount_refunded: Decimal
+    order_key: str
+    expires_at: datetime | None
+    last_error: str
+    is_contradicted: bool
+    is_incomplete: bool
+    last_event_at: datetime
+    refunds: tuple[RefundState, ...]
+    disputes: tuple[DisputeState, ...]
+
+
+def fold(facts: Iterable[Fact]) -> PaymentState:
+    """Say what follows from all that a gateway said of one payment.
+
+    Raises: ValueError for no facts.
+    """
+    known = sorted(facts, key=_version)
+    if not known:
+        raise ValueError("nothing is known of this payment")
+    intents, charges = _since_asked(known, "intent"), _since_asked(known, "charge")
+    refunds, disputes = _newest_each(known, "refund"), _newest_each(known, "dispute")
+    lead = (intents or charges or known)[-1]
+    refunded = _refunded(known, charges, refunds)
+    captured = max([fact.values["captured"] for fact in (*intents, *charges)] + [refunded])
+    base = _base_status(intents, charges, captured)
+    status = base
+    if base == "paid":
+        given_back = "refunded" if refunded >= captured else "partially_refunded"
+        status = _disputed(disputes) or (given_back if refunded else "paid")
+    currency = lead.values["currency"]
+    return PaymentState(
+        status=status,
+        currency=currency,
+        amount=from_minor(lead.values["amount"], currency),
+        amount_captured=from_minor(captured, currency),
+        amount_refunded=from_minor(refunded, currency),
+        order_key=next((key for fact in reversed(known) if (key := fact.values.get("order_key"))), ""),
+        expires_at=_expiry(charges) if status == "authorized" else None,
+        last_error=lead.values.get("error", "") if status == "failed" else "",
+        is_contradicted=_contradicts_itself(intents, captured) or _has_impossible_refund(known),
+        is_incomplete=not intents and not charges,
+        last_event_at=known[-1].happened_at,
+        refunds=tuple(_refund_state(fact) for fact in refunds),
+        disputes=tuple(_dispute_state(fact) for fact in disputes),
+    )
+
+
+def _version(fact: Fact) -> tuple[datetime, int, str]:
+    """Sort by age; within a second by rank, then by id, so that any set has one order."""
+    word = fact.values.get("status", "")
+    ranks = {"intent": _INTENT_RANKS, "refund": _REFUND_RANKS}.get(fact.kind)
+    if fact.topic == ASKED:
+        rank = _ASKED_RANK
+    elif ranks is not None:
+        rank = 2 * ranks.get(word, 0) + (fact.topic == "payment_intent.payment_failed")
+    elif fact.kind == "charge":
+        rank = 0 if fact.topic != "charge.expired" else 1
+    else:
+        rank = _DISPUTE_RANKS.get(fact.topic, 1)
+    return fact.happened_at, rank, fact.event_id
+
+
+def _since_asked(known: Sequence[Fact], kind: str) -> list[Fact]:
+    """Keep the facts of a kind from the gateway's newest answer on; charges that failed moved no money."""
+    asked = max((_version(fact)[:2] for fact in known if fact.kind == kind and fact.topic == ASKED), default=None)
+    since = [fact for fact in known if fact.kind == kind and (asked is None or _version(fact)[:2] >= asked)]
+    moved = [fact for fact in since if kind != "charge" or fact.values["status"] != "failed"]
+    return moved or since
+
+
+def _newest_each(known: Sequence[Fact], kind: str) -> list[Fact]:
+    newest = {fact.subject_id: fact for fact in known if fact.kind == kind}  # known is sorted: the last one stays
+    return [newest[subject] for subject in sorted(newest)]
+
+
+def _refunded(known: Sequence[Fact], charges: Sequence[Fact], refunds: Sequence[Fact]) -> int:
+    """Sum what is given back: by the refunds we know, or by the charge's total less what failed since it was told."""
+    sent = sum(fact.values["amount"] for fact in refunds if fact.values["status"] in {"succeeded", "pending"})
+    if not charges:
+        return int(sent)
+    told = max(charges, key=lambda fact: (fact.happened_at, fact.values["refunded"]))
+    back = sum(
+        fact.values["amount"]
+        for fact in refunds
+        if fact.values["status"] in {"failed", "canceled"}
+        and _began(known, fact.subject_id) <= told.happened_at <= fact.happened_at
+        and told.topic != ASKED
+    )
+    return int(max(sent, told.values["refunded"] - back))
+
+
+def _began(known: Sequence[Fact], subject_id: str) -> datetime:
+    return min(fact.happened_at for fact in known if fact.subject_id == subject_id)
+
+
+def _base_status(intents: Sequence[Fact], charges: Sequence[Fact], captured: int) -> str:
+    """Say where the payment stands before refunds and disputes."""
+    if intents:
+        newest = intents[-1]
+        base = _INTENT.get(newest.values["status"], "requires_payment")
+        if base == "requires_payment" and newest.values["error"]:
+            base = "failed"
+        if base == "canceled" and newest.values["is_expired"]:
+            base = "expired"
+    elif charges:
+        words = {"pending": "processing", "failed": "failed"}
+        base = words.get(charges[-1].values["status"], "authorized")
+    else:
+        base = "paid"  # somebody gave it back, or wants it back
+    if any(fact.topic == "charge.expired" for fact in charges) and base in {"authorized", "canceled"}:
+        base = "expired"
+    return "paid" if captured and base in _NOT_YET_PAID else base
+
+
+def _disputed(disputes: Sequence[Fact]) -> str:
+    """Say what disputes make of a payment: a lost one weighs more than an open one, a won one nothing."""
+    words = {fact.values["status"] for fact in disputes}
+    return "charged_back" if "lost" in words else "disputed" if words & _OPEN_DISPUTES else ""
+
+
+def _contradicts_itself(intents: Sequence[Fact], captured: int) -> bool:
+    """Did the intent move on after it had come to its end? Then something that was said is not so."""
+    ends = [fact for fact in intents if fact.values["status"] in _FINAL]
+    if any(fact.values["status"] == "canceled" for fact in intents) and captured:
+        return True
+    return any(
+        fact.values["status"] != end.values["status"] and fact.happened_at > end.happened_at
+        for end in ends
+        for fact in intents
+    )
+
+
+def _has_impossible_refund(known: Sequence[Fact]) -> bool:
+    """Was a refund both canceled and made? Only an answer settles it."""
+    words: dict[str, set[str]] = {}
+    for fact in known:
+        if fact.kind == "refund":
+            seen = set() if fact.topic == ASKED else words.get(fact.subject_id, set())
+            words[fact.subject_id] = seen | {fact.values["status"]}
+    return any("canceled" in seen and seen & {"succeeded", "failed"} for seen in words.values())
+
+
+def _expiry(charges: Sequence[Fact]) -> datetime | None:
+    told = [fact.values["capture_before"] for fact in charges if fact.values["capture_before"]]
+    return datetime.fromtimestamp(told[-1], UTC) if told else None
+
+
+def _refund_state(fact: Fact) -> RefundState:
+    values = fact.values
+    word = values["status"] if values["status"] in {"succeeded", "failed", "canceled"} else "pending"
+    return RefundState(
+        provider_id=fact.subject_id,
+        key=values["key"],
+        amount=from_minor(values["amount"], values["currency"]),
+        currency=values["currency"],
+        status=word,
+        reason=values["reason"],
+        failure_reason=values["failure_reason"],
+    )
+
+
+def _dispute_state(fact: Fact) -> DisputeState:
+    values = fact.values
+    due = values["due_by"]
+    return DisputeState(
+        provider_id=fact.subject_id,
+        amount=from_minor(values["amount"], values["currency"]),
+        currency=values["currency"],
+        status=values["status"],
+        reason=values["reason"],
+        evidence_due_at=None if due is None else datetime.fromtimestamp(due, UTC),
+    )

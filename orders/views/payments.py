@@ -1,0 +1,108 @@
+"""The API's payments: what gateways tell of them, refunds through them, and what differs from the orders."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from django.db.models import QuerySet
+from django_filters import BooleanFilter, CharFilter, ChoiceFilter, IsoDateTimeFilter
+from django_filters.rest_framework import FilterSet
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework import status
+from rest_framework.permissions import BasePermission
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.serializers import BaseSerializer
+from rest_framework.viewsets import ReadOnlyModelViewSet
+
+from orders.actions.gateway_refunds import InvalidRefund, NotRefundable, RefundKeyReused, request_refund
+from orders.models import Payment, PaymentMismatch
+from orders.serializers.payments import GatewayRefundRow, MismatchRow, PaymentDetail, PaymentRow, GatewayRefundInput
+from shopsync.auth import MayAct, actor_of
+from shopsync.serializers import WholeNumberFilter
+from shopsync.views import declare_problem, read_key
+
+KEY = OpenApiParameter(
+    "Idempotency-Key",
+    str,
+    OpenApiParameter.HEADER,
+    description="1 to 200 visible ASCII characters, e.g. a UUID: the same key with the same refund is made once",
+)
+
+
+def _field(error: Any) -> dict[str, Any]:
+    return {"errors": {error.field: [str(error)]}}
+
+
+declare_problem(InvalidRefund, status=400, slug="invalid-refund", title="Invalid refund", members=_field)
+declare_problem(
+    NotRefundable,
+    status=409,
+    slug="not-refundable",
+    title="Not that much is left",
+    members=lambda error: {**_field(error), "available": error.available},
+)
+declare_problem(RefundKeyReused, status=409, slug="idempotency-key-reused", title="Idempotency key used before")
+
+
+class PaymentFilters(FilterSet):
+    """Filters of payments."""
+
+    order_id = WholeNumberFilter()
+    status = ChoiceFilter(choices=Payment.Status.choices)
+    provider_id = CharFilter()
+    currency = CharFilter()
+    created_after = IsoDateTimeFilter(field_name="created_at", lookup_expr="gte")
+    created_before = IsoDateTimeFilter(field_name="created_at", lookup_expr="lt")
+
+
+class Payments(ReadOnlyModelViewSet[Payment]):
+    """Payments; in the detail with their refunds and disputes."""
+
+    queryset = Payment.objects.none()
+    filterset_class = PaymentFilters
+
+    def get_queryset(self) -> QuerySet[Payment]:
+        """Read the tenant's payments."""
+        return Payment.objects.prefetch_related("refunds", "disputes") if self.detail else Payment.objects.all()
+
+    def get_serializer_class(self) -> type[BaseSerializer[Any]]:
+        """Show refunds and disputes in the detail only."""
+        return PaymentDetail if self.action == "retrieve" else PaymentRow
+
+    def get_permissions(self) -> list[BasePermission]:
+        """Everybody of the tenant reads; to give money back is an act."""
+        return [MayAct()] if self.action == "refund" else super().get_permissions()  # type: ignore[return-value]
+
+    @extend_schema(
+        request=GatewayRefundInput, responses={201: GatewayRefundRow}, parameters=[KEY], summary="Refund through the gateway"
+    )
+    def refund(self, request: Request, pk: int) -> Response:
+        """Queue a refund; 409 says how much is left. The same key answers with the same refund, as it stands now."""
+        self.get_object()
+        given = GatewayRefundInput(data=request.data)
+        given.is_valid(raise_exception=True)
+        key = read_key(request) or f"none-{uuid.uuid4()}"
+        made, _ = request_refund(request=given.to_request(pk), idempotency_key=key, actor=actor_of(request))
+        return Response(GatewayRefundRow(made).data, status=status.HTTP_201_CREATED)
+
+
+class MismatchFilters(FilterSet):
+    """Filters of mismatches."""
+
+    kind = ChoiceFilter(choices=PaymentMismatch.Kind.choices)
+    subject = CharFilter()
+    is_open = BooleanFilter(field_name="closed_at", lookup_expr="isnull")
+
+
+class Mismatches(ReadOnlyModelViewSet[PaymentMismatch]):
+    """What the nightly comparison found to differ; closed once it no longer does."""
+
+    queryset = PaymentMismatch.objects.none()
+    serializer_class = MismatchRow
+    filterset_class = MismatchFilters
+
+    def get_queryset(self) -> QuerySet[PaymentMismatch]:
+        """Read the tenant's mismatches."""
+        return PaymentMismatch.objects.all()
