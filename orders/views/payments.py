@@ -76,7 +76,10 @@ class Payments(ReadOnlyModelViewSet[Payment]):
         return [MayAct()] if self.action == "refund" else super().get_permissions()  # type: ignore[return-value]
 
     @extend_schema(
-        request=GatewayRefundInput, responses={201: GatewayRefundRow}, parameters=[KEY], summary="Refund through the gateway"
+        request=GatewayRefundInput,
+        responses={201: GatewayRefundRow},
+        parameters=[KEY],
+        summary="Refund through the gateway",
     )
     def refund(self, request: Request, pk: int) -> Response:
         """Queue a refund; 409 says how much is left. The same key answers with the same refund, as it stands now."""
