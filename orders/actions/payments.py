@@ -19,9 +19,10 @@ from django.utils import timezone
 from audit.actions import Event, Value, record
 from config.infra import work
 from config.infra.work import Status
-from orders.actions.own_stock import sell_stock
+from orders.actions.moves import lock_order, pay
 from orders.models import Dispute, GatewayRefund, Order, Payment, PaymentCall, PaymentEvent
 from orders.payments.states import DisputeState, PaymentState, RefundState, fold
+from orders.rules import MONEY_MOVES
 from orders.webhooks import Fact, read_event
 from shopsync.actions.alerts import raise_alert
 from shopsync.shopify import Delivery
@@ -233,37 +234,28 @@ def adopt_payments(*, event: Event) -> None:
 
 @transaction.atomic(savepoint=False)
 def apply_payment_state(*, order: Order) -> None:
-    """Set what an order of our own owes to its payments; records order.paid once.
+    """Move an order of our own where its payments say it stands; one that is paid is paid once, and its units are sold.
 
-    Shopify's orders are Shopify's to say: their payments are only compared, by the reconciliation.
+    Shopify's orders are Shopify's to say: their payments are only compared, by the reconciliation. A move that the
+    table of moves does not know, such as back to paid when a refund failed, is left to a person, and raises an alert.
     """
-    if order.shopify_id:
+    order = lock_order(order.pk)
+    if order.source != Order.Source.API:
         return
-    order = Order.objects.select_for_update().get(pk=order.pk)
     payments = list(Payment.objects.filter(order=order, currency=order.currency).order_by("pk"))
-    status = financial_status(total=order.total_amount, payments=payments)
-    if not status or status == order.financial_status:
+    target = financial_status(total=order.total_amount, payments=payments)
+    now = timezone.now()
+    is_paid = target in {"paid", "partially_refunded", "refunded"} and not order.is_paid
+    if is_paid and "paid" in MONEY_MOVES.get(order.financial_status, ()):
+        pay(order=order, actor=payments[0].gateway, now=now)
+    if not target or target == order.financial_status:
         return
-    order.financial_status = status
-    is_paid_now = status == "paid" and order.paid_at is None
-    if is_paid_now:
-        order.paid_at = max(payment.last_event_at for payment in payments)
-    order.updated_at = timezone.now()
-    order.save(update_fields=["financial_status", "paid_at", "updated_at"])
-    if is_paid_now:
-        data: dict[str, Value] = {"financial_status": status}
-        once = f"order.paid:{order.pk}"
-        record(name="order.paid", subject=f"order:{order.pk}", actor="system", data=data, once_key=once)
-        _sell(order)
-
-
-def _sell(order: Order) -> None:
-    """Sell what a paid order of ours holds; for one that was cancelled, somebody has to give the money back."""
-    if order.is_cancelled:
-        message = f"Order {order} was cancelled, and is paid now: refund it, or place it anew."
-        raise_alert(kind="order.paid_after_cancelling", subject=f"order:{order.pk}", message=message)
-    elif order.source == Order.Source.API:
-        sell_stock(order, actor="system", now=timezone.now())
+    if target not in MONEY_MOVES.get(order.financial_status, ()):
+        message = f"{order} is {order.financial_status}, and by its payments it would be {target}: look at both."
+        raise_alert(kind="payment.order_differs", subject=f"order:{order.pk}", message=message)
+        return
+    order.financial_status, order.updated_at = target, now
+    order.save(update_fields=["financial_status", "updated_at"])
 
 
 def financial_status(*, total: Decimal, payments: Sequence[Payment]) -> str:

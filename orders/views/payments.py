@@ -18,7 +18,7 @@ from rest_framework.viewsets import ReadOnlyModelViewSet
 
 from orders.actions.gateway_refunds import InvalidRefund, NotRefundable, RefundKeyReused, request_refund
 from orders.models import Payment, PaymentMismatch
-from orders.serializers.payments import GatewayRefundRow, MismatchRow, PaymentDetail, PaymentRow, GatewayRefundInput
+from orders.serializers.payments import GatewayRefundInput, GatewayRefundRow, MismatchRow, PaymentDetail, PaymentRow
 from shopsync.auth import MayAct, actor_of
 from shopsync.serializers import WholeNumberFilter
 from shopsync.views import declare_problem, read_key

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from decimal import Decimal
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -10,11 +11,12 @@ from django.utils import timezone
 
 from audit.models import AuditEvent
 from config.infra import tenancy
+from orders.actions.placing import NewLine, NewOrder, place_order
 from orders.actions.reconciliation import reconcile_payments
 from orders.models import Order, Payment, PaymentCall, PaymentMismatch, Refund
 from orders.tasks import reconcile_payments as nightly
 from shopsync.models import Alert
-from tests.factories import deliver, drain_all
+from tests.factories import deliver, drain_all, stock_variant
 from tests.payments.conftest import T0, charge, event, intent, refund
 
 pytestmark = pytest.mark.django_db
@@ -124,7 +126,10 @@ def test_a_payment_that_came_before_its_order_is_adopted(shop):
 
 
 def test_an_order_of_our_own_follows_its_payments_and_is_paid_once(shop):
-    order = shop.order(shopify_id=0)
+    with tenancy.tenant_scope(shop.tenant.pk):
+        variant, _ = stock_variant(5)
+        line = NewLine(variant_id=variant.pk, quantity=1, price_amount=Decimal("50"))
+        order = place_order(new=NewOrder(lines=(line,)), actor="test", now=timezone.now())
     given = {"metadata": {"order_id": str(order.pk)}}
     shop.take(event("payment_intent.amount_capturable_updated", intent("requires_capture", **given), at=T0))
 
@@ -138,8 +143,9 @@ def test_an_order_of_our_own_follows_its_payments_and_is_paid_once(shop):
     shop.take(event("charge.succeeded", charge(), at=T0 + 1), event("refund.created", refund(amount=5000), at=T0 + 2))
     assert status() == "refunded"
     shop.take(event("refund.failed", refund("failed", amount=5000), at=T0 + 3))
-    assert status() == "paid"
+    assert status() == "refunded"
     with tenancy.tenant_scope(shop.tenant.pk):
+        assert Alert.objects.get(kind="payment.order_differs").subject == f"order:{order.pk}"
         assert AuditEvent.objects.filter(name="order.paid").count() == 1
 
 
