@@ -50,6 +50,8 @@ SELECT c.id, 'line', c.quantity, coalesce(a.committed, 0) + c.backordered, 'a li
 FROM orders_commitment c JOIN shopsync_tenant t ON t.id = c.tenant_id AND t.stock_authority = 'shopsync'
 JOIN (SELECT commitment_id, sum(committed)::bigint AS committed FROM orders_allocation WHERE tenant_id = %(tenant)s
       GROUP BY commitment_id) a ON a.commitment_id = c.id
+JOIN orders_orderline n ON n.id = c.line_id
+JOIN orders_order o ON o.id = n.order_id AND o.stock_state IN ('', 'committed')
 WHERE c.tenant_id = %(tenant)s AND a.committed + c.backordered <> c.quantity
 ORDER BY 1"""
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from audit.actions import Value, record
 from config.infra.transactions import retrying_atomic
-from orders.actions.own_stock import follow_lines, sell_stock
+from orders.actions.own_stock import follow_lines, holds_stock, sell_stock
 from orders.models import Order, OrderLine
 from orders.rules import IllegalMove, ensure_move, fulfillment_of
 from shopsync.money import round_amount
@@ -115,7 +115,7 @@ def cancel_order(*, order_id: int, reason: str, restock: bool, actor: str, now: 
         raise IllegalMove("fulfilment", order.fulfillment_status, "cancelled")
     lines = list(OrderLine.objects.filter(order=order).order_by("pk"))
     for line in lines:
-        _take_off(line, line.unsent_quantity, restock=restock)
+        _take_off(line, line.unsent_quantity, restock=restock or not holds_stock(order))
     order.cancelled_at, order.cancel_reason, order.fulfillment_status = now, reason[:30], "restocked"
     if order.financial_status in {"pending", "authorized", "expired"}:
         order.financial_status = "voided"
@@ -140,7 +140,7 @@ def cancel_lines(*, order_id: int, quantities: Mapping[int, int], restock: bool,
     for line in lines:
         if quantities[line.pk] > line.unsent_quantity:
             raise TooMany(f"Line {line.pk} has {line.unsent_quantity} units left that were not sent.", field="lines")
-        _take_off(line, quantities[line.pk], restock=restock)
+        _take_off(line, quantities[line.pk], restock=restock or not holds_stock(order))
     _store(order, lines, now)
     order.fulfillment_status = name_fulfillment(order)
     order.save(update_fields=["fulfillment_status"])

@@ -13,6 +13,7 @@ from audit.actions import Event, record
 from config.infra.transactions import retrying_atomic
 from inventory.actions import reservations
 from inventory.actions.reservations import InsufficientStock, Request, ReservationEnded, Wanted
+from inventory.models import Reservation
 from inventory.rules import Destination, Pick
 from orders.actions.stock import counts_here, set_stock
 from orders.models import Allocation, Commitment, Order, OrderLine
@@ -86,13 +87,11 @@ def _allocate(lines: Sequence[OrderLine], picks: Sequence[Pick]) -> None:
             left[index] -= part
             missing -= part
     commitments = dict(Commitment.objects.filter(line__in=lines).values_list("line_id", "pk"))
-    Allocation.objects.bulk_create(
-        [
-            Allocation(commitment_id=commitments[line_id], level_id=level_id, committed=quantity)
-            for (line_id, level_id), quantity in taken.items()
-            if quantity
-        ]
-    )
+    for (line_id, level_id), quantity in taken.items():
+        if quantity:
+            row, _ = Allocation.objects.get_or_create(commitment_id=commitments[line_id], level_id=level_id)
+            row.committed += quantity
+            row.save(update_fields=["committed"])
 
 
 def follow_lines(order: Order, *, actor: str, now: datetime) -> None:
@@ -101,17 +100,38 @@ def follow_lines(order: Order, *, actor: str, now: datetime) -> None:
     if order.stock_state == State.COMMITTED and counts_here(order.tenant_id):
         set_stock(order, [(line, line.variant, _target(line)) for line in lines], actor=actor)
         return
+    if holds_stock(order) and order.reservation_id is not None:
+        _shrink(order, lines, actor=actor, now=now)
     for line in lines:
         line.commitment.quantity = line.unsent_quantity
     Commitment.objects.bulk_update([line.commitment for line in lines], ["quantity"])
-    if order.stock_state in {State.RESERVED, State.COMMITTED} and order.reservation_id is not None:
-        kept: dict[int, int] = defaultdict(int)
-        for line in lines:
-            if line.variant_id is not None:
-                kept[line.variant_id] += _target(line).committed + _target(line).gone
-        reservations.shrink(reservation_id=order.reservation_id, kept=kept, actor=actor, now=now)
     if order.is_cancelled:
         Order.objects.filter(pk=order.pk).exclude(stock_state=State.COMMITTED).update(stock_state=State.RELEASED)
+
+
+def holds_stock(order: Order) -> bool:
+    """Are units held or sold for it, so that they can be lost with it?"""
+    if order.stock_state == State.RESERVED and order.reservation is not None:
+        return order.reservation.status == Reservation.Status.ACTIVE
+    return order.stock_state == State.COMMITTED
+
+
+def _shrink(order: Order, lines: Sequence[OrderLine], *, actor: str, now: datetime) -> None:
+    """Hold no more than the lines still ask for.
+
+    Units that are not put back are off the shelf: where we count, the count says so; where Shopify does, which knows
+    nothing of it, they stay held.
+    """
+    is_ours = counts_here(order.tenant_id)
+    kept: dict[int, int] = defaultdict(int)
+    for line in lines:
+        if line.variant_id is not None:
+            kept[line.variant_id] += line.unsent_quantity + (0 if is_ours else _target(line).gone)
+    assert order.reservation_id is not None
+    reservations.shrink(reservation_id=order.reservation_id, kept=kept, actor=actor, now=now)
+    if is_ours and any(line.lost_quantity for line in lines):
+        lost = [(line, line.variant, StockTarget(committed=0, gone=line.lost_quantity)) for line in lines]
+        set_stock(order, lost, actor=actor)
 
 
 def _target(line: OrderLine) -> StockTarget:

@@ -11,7 +11,7 @@ from audit.actions import Value, record
 from config.infra.transactions import retrying_atomic
 from orders.actions.gateway_refunds import RefundRequest, refundable_amount, request_refund
 from orders.actions.moves import OrderError, TooMany, lines_of, lock_own, name_fulfillment, recount, store_lines
-from orders.actions.own_stock import follow_lines
+from orders.actions.own_stock import follow_lines, holds_stock
 from orders.models import Order, OrderLine, Payment, Refund, RefundLine
 from orders.rules import IllegalMove, ensure_move
 from shopsync.money import round_amount
@@ -135,6 +135,9 @@ def _take_back(line: OrderLine, back: Back) -> None:
         return
     sent = min(kept, back.quantity)  # units that the buyer has go first
     line.refunded_quantity += sent
-    line.lost_quantity += back.quantity - sent
+    if holds_stock(line.order):
+        line.lost_quantity += back.quantity - sent
+    else:
+        line.cancelled_quantity += back.quantity - sent
     if back.restock_type == Restock.RETURN:
         line.returned_quantity += sent
