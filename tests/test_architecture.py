@@ -71,7 +71,7 @@ NOUNS = {  # what a module that became a package may be split into
     "providers": {"base", "mitto", "sandbox", "sandbox_state", "sandbox_reports"},
     "shopify": {"bodies", "snapshots"},
     "admin": {"alerts", "base", "inbox", "people", "settings", "trail", "shop", "orders", "messages"},
-    "serializers": {"products", "stock", "reservations"},
+    "serializers": {"products", "stock", "reservations", "orders"},
     "views": {
         "products",
         "stock",
@@ -84,6 +84,7 @@ NOUNS = {  # what a module that became a package may be split into
         "sign_in",
         "api",
         "schema",
+        "orders",
     },
 }
 REACHES = {  # every place that reaches over tenants, and why
