@@ -57,7 +57,7 @@ IDEMPOTENCY_HEADER = "Idempotency-Key"
 class OutboundError(Exception):
     """A request without a good answer; the module's drawing says what the flags mean.
 
-    `blocker` is what a waiting row names: filled when the breaker is open, else empty.
+    `blocker` is what a waiting row names: filled when the breaker is open, else empty. `body` is what a refusal said.
     """
 
     def __init__(
@@ -69,8 +69,10 @@ class OutboundError(Exception):
         retry_after_seconds: float | None = None,
         status: int | None = None,
         blocker: str = "",
+        body: bytes = b"",
     ) -> None:
         super().__init__(message)
+        self.body = body
         self.permanent = permanent
         self.unknown = unknown
         self.retry_after_seconds = retry_after_seconds
@@ -292,7 +294,7 @@ def _judge(answer: httpx2.Response, body: bytes | None) -> Response:
             f"answered {status}: the outcome is unknown", unknown=True, retry_after_seconds=retry_after, status=status
         )
     if status >= 300:
-        raise OutboundError(f"refused with {status}", permanent=True, status=status)
+        raise OutboundError(f"refused with {status}", permanent=True, status=status, body=body or b"")
     if body is None:
         raise OutboundError("the answer is too large or cannot be decoded", unknown=True, status=status)
     return Response(status=status, headers=dict(answer.headers), body=body)
