@@ -43,6 +43,7 @@ MODULES = {  # the six kinds, by name
         "rendering",
         "webhooks",
         "providers",
+        "carriers",
         "client",
         "management",
         "migrations",
@@ -68,6 +69,7 @@ NOUNS = {  # what a module that became a package may be split into
         *("products", "stock", "reservations", "tenants", "inbox", "alerts", "orders"),
         *("contacts", "automations", "messages"),
     },
+    "carriers": {"base", "easypost", "events", "tracking", "sandbox", "sandbox_state"},
     "providers": {"base", "mitto", "sandbox", "sandbox_state", "sandbox_reports"},
     "shopify": {"bodies", "snapshots"},
     "admin": {"alerts", "base", "inbox", "people", "settings", "trail", "shop", "orders", "messages"},
@@ -233,6 +235,7 @@ def test_nobody_sleeps_without_a_condition():
         *waits,
         "config/infra/transactions.py",
         "messaging/providers/sandbox.py",
+        "orders/carriers/sandbox.py",
     }  # each in a loop over a condition, jitter between attempts, or a delay asked of the twin
     sleepers = {name_of(path) for path in PRODUCT if calls(path, "sleep")}
     assert sleepers <= allowed
