@@ -46,6 +46,11 @@ app.conf.update(
             "schedule": timedelta(seconds=30),
             "options": {"expires": 30},
         },
+        "settle lost shipping": {
+            "task": "orders.tasks.settle_lost_shipping",
+            "schedule": timedelta(seconds=30),
+            "options": {"expires": 30},
+        },
         "breakers": {
             "task": "shopsync.tasks.record_breaker_openings",
             "schedule": timedelta(seconds=10),

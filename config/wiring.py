@@ -27,6 +27,11 @@ WEBHOOK_HANDLERS: dict[str, dict[str, str]] = {
         "customers_email_marketing_consent/update": "messaging.actions.contacts.sync_email_consent",
         "app/uninstalled": "shopsync.actions.tenants.uninstall",
     },
+    "easypost": {
+        "tracker.created": "orders.actions.tracking.sync_tracker",
+        "tracker.updated": "orders.actions.tracking.sync_tracker",
+        "refund.successful": "orders.actions.tracking.sync_refund",
+    },
     "mitto": {
         "dlr": "messaging.actions.reports.sync_reports",
     },

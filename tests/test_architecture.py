@@ -55,6 +55,7 @@ NOUNS = {  # what a module that became a package may be split into
     "actions": {
         *("products", "levels", "stock", "reservations", "holds", "upkeep", "verification"),
         *("alerts", "sync", "backorders", "placing", "moves", "refunds", "handover", "settling"),
+        *("shipments", "labels", "carrier_calls", "tracking"),
         "breakers",
         "inbox",
         "tenants",
@@ -68,12 +69,13 @@ NOUNS = {  # what a module that became a package may be split into
     "models": {
         *("products", "stock", "reservations", "tenants", "inbox", "alerts", "orders"),
         *("contacts", "automations", "messages"),
+        "shipments",
     },
     "carriers": {"base", "easypost", "events", "tracking", "sandbox", "sandbox_state"},
     "providers": {"base", "mitto", "sandbox", "sandbox_state", "sandbox_reports"},
     "shopify": {"bodies", "snapshots"},
     "admin": {"alerts", "base", "inbox", "people", "settings", "trail", "shop", "orders", "messages"},
-    "serializers": {"products", "stock", "reservations", "orders"},
+    "serializers": {"products", "stock", "reservations", "orders", "shipments"},
     "views": {
         "products",
         "stock",
@@ -86,7 +88,7 @@ NOUNS = {  # what a module that became a package may be split into
         "sign_in",
         "api",
         "schema",
-        "orders",
+        *("orders", "shipments", "carriers"),
     },
 }
 REACHES = {  # every place that reaches over tenants, and why
@@ -110,6 +112,8 @@ SYSTEM_TASKS = {
     "inventory.tasks.expire_reservations",
     "inventory.tasks.settle_lost_holds",
     "messaging.tasks.drain_messages",
+    "orders.tasks.drain_shipping",
+    "orders.tasks.settle_lost_shipping",
     "shopsync.tasks.drain_webhooks",
     "shopsync.tasks.forget_old_payloads",
     "shopsync.tasks.record_breaker_openings",
@@ -196,7 +200,7 @@ def test_no_tenant_in_scope_no_query(model):
 
 
 def test_work_is_of_the_known_queues_and_named_apart():
-    assert [model.queue.name for model in queues()] == ["events", "holds", "messages", "webhooks"]
+    assert [model.queue.name for model in queues()] == ["events", "holds", "messages", "shipping", "webhooks"]
     assert all(issubclass(model, WorkRow) for model in queues())
 
 

@@ -14,7 +14,9 @@ from config.infra import tenancy
 from inventory.actions.reservations import Request, Wanted, reserve
 from inventory.models import Product, StockLevel, Variant
 from messaging.models import Attempt, Automation, AutomationVersion, Contact, DeliveryReport, Message
-from orders.models import Order
+from orders.actions.labels import request_rates
+from orders.actions.shipments import ship_lines
+from orders.models import Order, Shipment, ShipmentCall
 from shopsync.actions.alerts import close_alert, raise_alert
 from shopsync.actions.inbox import count_refused
 from shopsync.actions.tenants import connect_service, create_api_key
@@ -118,6 +120,7 @@ def make_world(**tenant_fields: str) -> World:
         _make_messages(connection)
         _reserve_one()
         _make_alerts()
+        _ship_one()
         return World(tenant, key.secret, _rows(tenant, connection))
 
 
@@ -168,8 +171,31 @@ def _reserve_one() -> None:
     reserve(request=request, idempotency_key="cart-1", actor="test", now=timezone.now())
 
 
+def _ship_one() -> None:
+    """Pack an order and ask for rates of a carrier that answers nobody."""
+    connect_service(
+        service="easypost", actor="test", name="post", base_url="http://127.0.0.1:9", api_key=f"{SECRET}-key"
+    )
+    shipment = ship_lines(order_id=Order.objects.get(shopify_id=BIG + 2).pk, lines=[], actor="test")
+    place = {"name": "Zoë", "address1": "1 Main St", "city": "Austin", "country_code": "US"}
+    request_rates(
+        shipment_id=shipment.pk, from_address=place, to_address=place, parcel={"weight_grams": 500}, actor="test"
+    )
+
+
 def _rows(tenant: Tenant, connection: Connection) -> dict[type[Model], Model]:
-    lists: list[type[Any]] = [Order, Product, StockLevel, Message, Automation, AuditEvent, EventDelivery, DeadLetter]
+    lists: list[type[Any]] = [
+        Shipment,
+        ShipmentCall,
+        Order,
+        Product,
+        StockLevel,
+        Message,
+        Automation,
+        AuditEvent,
+        EventDelivery,
+        DeadLetter,
+    ]
     rows: dict[type[Model], Model] = {model: model.objects.first() for model in [*lists, Alert, ApiKey]}
     rows[Order] = Order.objects.get(shopify_id=BIG + 1)
     rows[Contact] = Contact.objects.get(email="buyer1@example.com")

@@ -90,7 +90,7 @@ class Installation:
 
     def hasten(self) -> None:
         """Let leases of the dead run out and waits pass now: move times, as the clock would."""
-        for table in ("shopsync_webhookevent", "audit_eventdelivery", "messaging_message"):
+        for table in ("shopsync_webhookevent", "audit_eventdelivery", "messaging_message", "orders_shipmentcall"):
             with psycopg.connect(self.database_url, autocommit=True) as connection:
                 for change, rows in (
                     ("lease_until = now()", "status = 'leased'"),
@@ -100,7 +100,7 @@ class Installation:
                     connection.execute(f"UPDATE {table} SET {change} WHERE id IN ({free})")
 
     def open_work(self) -> int:
-        tables = ("shopsync_webhookevent", "audit_eventdelivery", "messaging_message")
+        tables = ("shopsync_webhookevent", "audit_eventdelivery", "messaging_message", "orders_shipmentcall")
         counts = (f"(SELECT count(*) FROM {t} WHERE status IN ('ready', 'leased'))" for t in tables)
         return int(self.one("SELECT " + " + ".join(counts)))
 
