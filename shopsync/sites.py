@@ -26,6 +26,7 @@ _SIDEBAR: dict[str, list[tuple[str, str, str]]] = {
     "Inbox": [("inbox", "shopsync", "webhookevent"), ("block", "shopsync", "refuseddelivery")],
     "Shop": [
         ("receipt_long", "orders", "order"),
+        ("local_shipping", "orders", "shipment"),
         ("sell", "inventory", "product"),
         ("inventory_2", "inventory", "stocklevel"),
     ],

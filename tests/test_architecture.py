@@ -74,7 +74,7 @@ NOUNS = {  # what a module that became a package may be split into
     "carriers": {"base", "easypost", "events", "tracking", "sandbox", "sandbox_state"},
     "providers": {"base", "mitto", "sandbox", "sandbox_state", "sandbox_reports"},
     "shopify": {"bodies", "snapshots"},
-    "admin": {"alerts", "base", "inbox", "people", "settings", "trail", "shop", "orders", "messages"},
+    "admin": {"alerts", "base", "inbox", "people", "settings", "trail", "shop", "orders", "messages", "shipments"},
     "serializers": {"products", "stock", "reservations", "orders", "shipments"},
     "views": {
         "products",

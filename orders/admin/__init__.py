@@ -1,5 +1,5 @@
 """Orders for operators, by noun."""
 
-from orders.admin import orders
+from orders.admin import orders, shipments
 
-__all__ = ["orders"]
+__all__ = ["orders", "shipments"]
