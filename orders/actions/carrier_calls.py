@@ -91,7 +91,14 @@ def _store_rates(call: ShipmentCall, remote_id: str, rates: tuple[Rate, ...]) ->
 
 
 def _buy(call: ShipmentCall, shipment: Shipment, carrier: Carrier) -> Apply:
-    """Buy. A refusal is not believed before the carrier says that there is no label: it also refuses a second one."""
+    """Buy what the carrier says is not bought yet.
+
+    1. Ask: this row may have been replayed by hand, and another attempt's purchase may be there.
+    2. Buy. 3. A refusal is not believed before the carrier says again that there is no label: it refuses a second one.
+    """
+    before = _find(shipment, carrier)
+    if before is not None and before.label is not None:
+        return partial(_store_label, call, before)
     try:
         bought = carrier.buy(shipment.remote_id, call.rate_id)
     except CallError as error:

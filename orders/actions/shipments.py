@@ -16,6 +16,7 @@ from orders.models import Fulfillment, Order, OrderLine, Shipment, ShipmentCall,
 from shopsync.actions.alerts import raise_alert
 
 Status = Shipment.Status
+_REFUND_ASKED = (Shipment.VoidStatus.REQUESTED, Shipment.VoidStatus.SUBMITTED, Shipment.VoidStatus.REFUNDED)
 _NOT_SENT_AFTER_ALL = ("cancelled", "error", "failure")  # Shopify's parcels that came to nothing
 
 
@@ -159,6 +160,8 @@ def mark_shipped(*, shipment_id: int, tracking: Tracking | None, actor: str, now
         shipment.save(update_fields=["company", "tracking_number", "tracking_url"])
     elif tracking is not None:
         raise NotNow("The shipment has a label with its own number; hand it over without another one.")
+    elif shipment.void_status in _REFUND_ASKED:
+        raise NotNow("The label's refund was asked for; wait for the carrier's decision, and use the label no more.")
     _ensure_sendable(shipment.order)
     if _too_many(shipment):
         raise NotNow("The order has fewer of these units by now; give the shipment up and pack another one.")

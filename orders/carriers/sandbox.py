@@ -160,6 +160,8 @@ class _Handler(BaseHTTPRequestHandler):
             return self._cut()
         time.sleep(behaviour.delay_seconds)
         answer = effect()
+        if state.take("refuse_after"):
+            return self._refuse(422, "the carrier refused, and did it")
         return self._cut() if state.take("cut_after") else self._answer(200, answer)
 
     def _create(self, document: Any) -> dict[str, Any]:

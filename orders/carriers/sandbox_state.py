@@ -32,6 +32,7 @@ class Behaviour:
     throttle: int = 0
     error: int = 0  # answered 500, nothing done
     refuse: int = 0  # answered 422, nothing done
+    refuse_after: int = 0  # answered 422, and done all the same
     refund: str = "submitted"  # what a refund is answered with: submitted, refunded, rejected, not_applicable
     decision: str = "refunded"  # what a submitted refund becomes, when it is decided
     events: str = "once"  # once, twice, out_of_order, none

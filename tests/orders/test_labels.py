@@ -9,6 +9,7 @@ from django.utils import timezone
 from audit.models import AuditEvent
 from config.infra import tenancy
 from config.infra.breaker import Breaker
+from config.infra.work import replay
 from orders.actions.labels import (
     MissingField,
     NoCarrier,
@@ -130,13 +131,31 @@ def test_a_refused_purchase_says_why_and_may_be_asked_for_again(desk):
     assert (shipment.status, shipment.company, desk.sandbox.purchases()) == ("labelled", "UPSDAP", 1)
 
 
-def test_a_refusal_because_it_is_bought_already_is_a_purchase(desk):
+def test_a_refusal_of_what_was_bought_all_the_same_is_a_purchase(desk):
+    shipment = desk.rated()
+    desk.sandbox.behave(refuse_after=1)
+    buy(desk, shipment)
+    assert (shipment.status, desk.sandbox.purchases()) == ("labelled", 1)
+
+
+def test_a_purchase_that_is_replayed_by_hand_buys_nothing_again(desk):
+    shipment = desk.rated()
+    desk.sandbox.behave(cut_after=1)
+    buy(desk, shipment)
+    assert replay(ShipmentCall.objects.filter(kind="buy")) == 1
+    desk.work()
+    shipment.refresh_from_db()
+    assert (shipment.status, desk.sandbox.purchases()) == ("labelled", 1)
+    assert desk.sandbox.state.calls.count("buy") == 1
+
+
+def test_what_is_bought_already_is_taken_over(desk):
     shipment = desk.rated()
     known = desk.sandbox.state.find(shipment.remote_id)
     desk.sandbox.state.buy(known, shipment.rates[0]["id"])
     buy(desk, shipment)
     assert (shipment.status, shipment.tracking_number) == ("labelled", known.document["tracking_code"])
-    assert desk.sandbox.purchases() == 1
+    assert (desk.sandbox.purchases(), desk.sandbox.state.calls.count("buy")) == (1, 0)
 
 
 def test_twenty_purchases_at_once_are_one_label(desk):
@@ -222,6 +241,8 @@ def test_a_refund_is_asked_for_and_decided_later(desk):
     desk.work()
     shipment.refresh_from_db()
     assert (shipment.status, shipment.void_status) == ("labelled", "submitted")
+    with pytest.raises(NotNow, match="refund was asked for"):
+        mark_shipped(shipment_id=shipment.pk, tracking=None, actor="test", now=timezone.now())
     assert set(open_units(desk.order).values()) == {0}
     desk.sandbox.state.find(shipment.remote_id).document["refund_status"] = "refunded"
     ShipmentCall.objects.filter(kind="check").update(due_at="2000-01-01T00:00:00Z")
