@@ -80,10 +80,21 @@ class OrderRow(serializers.Serializer[Any]):
     updated_at = serializers.DateTimeField(read_only=True)
 
 
+class ParcelRow(serializers.Serializer[Any]):
+    """A parcel of ours, in short."""
+
+    id = serializers.IntegerField(read_only=True)
+    status = serializers.CharField(read_only=True)
+    company = serializers.CharField(read_only=True)
+    tracking_number = serializers.CharField(read_only=True)
+    tracking_status = serializers.CharField(read_only=True)
+
+
 class OrderDetail(OrderRow):
     """An order with its lines, refunds and parcels."""
 
     note = serializers.CharField(read_only=True)
     lines = LineRow(many=True, read_only=True)
     refunds = RefundRow(many=True, read_only=True)
-    fulfillments = FulfillmentRow(many=True, read_only=True)
+    fulfillments = FulfillmentRow(many=True, read_only=True, help_text="Shopify's own parcels")
+    shipments = ParcelRow(many=True, read_only=True, help_text="ours; more of each at /api/v1/shipments/ID")

@@ -46,7 +46,7 @@ class Orders(ReadOnlyModelViewSet[Order]):
         if not self.detail:
             return Order.objects.all()
         lines = OrderLine.objects.select_related("commitment").order_by("position", "id")
-        return Order.objects.prefetch_related(Prefetch("lines", lines), "refunds", "fulfillments")
+        return Order.objects.prefetch_related(Prefetch("lines", lines), "refunds", "fulfillments", "shipments")
 
     def get_serializer_class(self) -> type[BaseSerializer[Any]]:
         """Show lines in the detail only."""

@@ -71,7 +71,8 @@ def test_no_model_is_registered_that_lets_rights_be_given_past_the_roles():
 QUERIES = {
     "audit.AuditEvent": 6, "audit.DeadLetter": 6, "audit.EventDelivery": 6, "inventory.Product": 7,
     "inventory.StockLevel": 6, "messaging.Automation": 6, "messaging.Contact": 6, "messaging.Message": 6,
-    "orders.Order": 8, "shopsync.Alert": 6, "shopsync.ApiKey": 6, "shopsync.Connection": 6, "shopsync.Membership": 6,
+    "orders.Order": 8, "orders.Shipment": 6, "orders.ShipmentCall": 6,
+    "shopsync.Alert": 6, "shopsync.ApiKey": 6, "shopsync.Connection": 6, "shopsync.Membership": 6,
     "shopsync.RefusedDelivery": 7, "shopsync.Tenant": 6, "shopsync.User": 6, "shopsync.WebhookEvent": 6,
 }  # fmt: skip
 
