@@ -204,7 +204,7 @@ def _refuse(call: ShipmentCall, error: CallError) -> None:
         shipment.void_status = VoidStatus.REJECTED
         shipment.save(update_fields=["void_status"])
     _end(call, f"refused: {error}")
-    data = {"call": call.kind, "reason": str(error)[:200]}
+    data = {"call": call.kind, "status": error.status}  # its words may quote an address: they stay with the call
     record(name="shipment.call_refused", subject=f"shipment:{shipment.pk}", actor=ACTOR, data=data)
 
 
