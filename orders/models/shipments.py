@@ -170,6 +170,7 @@ class ShipmentCall(TenantModel, WorkRow):
         celery_queue="maintenance",
         on_expiry="park",
         batch_size=20,
+        lease_seconds=120,  # a purchase asks, buys and may ask again: none may be asked about while it is on its way
     )
 
     shipment = models.ForeignKey(Shipment, on_delete=models.CASCADE, related_name="calls")
