@@ -78,7 +78,7 @@ def test_fifty_webhook_ids_of_one_event_at_once_have_one_effect(stack, tenant):
 def test_health_tells_of_queues_and_workers(stack, tenant):
     health = stack.get("/health")
     assert health["status"] in {"ok", "degraded"}
-    assert set(health["queues"]) == {"webhooks", "events", "messages", "holds"}
+    assert set(health["queues"]) == {"webhooks", "events", "messages", "holds", "shipping"}
     assert health["breakers"]["known_to"] == "all processes"
     stack.wait_for(lambda: stack.get("/health")["status"] == "ok", "the worker's heartbeat")
     assert stack.get("/health/workers")["workers"][0]["last_heartbeat_seconds"] < 30
