@@ -19,6 +19,8 @@ COPY . .
 RUN SECRET_KEY=build FIELD_KEYS=build DIGEST_KEY=build SHOPIFY_API_SECRET=build \
     DATABASE_URL=postgresql://build@localhost/build REDIS_URL=redis://localhost/0 \
     python manage.py collectstatic --noinput
+# A new volume takes over the owner of the folder that it is mounted on.
+RUN install -d -o shopsync -m 0750 /var/lib/shopsync/media
 USER shopsync
 EXPOSE 8000
 STOPSIGNAL SIGTERM

@@ -263,6 +263,9 @@ CONTENT_SECURITY_POLICY = {
 # --- files, language, time -----------------------------------------------------------------------------------------
 STATIC_URL = "/static/"
 STATIC_ROOT = BASE_DIR / "staticfiles"
+# Labels and the like: private, so there is no MEDIA_URL; whoever may have a file gets it through a view.
+MEDIA_ROOT = Path(env.text("MEDIA_ROOT", str(BASE_DIR / ".local" / "media")))
+FILE_UPLOAD_PERMISSIONS, FILE_UPLOAD_DIRECTORY_PERMISSIONS = 0o640, 0o750
 WHITENOISE_USE_FINDERS = not IS_PRODUCTION
 WHITENOISE_AUTOREFRESH = False
 LANGUAGE_CODE = "en"

@@ -42,6 +42,11 @@ WEBHOOK_HANDLERS: dict[str, dict[str, str]] = {
         "app/uninstalled": "shopsync.actions.tenants.uninstall",
     },
     "stripe": dict.fromkeys(STRIPE_TOPICS, "orders.actions.payments.sync_stripe_event"),
+    "easypost": {
+        "tracker.created": "orders.actions.tracking.sync_tracker",
+        "tracker.updated": "orders.actions.tracking.sync_tracker",
+        "refund.successful": "orders.actions.tracking.sync_refund",
+    },
     "mitto": {
         "dlr": "messaging.actions.reports.sync_reports",
     },
@@ -67,5 +72,6 @@ SCHEDULES: tuple[Schedule, ...] = (
     Schedule("proof of stock", "orders.tasks.verify_stock", cron="20 3 * * *", grace_seconds=3600),
     Schedule("lost payments", "orders.tasks.settle_lost_payments", every_seconds=30, grace_seconds=120),
     Schedule("reconciliation of payments", "orders.tasks.reconcile_payments", cron="40 3 * * *", grace_seconds=3600),
+    Schedule("lost calls to carriers", "orders.tasks.settle_lost_shipping", every_seconds=30, grace_seconds=120),
     Schedule("digests", "shopsync.tasks.collect_digests", every_seconds=300, grace_seconds=900),
 )

@@ -1,14 +1,17 @@
-"""Reads over orders that span models: what is odd about a line's stock, and what happened to an order."""
+"""Reads over orders that span models and files: odd stock, what happened to an order, a parcel's label."""
 
 from __future__ import annotations
 
+from django.core.files.storage import default_storage
 from django.db import connection
 from django.db.models import Q, QuerySet
+from django.http import FileResponse
 
 from audit.models import AuditEvent
 from inventory.models import StockLevel, Variant
 from inventory.queries import Drift
-from orders.models import Order, OrderLine
+from orders.actions.shipments import NotNow
+from orders.models import Order, OrderLine, Shipment
 
 
 def flags_of(*, order_id: int) -> dict[int, list[str]]:
@@ -69,3 +72,20 @@ def timeline_of(*, order: Order) -> QuerySet[AuditEvent]:
     if order.reservation_id is not None:
         subjects |= Q(subject=f"reservation:{order.reservation_id}")
     return AuditEvent.objects.filter(subjects)
+
+
+def open_label(shipment: Shipment) -> FileResponse:
+    """Send a label as a download; files are private, so this is their only way out.
+
+    Raises: NotNow while there is no file.
+    """
+    if not shipment.label_file:
+        raise NotNow("There is no label file yet; `calls` of the shipment says how its fetching stands.")
+    try:
+        opened = default_storage.open(shipment.label_file)
+    except FileNotFoundError as error:
+        raise NotNow("The label's file is gone; an operator can fetch it again in the admin.") from error
+    name = f"label-{shipment.pk}.{shipment.label_file.rpartition('.')[2]}"
+    answer = FileResponse(opened, as_attachment=True, filename=name, content_type=shipment.label_type)
+    answer["Cache-Control"] = "private, no-store"
+    return answer

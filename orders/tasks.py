@@ -1,4 +1,4 @@
-"""Celery's doors to orders and payments: calls through the gateway, the lost ones, and what is proved nightly."""
+"""Celery's doors to orders: calls to payment gateways and carriers, the lost ones, and what is proved nightly."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from django.utils import timezone
 from config.infra import work
 from config.infra.tasks import SystemTask
 from orders.actions.calls import CALLER
+from orders.actions.carrier_calls import make_calls, settle_lost_calls
 from orders.actions.reconciliation import reconcile_everywhere
 from orders.actions.verification import verify_everywhere
-from orders.models import PaymentCall
+from orders.models import PaymentCall, ShipmentCall
 
 
 @shared_task(base=SystemTask)
@@ -27,7 +28,7 @@ def drain_payments() -> int:
 
 @shared_task(base=SystemTask)
 def settle_lost_payments() -> int:
-    """Ask what became of the calls that nobody knows the end of."""
+    """Ask what became of the calls to gateways that nobody knows the end of."""
     return work.settle_unknown(PaymentCall, CALLER)
 
 
@@ -35,3 +36,15 @@ def settle_lost_payments() -> int:
 def reconcile_payments() -> int:
     """Compare every tenant's payments with its orders; return how many differ."""
     return reconcile_everywhere(now=timezone.now())
+
+
+@shared_task(base=SystemTask)
+def drain_shipping() -> int:
+    """Make the calls to carriers until none is due."""
+    return work.drain(ShipmentCall, make_calls)
+
+
+@shared_task(base=SystemTask)
+def settle_lost_shipping() -> int:
+    """Ask what became of the calls to carriers that nobody knows the end of."""
+    return settle_lost_calls()

@@ -29,4 +29,12 @@ urlpatterns = [
     path("api/v1/payments/<int:pk>/refunds", views.Payments.as_view({"post": "refund"}, detail=True)),
     path("api/v1/payments/mismatches", views.Mismatches.as_view({"get": "list"}, detail=False)),
     path("api/v1/payments/mismatches/<int:pk>", views.Mismatches.as_view({"get": "retrieve"}, detail=True)),
+    re_path(r"^webhooks/easypost/(?P<token>[\w-]+)/?$", views.receive_easypost_event, name="receive-easypost-event"),
+    path("api/v1/shipments", views.Shipments.as_view({"get": "list", "post": "create"}, detail=False)),
+    path("api/v1/shipments/<int:pk>", views.Shipments.as_view({"get": "retrieve"}, detail=True)),
+    path("api/v1/shipments/<int:pk>/rates", views.Shipments.as_view({"post": "rates"}, detail=True)),
+    path("api/v1/shipments/<int:pk>/buy", views.Shipments.as_view({"post": "buy"}, detail=True)),
+    path("api/v1/shipments/<int:pk>/void", views.Shipments.as_view({"post": "void"}, detail=True)),
+    path("api/v1/shipments/<int:pk>/tracking", views.Shipments.as_view({"post": "tracking"}, detail=True)),
+    path("api/v1/shipments/<int:pk>/label", views.Shipments.as_view({"get": "label"}, detail=True)),
 ]

@@ -30,6 +30,7 @@ _SIDEBAR: dict[str, list[tuple[str, str, str]]] = {
         ("undo", "orders", "gatewayrefund"),
         ("gavel", "orders", "dispute"),
         ("difference", "orders", "paymentmismatch"),
+        ("local_shipping", "orders", "shipment"),
         ("sell", "inventory", "product"),
         ("inventory_2", "inventory", "stocklevel"),
     ],

@@ -142,10 +142,11 @@ def drain_all() -> None:
     from audit.tasks import drain_events
     from inventory.tasks import drain_holds
     from messaging.tasks import drain_messages
-    from orders.tasks import drain_payments
+    from orders.tasks import drain_payments, drain_shipping
     from shopsync.tasks import drain_webhooks
 
-    while drain_webhooks() + drain_events() + drain_messages() + drain_holds() + drain_payments():
+    drains = (drain_webhooks, drain_events, drain_messages, drain_holds, drain_payments, drain_shipping)
+    while sum(drain() for drain in drains):
         pass
 
 

@@ -45,6 +45,7 @@ MODULES = {  # the six kinds, by name
         "webhooks",
         "providers",
         "payments",
+        "carriers",
         "client",
         "management",
         "migrations",
@@ -56,6 +57,7 @@ NOUNS = {  # what a module that became a package may be split into
     "actions": {
         *("products", "levels", "stock", "reservations", "holds", "upkeep", "verification"),
         *("alerts", "sync", "backorders", "placing", "moves", "refunds", "gateway_refunds", "handover", "own_stock"),
+        *("shipments", "labels", "carrier_calls", "tracking"),
         "breakers",
         "alerts",
         "schedules",
@@ -74,17 +76,19 @@ NOUNS = {  # what a module that became a package may be split into
         *("products", "stock", "reservations", "tenants", "inbox", "alerts", "schedules", "digests"),
         *("orders", "payments"),
         *("contacts", "automations", "messages"),
+        "shipments",
     },
+    "carriers": {"base", "easypost", "events", "tracking", "sandbox", "sandbox_state"},
     "providers": {"base", "mitto", "sandbox", "sandbox_state", "sandbox_reports"},
     "shopify": {"bodies", "snapshots"},
     "admin": {
         *("alerts", "schedules", "digests", "base", "inbox", "people", "settings", "trail"),
-        *("shop", "orders", "payments", "messages"),
+        *("shop", "orders", "payments", "messages", "shipments"),
     },
-    "serializers": {"products", "stock", "reservations", "orders", "writes", "payments"},
+    "serializers": {"products", "stock", "reservations", "orders", "writes", "payments", "shipments"},
     "payments": {"base", "states", "stripe", "sandbox", "sandbox_state", "sandbox_events"},
     "views": {
-        *("products", "stock", "reservations", "idempotency", "alerts", "orders", "payments"),
+        *("products", "stock", "reservations", "idempotency", "alerts", "orders", "payments", "shipments", "carriers"),
         *("intake", "inbox", "problems", "sign_in", "api", "schema"),
     },
 }
@@ -117,6 +121,8 @@ SYSTEM_TASKS = {
     "orders.tasks.drain_payments",
     "orders.tasks.reconcile_payments",
     "orders.tasks.settle_lost_payments",
+    "orders.tasks.drain_shipping",
+    "orders.tasks.settle_lost_shipping",
     "shopsync.tasks.drain_webhooks",
     "shopsync.tasks.forget_old_payloads",
     "shopsync.tasks.record_breaker_openings",
@@ -204,12 +210,7 @@ def test_no_tenant_in_scope_no_query(model):
 
 def test_work_is_of_the_known_queues_and_named_apart():
     assert [model.queue.name for model in queues()] == [
-        "digests",
-        "events",
-        "holds",
-        "messages",
-        "payments",
-        "webhooks",
+        *("digests", "events", "holds", "messages", "payments", "shipping", "webhooks"),
     ]
     assert all(issubclass(model, WorkRow) for model in queues())
 
@@ -250,6 +251,7 @@ def test_nobody_sleeps_without_a_condition():
         "config/infra/transactions.py",
         "messaging/providers/sandbox.py",
         "orders/payments/sandbox.py",
+        "orders/carriers/sandbox.py",
     }  # each in a loop over a condition, jitter between attempts, or a delay asked of the twin
     sleepers = {name_of(path) for path in PRODUCT if calls(path, "sleep")}
     assert sleepers <= allowed

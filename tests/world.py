@@ -15,8 +15,10 @@ from config.infra import tenancy
 from inventory.actions.reservations import Request, Wanted, reserve
 from inventory.models import Product, StockLevel, Variant
 from messaging.models import Attempt, Automation, AutomationVersion, Contact, DeliveryReport, Message
+from orders.actions.labels import request_rates
 from orders.actions.payments import take_facts
-from orders.models import Dispute, GatewayRefund, Order, Payment, PaymentMismatch
+from orders.actions.shipments import ship_lines
+from orders.models import Dispute, GatewayRefund, Order, Payment, PaymentMismatch, Shipment, ShipmentCall
 from orders.webhooks import Fact
 from shopsync.actions.alerts import close_alert, raise_alert
 from shopsync.actions.inbox import count_refused
@@ -133,6 +135,7 @@ def make_world(**tenant_fields: str) -> World:
         _make_alerts()
         DigestPlan(recipients=["ops@example.com"]).save()
         _make_payments()
+        _ship_one()
         return World(tenant, key.secret, _rows(tenant, connection))
 
 
@@ -197,8 +200,20 @@ def _make_payments() -> None:
     PaymentMismatch(kind="refunds_differ", subject="order:1", detail="10 by the order, 5 by its payments").save()
 
 
+def _ship_one() -> None:
+    """Pack an order and ask for rates of a carrier that answers nobody."""
+    connect_service(
+        service="easypost", actor="test", name="post", base_url="http://127.0.0.1:9", api_key=f"{SECRET}-key"
+    )
+    shipment = ship_lines(order_id=Order.objects.get(shopify_id=BIG + 2).pk, lines=[], actor="test")
+    place = {"name": "Zoë", "address1": "1 Main St", "city": "Austin", "country_code": "US"}
+    request_rates(
+        shipment_id=shipment.pk, from_address=place, to_address=place, parcel={"weight_grams": 500}, actor="test"
+    )
+
+
 def _rows(tenant: Tenant, connection: Connection) -> dict[type[Model], Model]:
-    lists: list[type[Any]] = [Payment, GatewayRefund, Dispute, PaymentMismatch]
+    lists: list[type[Any]] = [Payment, GatewayRefund, Dispute, PaymentMismatch, Shipment, ShipmentCall]
     lists += [Order, Product, StockLevel, Message, Automation, AuditEvent, EventDelivery, DeadLetter]
     rows: dict[type[Model], Model] = {model: model.objects.first() for model in [*lists, Alert, ApiKey]}
     rows[Order] = Order.objects.get(shopify_id=BIG + 1)

@@ -1,5 +1,5 @@
 """Orders for operators, by noun."""
 
-from orders.admin import orders, payments
+from orders.admin import orders, payments, shipments
 
-__all__ = ["orders", "payments"]
+__all__ = ["orders", "payments", "shipments"]

@@ -7,7 +7,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from unfold.decorators import display
 
-from orders.models import Commitment, Fulfillment, Order, OrderLine, Refund
+from orders.models import Commitment, Fulfillment, Order, OrderLine, Refund, Shipment
 from shopsync.admin.base import ReadOnlyInline, TenantModelAdmin, pre
 from shopsync.money import format_amount
 
@@ -50,6 +50,14 @@ class FulfillmentInline(ReadOnlyInline):
     fields = ("shopify_id", "status", "shipment_status", "tracking_company", "tracking_number")
 
 
+class ShipmentInline(ReadOnlyInline):
+    """Parcels of ours."""
+
+    model = Shipment
+    fields = ("id", "status", "company", "tracking_number", "tracking_status")
+    show_change_link = True
+
+
 @admin.register(Order)
 class OrderAdmin(TenantModelAdmin):
     """Orders."""
@@ -62,7 +70,7 @@ class OrderAdmin(TenantModelAdmin):
     )
     search_fields = ("=name", "=email", "=phone", "=shopify_id")
     search_help_text = "name (#1001), e-mail, phone or Shopify id, in full"
-    inlines = (LineInline, RefundInline, FulfillmentInline)
+    inlines = (LineInline, RefundInline, FulfillmentInline, ShipmentInline)
     readonly_fields = ("total", "amounts")
     fieldsets = (
         (None, {"fields": (("name", "financial_status", "fulfillment_status"), "amounts", "tags", "note", "is_test")}),

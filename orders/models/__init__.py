@@ -2,6 +2,7 @@
 
 from orders.models.orders import Commitment, Fulfillment, Money, Order, OrderLine, Refund
 from orders.models.payments import Dispute, GatewayRefund, Payment, PaymentCall, PaymentEvent, PaymentMismatch
+from orders.models.shipments import Shipment, ShipmentCall, ShipmentLine, TrackingEvent
 from orders.models.stock import Allocation, RefundLine
 
 __all__ = [
@@ -19,4 +20,8 @@ __all__ = [
     "PaymentMismatch",
     "Refund",
     "RefundLine",
+    "Shipment",
+    "ShipmentCall",
+    "ShipmentLine",
+    "TrackingEvent",
 ]

@@ -114,6 +114,16 @@ class OrderRow(serializers.Serializer[Any]):
     updated_at = serializers.DateTimeField(read_only=True)
 
 
+class ParcelRow(serializers.Serializer[Any]):
+    """A parcel of ours, in short."""
+
+    id = serializers.IntegerField(read_only=True)
+    status = serializers.CharField(read_only=True)
+    company = serializers.CharField(read_only=True)
+    tracking_number = serializers.CharField(read_only=True)
+    tracking_status = serializers.CharField(read_only=True)
+
+
 class OrderDetail(OrderRow):
     """An order with its lines, refunds and parcels."""
 
@@ -134,4 +144,5 @@ class OrderDetail(OrderRow):
     shipping_lines = serializers.ListField(child=serializers.DictField(), read_only=True)
     lines = LineRow(many=True, read_only=True)
     refunds = RefundRow(many=True, read_only=True)
-    fulfillments = FulfillmentRow(many=True, read_only=True)
+    fulfillments = FulfillmentRow(many=True, read_only=True, help_text="Shopify's own parcels")
+    shipments = ParcelRow(many=True, read_only=True, help_text="ours; more of each at /api/v1/shipments/ID")

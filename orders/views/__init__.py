@@ -1,7 +1,9 @@
 """The API's orders, by noun."""
 
+from orders.views.carriers import receive_easypost_event
 from orders.views.intake import receive_stripe_event
 from orders.views.orders import Orders
 from orders.views.payments import Mismatches, Payments
+from orders.views.shipments import Shipments
 
-__all__ = ["Mismatches", "Orders", "Payments", "receive_stripe_event"]
+__all__ = ["Mismatches", "Orders", "Payments", "Shipments", "receive_easypost_event", "receive_stripe_event"]

@@ -105,7 +105,7 @@ class Orders(ReadOnlyModelViewSet[Order]):
         if not self.detail:
             return Order.objects.all()
         lines = OrderLine.objects.select_related("commitment").order_by("position", "id")
-        return Order.objects.prefetch_related(Prefetch("lines", lines), "refunds__lines", "fulfillments")
+        return Order.objects.prefetch_related(Prefetch("lines", lines), "refunds__lines", "fulfillments", "shipments")
 
     def get_serializer_class(self) -> type[BaseSerializer[Any]]:
         """Show lines in the detail only."""
@@ -213,6 +213,6 @@ class Orders(ReadOnlyModelViewSet[Order]):
 
     def _answer(self, pk: int, *, code: int = 200) -> Response:
         lines = OrderLine.objects.select_related("commitment").order_by("position", "id")
-        orders = Order.objects.prefetch_related(Prefetch("lines", lines), "refunds__lines", "fulfillments")
+        orders = Order.objects.prefetch_related(Prefetch("lines", lines), "refunds__lines", "fulfillments", "shipments")
         context = {"stock_flags": flags_of(order_id=pk)}
         return Response(OrderDetail(orders.get(pk=pk), context=context).data, status=code)

@@ -67,8 +67,9 @@ def test_an_order_shows_ids_and_money_as_strings_with_the_currencys_decimals(own
 def test_an_order_of_many_lines_costs_as_many_queries_as_one_of_two(owner, world):
     with CaptureQueriesContext(connection) as queries:
         owner.get(f"/api/v1/orders/{world.rows[Order].pk}")
-    # The key, the order, its lines with their commitments, refunds, their lines, parcels; three for what is odd.
-    assert len(queries) == 9
+    # The key, the order, its lines with their commitments, refunds, their lines, parcels of Shopify's and ours, and
+    # three for what is odd.
+    assert len(queries) == 10
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,7 @@ TABLES = (
     "audit_eventdelivery",
     "messaging_message",
     "orders_paymentcall",
+    "orders_shipmentcall",
 )
 SHOPS = ("crash-one.myshopify.com", "crash-two.myshopify.com")
 ROOT = Path(__file__).resolve().parent.parent.parent
