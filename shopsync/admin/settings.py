@@ -27,10 +27,10 @@ class TenantAdmin(TenantModelAdmin):
     list_display = ("shop_domain", "name", "status", "currency", "country", "stock_authority", "is_connected")
     list_filter = ("status",)
     search_fields = ("shop_domain", "name")
-    settings_fields = ("name", "timezone", "country", "stock_authority")
+    settings_fields = ("name", "timezone", "country", "push_holds")
     fields = (
-        "shop_domain", "name", "status", "currency", "timezone", "country", "stock_authority", "is_connected",
-        "installed_at", "uninstalled_at", "created_at",
+        "shop_domain", "name", "status", "currency", "timezone", "country", "stock_authority", "push_holds",
+        "is_connected", "installed_at", "uninstalled_at", "created_at",
     )  # fmt: skip
     readonly_fields = ("is_connected",)
 

@@ -180,7 +180,7 @@ def test_a_callback_address_is_shown_when_asked_for_and_that_is_recorded(owner, 
 
 
 def test_an_owner_changes_the_tenants_settings_and_not_its_tokens(owner, world):
-    form = {"name": "New name", "timezone": "Europe/Paris", "country": "FR", "stock_authority": "shopify"}
+    form = {"name": "New name", "timezone": "Europe/Paris", "country": "FR"}
     owner.post(change_page(world.tenant), form | {"access_token": "stolen", "shop_domain": "other.myshopify.com"})
     tenant = reload_tenant(world)
     assert (tenant.name, tenant.shop_domain, tenant.access_token) == (

@@ -22,12 +22,19 @@ class Command(BaseCommand):
         parser.add_argument("--currency", default="USD", help="ISO 4217")
         parser.add_argument("--timezone", default="UTC", help="IANA name, e.g. Europe/Athens")
 
+        parser.add_argument(
+            "--stock-authority",
+            choices=("shopify", "shopsync"),
+            default="shopify",
+            help="who counts the stock: Shopify (we mirror it), or we (shopsync); chosen once",
+        )
+
     def handle(self, *args: object, **options: str) -> None:
         """Create it, and say where its deliveries go."""
         shop_domain = options["shop_domain"].lower()
         if not is_shop_domain(shop_domain):
             raise CommandError(f"{shop_domain} is no shop's name: give it as name.myshopify.com")
-        fields = {name: options[name] for name in ("name", "country", "currency", "timezone")}
+        fields = {name: options[name] for name in ("name", "country", "currency", "timezone", "stock_authority")}
         try:
             tenant = create_tenant(shop_domain=shop_domain, actor="manage.py", **fields)
         except ValidationError as error:
