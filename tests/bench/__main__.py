@@ -17,11 +17,16 @@ def main() -> None:
 
         django.setup()
         from shopsync.actions.tenants import create_tenant
-        from tests.bench import intake, processing
+        from tests.bench import intake, processing, reservations
 
         create_tenant(shop_domain=SHOP, name="Bench", actor="bench", country="US")
         results = []
-        for title, measure in (("(a) intake", intake.measure), ("(b) processing", processing.measure)):
+        for title, measure in (
+            ("(a) intake", intake.measure),
+            ("(b) processing", processing.measure),
+            ("(c) reservations, one hot variant", reservations.measure_hot),
+            ("(c) reservations, 1,000 variants", reservations.measure_spread),
+        ):
             print(title, flush=True)
             results.append(measure(folder))
             print(f"  {json.dumps(results[-1])}", flush=True)
