@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from django.contrib.auth.hashers import make_password
@@ -12,6 +13,7 @@ from psycopg.pq import TransactionStatus
 from inventory.queries import find_drift
 from orders.queries import find_misallocation
 from shopsync.models import Membership, Tenant, User
+from tests import emptying
 from tests.factories import make_tenant
 from tests.services import services_root
 from tests.stack import Stack, running_stack
@@ -57,6 +59,13 @@ def staff(tenant: Tenant) -> User:
 def stranger(other_tenant: Tenant) -> User:
     """The owner of another tenant."""
     return _person("stranger", other_tenant, Membership.Role.OWNER)
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> None:
+    """Let transactional tests end faster than Django lets them."""
+    with django_db_blocker.unblock():
+        emptying.install(emptying.take_baseline())
 
 
 def _is_broken_off() -> bool:
