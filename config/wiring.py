@@ -54,6 +54,7 @@ WEBHOOK_HANDLERS: dict[str, dict[str, str]] = {
 
 # audit event -> its subscribers, each its own EventDelivery row; they are not ordered among each other.
 EVENT_SUBSCRIBERS: dict[str, list[str]] = {
+    "stock.adoption_asked": ["orders.actions.handover.adopt_orders"],
     "stock.increased": ["orders.actions.backorders.fill"],
     "reservation.expired": ["orders.actions.own_stock.note_expired"],
     "order.created": ["messaging.actions.contacts.follow_order", "orders.actions.payments.adopt_payments"],

@@ -55,7 +55,9 @@ JOIN (SELECT commitment_id, sum(committed)::bigint AS committed FROM orders_allo
       GROUP BY commitment_id) a ON a.commitment_id = c.id
 JOIN orders_orderline n ON n.id = c.line_id
 JOIN orders_order o ON o.id = n.order_id AND o.stock_state IN ('', 'committed')
+LEFT JOIN inventory_reservation r ON r.id = o.reservation_id
 WHERE c.tenant_id = %(tenant)s AND a.committed + c.backordered <> c.quantity
+  AND r.settles_by IS DISTINCT FROM 'order'  -- still held beside Shopify's count: adopted in its turn
 ORDER BY 1"""
 
 

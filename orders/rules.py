@@ -75,10 +75,16 @@ class LineFacts:
 
 @dataclass(frozen=True, slots=True)
 class StockTarget:
-    """What a line's units are to be: `committed` wait to be sent, `gone` have left the stock for good."""
+    """What a line's units are to be: `committed` wait to be sent, `gone` have left the stock for good.
+
+    `counted_before` of them had left before our count began, so it has them off already; `counted_gross` is what that
+    is worked out from. None: as it was.
+    """
 
     committed: int
     gone: int
+    counted_before: int | None = None
+    counted_gross: int | None = None
 
 
 def target_of(line: LineFacts, *, is_cancelled: bool) -> StockTarget:
@@ -93,6 +99,23 @@ def target_of(line: LineFacts, *, is_cancelled: bool) -> StockTarget:
     back = min(line.sent, line.returned + legacy_back)
     lost = min(line.not_restocked, max(0, taken_off - line.cancelled))
     return StockTarget(committed=committed, gone=line.sent - back + lost)
+
+
+def gross_of(line: LineFacts, *, current: int) -> int:
+    """Count a line's units without those that edits took off: what is missing of `current` and was not refunded."""
+    refunded = line.cancelled + line.returned + line.not_restocked + line.legacy
+    return line.quantity - max(0, line.quantity - current - refunded)
+
+
+def counted_before(gross: int, early: LineFacts, *, was_cancelled: bool) -> int:
+    """Say how many of a line's units were out of `available` at a moment: what Shopify's count of then has off.
+
+    gross: the line's units, see gross_of; early: of its facts, those from before that moment; was_cancelled: was the
+    order, by then?
+    """
+    if was_cancelled:
+        return target_of(early, is_cancelled=True).gone
+    return max(0, gross - early.cancelled - early.returned - early.legacy)
 
 
 def fulfillment_of(quantities: Mapping[int, tuple[int, int]]) -> str:

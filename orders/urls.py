@@ -24,6 +24,7 @@ urlpatterns = [
         path(f"api/v1/orders/<int:pk>/{word}", views.Orders.as_view({"post": method}, detail=True))
         for word, method in _ACTS.items()
     ),
+    path("api/v1/stock/hand-over", views.HandOver.as_view({"post": "create"})),
     path("api/v1/payments", views.Payments.as_view({"get": "list"}, detail=False)),
     path("api/v1/payments/<int:pk>", views.Payments.as_view({"get": "retrieve"}, detail=True)),
     path("api/v1/payments/<int:pk>/refunds", views.Payments.as_view({"post": "refund"}, detail=True)),

@@ -57,6 +57,7 @@ NOUNS = {  # what a module that became a package may be split into
     "actions": {
         *("products", "levels", "stock", "reservations", "holds", "upkeep", "verification"),
         *("alerts", "sync", "backorders", "placing", "moves", "refunds", "gateway_refunds", "handover", "own_stock"),
+        "shopify_stock",
         *("shipments", "labels", "carrier_calls", "tracking"),
         "breakers",
         "alerts",

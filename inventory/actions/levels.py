@@ -12,7 +12,7 @@ from django.utils import timezone
 from audit.actions import record
 from config.infra import tenancy
 from inventory.actions.products import ensure_items
-from inventory.models import Location, Reservation, ReservationLine, StockLevel
+from inventory.models import InventoryItem, Location, Reservation, ReservationLine, StockLevel
 from inventory.shopify import LevelSnapshot, parse_level
 from shopsync.models import Tenant
 from shopsync.shopify import Delivery
@@ -36,9 +36,9 @@ def apply_snapshot(snapshot: LevelSnapshot, *, reference: str) -> None:
     if snapshot.version <= level.source_version:
         return  # stale or repeated: a newer snapshot is already here
     level.source_version = snapshot.version
-    level.mirrored_available = snapshot.available
+    level.mirrored_available, level.mirrored_at = snapshot.available, snapshot.taken_at
     level.updated_at = timezone.now()
-    changed = ["source_version", "mirrored_available", "updated_at"]
+    changed = ["source_version", "mirrored_available", "mirrored_at", "updated_at"]
     if authority_of(level.tenant_id) == Tenant.StockAuthority.SHOPIFY:
         explain_movements(reason="snapshot", reference=reference, actor="shopify")
         was = level.sellable
@@ -50,6 +50,7 @@ def apply_snapshot(snapshot: LevelSnapshot, *, reference: str) -> None:
         return
     if level.available is None and level.movement_count == 0:  # the first we hear of it: where our count begins
         explain_movements(reason="first_seen", reference=reference, actor="shopify")
+        InventoryItem.objects.filter(pk=level.item_id, counted_at__isnull=True).update(counted_at=snapshot.taken_at)
         level.available = level.on_hand = snapshot.available
         level.committed = None if snapshot.available is None else 0
         changed += ["available", "on_hand", "committed"]
@@ -82,6 +83,7 @@ def _lock_level(snapshot: LevelSnapshot) -> StockLevel:
         [Location(tenant_id=tenant_id, shopify_id=snapshot.location_shopify_id)], ignore_conflicts=True
     )
     location = Location.objects.get(shopify_id=snapshot.location_shopify_id)
+    authority_of(tenant_id)
     explain_movements(reason="first_seen", reference="", actor="shopify")
     StockLevel.objects.bulk_create(
         [StockLevel(tenant_id=tenant_id, item=item, location=location)], ignore_conflicts=True
@@ -90,9 +92,12 @@ def _lock_level(snapshot: LevelSnapshot) -> StockLevel:
 
 
 def authority_of(tenant_id: int) -> str:
-    """Say who counts this tenant's stock; the shared lock keeps a hand-over out until the transaction ends."""
+    """Say who counts this tenant's stock; the shared lock keeps a hand-over out until the transaction ends.
+
+    It comes before the locks of levels: whoever waits for a hand-over holds none that it waits for.
+    """
     with connection.cursor() as cursor:
-        cursor.execute("SELECT stock_authority FROM shopsync_tenant WHERE id = %s FOR KEY SHARE", [tenant_id])
+        cursor.execute("SELECT stock_authority FROM shopsync_tenant WHERE id = %s FOR SHARE", [tenant_id])
         (authority,) = cursor.fetchone()
     return str(authority)
 
@@ -154,7 +159,8 @@ def move_units(moves: Mapping[int, Move]) -> None:
 
 
 def lock_levels(**conditions: object) -> list[StockLevel]:
-    """Lock levels in primary-key order, the order that everybody locks them in."""
+    """Lock who counts them, then levels in primary-key order: the order that everybody locks them in."""
+    authority_of(tenancy.current_tenant_id())
     rows = StockLevel.objects.filter(**conditions).select_related("location").select_for_update(of=("self",))
     return list(rows.order_by("pk"))
 

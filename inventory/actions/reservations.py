@@ -265,7 +265,12 @@ def free_units(locked: Locked, *, status: Status, actor: str, now: datetime) -> 
     ReservationLine.objects.filter(reservation=reservation).update(held=0)
     _end(reservation, status=status, actor=actor, now=now)
     give_back(locked.lines)
-    fills_backorders = authority_of(reservation.tenant_id) == Tenant.StockAuthority.SHOPSYNC
+    note_freed(locked, moves)
+
+
+def note_freed(locked: Locked, moves: Mapping[int, Move]) -> None:
+    """Record of levels that held less after these moves that they can be sold from again."""
+    fills_backorders = authority_of(locked.reservation.tenant_id) == Tenant.StockAuthority.SHOPSYNC
     for level_id, move in moves.items():
         level = locked.levels[level_id]
         was, level.held = level.sellable, level.held + move.held
@@ -320,6 +325,24 @@ def _sell(locked: Locked, *, actor: str, for_order: bool) -> None:
         moves[line.level_id] += Move(held=-line.held, available=-sold) + gone
     move_units(moves)
     ReservationLine.objects.filter(reservation=locked.reservation).update(held=0)
+
+
+@retrying_atomic
+def sell_held(*, reservation_id: int, actor: str) -> list[Pick]:
+    """Take what a committed reservation still holds for an order off the count, now that we count; return the units.
+
+    Raises: Reservation.DoesNotExist.
+    """
+    locked = lock_reservation(reservation_id)
+    held = [line for line in locked.lines if line.held]
+    explain_movements(reason="handed_over", reference=f"reservation:{reservation_id}", actor=actor)
+    moves: dict[int, Move] = defaultdict(Move)
+    for line in held:
+        moves[line.level_id] += Move(held=-line.held, available=-line.held, committed=line.held)
+    move_units(moves)
+    ReservationLine.objects.filter(reservation_id=reservation_id).update(held=0)
+    Reservation.objects.filter(pk=reservation_id).update(settles_by="")
+    return [Pick(line.variant_id, line.level_id, line.held) for line in held]
 
 
 def _expire_overdue(levels: Sequence[StockLevel], now: datetime) -> bool:

@@ -9,7 +9,7 @@ from config.infra import tenancy
 from config.infra.transactions import retrying_atomic
 from inventory.actions.holds import give_back
 from inventory.actions.levels import Move, explain_movements, move_units
-from inventory.actions.reservations import free_units, lock_reservation
+from inventory.actions.reservations import free_units, lock_reservation, note_freed
 from inventory.models import Reservation, ReservationLine
 
 Status = Reservation.Status
@@ -83,3 +83,4 @@ def settle(*, reservation_id: int, actor: str) -> None:
     move_units(moves)
     ReservationLine.objects.filter(reservation_id=reservation_id).update(held=0)
     give_back(locked.lines)
+    note_freed(locked, moves)

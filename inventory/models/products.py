@@ -43,6 +43,9 @@ class InventoryItem(TenantModel):
     """What is counted: one per variant in Shopify; known from whichever delivery names it first."""
 
     shopify_id = models.BigIntegerField()
+    counted_at = models.DateTimeField(
+        null=True, blank=True, help_text="where we count: what left before is not in our count"
+    )
     created_at = models.DateTimeField(db_default=Now())
 
     class Meta(TenantModel.Meta):

@@ -42,6 +42,7 @@ class StockLevel(TenantModel):
     safety_stock = models.BigIntegerField(null=True, blank=True)
     quality_control = models.BigIntegerField(null=True, blank=True)
     mirrored_available = models.BigIntegerField(null=True, blank=True, help_text="what Shopify last said")
+    mirrored_at = models.DateTimeField(null=True, blank=True, help_text="when that was true")
     movement_count = models.PositiveBigIntegerField(default=0, db_default=0, editable=False)
     source_version = models.CharField(
         max_length=120, db_collation="C", blank=True, default="", help_text="sorts by age; the newest wins"

@@ -10,8 +10,8 @@ from audit.actions import Event, Value, record
 from config.infra.transactions import retrying_atomic
 from inventory.models import StockLevel
 from orders.actions.own_stock import follow_lines
-from orders.actions.stock import counts_here
-from orders.actions.sync import follow_stock
+from orders.actions.shopify_stock import follow_stock
+from orders.actions.stock import counts_here, lock_with_levels
 from orders.models import Commitment, Order
 
 BATCH = 100
@@ -30,12 +30,13 @@ def fill(*, event: Event) -> None:
         return  # somebody else was faster, and whoever gives it back says so again
     wants = Q(backordered__gt=0) | Q(unplaced__gt=0)
     waiting = Commitment.objects.filter(wants, item_id=level.item_id).order_by("since", "pk")
-    for order_id in list(dict.fromkeys(waiting.values_list("line__order_id", flat=True)[:BATCH])):
-        _fill_order(order_id, now=event.created_at)
+    oldest_first = list(dict.fromkeys(waiting.values_list("line__order_id", flat=True)[:BATCH]))
+    orders = lock_with_levels(oldest_first)
+    for order_id in oldest_first:
+        _fill_order(orders[order_id], now=event.created_at)
 
 
-def _fill_order(order_id: int, *, now: datetime) -> None:
-    order = Order.objects.select_for_update().get(pk=order_id)
+def _fill_order(order: Order, *, now: datetime) -> None:
     commitments = Commitment.objects.filter(line__order=order)
     before = sum(commitments.values_list("backordered", flat=True))
     if order.source == Order.Source.API:

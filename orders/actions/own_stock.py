@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from django.db import transaction
@@ -13,7 +13,7 @@ from audit.actions import Event, record
 from config.infra.transactions import retrying_atomic
 from inventory.actions import reservations
 from inventory.actions.reservations import InsufficientStock, Request, ReservationEnded, Wanted
-from inventory.models import Reservation
+from inventory.models import Reservation, Variant
 from inventory.rules import Destination, Pick
 from orders.actions.stock import counts_here, set_stock
 from orders.models import Allocation, Commitment, Order, OrderLine
@@ -43,7 +43,7 @@ def sell_stock(order: Order, *, actor: str, now: datetime) -> bool:
             _note_unallocated(order, str(error))
             return False
     if counts_here(order.tenant_id):
-        _allocate(lines, sold)
+        _allocate(lines, sold, {line.pk: line.unsent_quantity for line in lines})
     order.stock_state = State.COMMITTED
     order.save(update_fields=["stock_state"])
     close_alert(kind=UNALLOCATED, subject=f"order:{order.pk}")
@@ -75,12 +75,12 @@ def _note_unallocated(order: Order, why: str) -> None:
     raise_alert(kind=UNALLOCATED, subject=f"order:{order.pk}", message=message[:500], severity="critical")
 
 
-def _allocate(lines: Sequence[OrderLine], picks: Sequence[Pick]) -> None:
-    """Say of each line which level its sold units come from; a variant may stand in several lines."""
+def _allocate(lines: Sequence[OrderLine], picks: Sequence[Pick], wanted: Mapping[int, int]) -> None:
+    """Say of each line which level its sold units come from, as many as it wants; lines may share a variant."""
     left = {index: pick.quantity for index, pick in enumerate(picks)}
     taken: dict[tuple[int, int], int] = defaultdict(int)
     for line in lines:
-        missing = line.unsent_quantity
+        missing = wanted[line.pk]
         for index, pick in enumerate(picks):
             part = min(missing, left[index]) if pick.variant_id == line.variant_id else 0
             taken[line.pk, pick.level_id] += part
@@ -98,7 +98,7 @@ def follow_lines(order: Order, *, actor: str, now: datetime) -> None:
     """Bring a locked order's units to what its lines say since some were sent, cancelled or returned."""
     lines = list(OrderLine.objects.filter(order=order).select_related("variant", "commitment").order_by("pk"))
     if order.stock_state == State.COMMITTED and counts_here(order.tenant_id):
-        set_stock(order, [(line, line.variant, _target(line)) for line in lines], actor=actor)
+        set_stock(order, _targets(order, lines, actor=actor), actor=actor)
         return
     if holds_stock(order) and order.reservation_id is not None:
         _shrink(order, lines, actor=actor, now=now)
@@ -107,6 +107,39 @@ def follow_lines(order: Order, *, actor: str, now: datetime) -> None:
     Commitment.objects.bulk_update([line.commitment for line in lines], ["quantity"])
     if order.is_cancelled:
         Order.objects.filter(pk=order.pk).exclude(stock_state=State.COMMITTED).update(stock_state=State.RELEASED)
+
+
+def adopt_hold(order: Order, *, actor: str) -> None:
+    """Let a locked, sold order that Shopify's count did not know take its units in our count, now that we count."""
+    lines = list(OrderLine.objects.filter(order=order).select_related("variant", "commitment").order_by("pk"))
+    set_stock(order, _targets(order, lines, actor=actor), actor=actor)
+
+
+def _targets(
+    order: Order, lines: Sequence[OrderLine], *, actor: str
+) -> list[tuple[OrderLine, Variant | None, StockTarget]]:
+    """Say what the lines of a sold order are to have, where we count.
+
+    What is still held from when Shopify counted becomes units of its lines first.
+    """
+    reservation = order.reservation
+    if reservation is not None and reservation.settles_by == Reservation.SettlesBy.ORDER:
+        picks = reservations.sell_held(reservation_id=reservation.pk, actor=actor)
+        _allocate(lines, picks, _held_beside(lines))
+    return [(line, line.variant, _target(line)) for line in lines]
+
+
+def _held_beside(lines: Sequence[OrderLine]) -> dict[int, int]:
+    """Say how many units of each line are to be held beside Shopify's count, which knows nothing of the order.
+
+    Those that wait to be sent, and those that have left; but not what had left when its count began: that lay on no
+    shelf that it counted.
+    """
+    rows = Allocation.objects.filter(commitment__line__in=lines).values_list("commitment__line_id", "gone")
+    left: dict[int, int] = defaultdict(int)
+    for line_id, gone in rows:
+        left[line_id] += gone
+    return {line.pk: (target := _target(line)).committed + target.gone - left[line.pk] for line in lines}
 
 
 def holds_stock(order: Order) -> bool:
@@ -123,10 +156,11 @@ def _shrink(order: Order, lines: Sequence[OrderLine], *, actor: str, now: dateti
     nothing of it, they stay held.
     """
     is_ours = counts_here(order.tenant_id)
+    wanted = {line.pk: line.unsent_quantity for line in lines} if is_ours else _held_beside(lines)
     kept: dict[int, int] = defaultdict(int)
     for line in lines:
         if line.variant_id is not None:
-            kept[line.variant_id] += line.unsent_quantity + (0 if is_ours else _target(line).gone)
+            kept[line.variant_id] += wanted[line.pk]
     assert order.reservation_id is not None
     reservations.shrink(reservation_id=order.reservation_id, kept=kept, actor=actor, now=now)
     if is_ours and any(line.lost_quantity for line in lines):

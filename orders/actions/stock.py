@@ -80,7 +80,11 @@ def set_stock(order: Order, targets: Iterable[tuple[OrderLine, Variant | None, S
     items = {line.variant.item_id for line in lines if line.variant and line.variant.item_id}
     items |= {allocation.level.item_id for line in lines for allocation in line.allocations.values()}
     stock = _Stock(lock_levels(item_id__in=sorted(items)) if items else [], Destination(country=order.country))
-    # 1. What came back or left, which is true whatever we counted. 2. What is taken off. 3. What is asked for.
+    # 1. What left before our count began. 2. What came back or left, which is true whatever we counted. 3. What is
+    # taken off. 4. What is asked for.
+    for line in lines:
+        _recount(line, stock)
+    stock.flush(reason="handed_over", order=order, actor=actor)
     for line in lines:
         _settle_gone(line, stock)
     stock.flush(reason="shipped", order=order, actor=actor)
@@ -107,10 +111,24 @@ def _load(targets: Iterable[tuple[OrderLine, Variant | None, StockTarget]]) -> l
     wanted = {line.pk: (variant, target) for line, variant, target in targets}
     commitments = Commitment.objects.filter(line_id__in=wanted).select_for_update().order_by("pk")
     lines = {row.pk: _Line(row, *wanted[row.line_id]) for row in commitments}
+    for line in lines.values():
+        if line.target.counted_gross is not None:
+            line.commitment.counted_gross = line.target.counted_gross
     for allocation in Allocation.objects.filter(commitment_id__in=lines).select_related("level").order_by("pk"):
         line = lines[allocation.commitment_id]
         line.allocations[allocation.level_id] = allocation
     return list(lines.values())
+
+
+def _recount(line: _Line, stock: _Stock) -> None:
+    """Put back the units that our count had off from its beginning, so that taking them now takes them once."""
+    counted = line.target.counted_before
+    places = [level for level in stock.near(line.variant) if level.available is not None] if line.variant else []
+    if counted is None or counted == line.commitment.counted_before or not places:
+        return
+    delta = counted - line.commitment.counted_before
+    stock.move(places[0].pk, Move(available=delta, on_hand=delta))
+    line.commitment.counted_before = counted
 
 
 def _settle_gone(line: _Line, stock: _Stock) -> None:
@@ -166,8 +184,20 @@ def _store(lines: Sequence[_Line]) -> None:
     )
     Allocation.objects.bulk_create([a for a in allocations if not a.pk and (a.committed or a.gone)])
     Commitment.objects.bulk_update(
-        [line.commitment for line in lines], ["quantity", "backordered", "unplaced", "item"], batch_size=500
+        [line.commitment for line in lines],
+        ["quantity", "backordered", "unplaced", "item", "counted_before", "counted_gross"],
+        batch_size=500,
     )
+
+
+def lock_with_levels(order_ids: Sequence[int]) -> dict[int, Order]:
+    """Lock several orders by primary key, then the levels of all their items, as whoever locks one of them does."""
+    rows = Order.objects.filter(pk__in=order_ids).select_for_update(of=("self",)).select_related("reservation")
+    orders = {order.pk: order for order in rows.order_by("pk")}
+    named = OrderLine.objects.filter(order_id__in=orders, variant_shopify_id__isnull=False)
+    sold = Variant.objects.filter(shopify_id__in=named.values("variant_shopify_id"), item__isnull=False)
+    lock_levels(item_id__in=list(sold.values_list("item_id", flat=True)))
+    return orders
 
 
 def counts_here(tenant_id: int) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from dataclasses import asdict
 from typing import Any
 
@@ -13,10 +12,9 @@ from django.utils import timezone
 from audit.actions import Value, record
 from config.infra import tenancy
 from config.infra.tenancy import TenantManager
-from inventory.models import Variant
-from orders.actions.stock import counts_here, drop_stock, set_stock
+from orders.actions.shopify_stock import follow_stock
+from orders.actions.stock import counts_here, drop_stock
 from orders.models import Commitment, Fulfillment, Order, OrderLine, Refund, RefundLine
-from orders.rules import LineFacts, StockTarget, target_of
 from orders.shopify import (
     FulfillmentSnapshot,
     LineSnapshot,
@@ -40,6 +38,7 @@ def sync_order(*, delivery: Delivery) -> None:
     Raises: UnreadablePayloadError.
     """
     tenant = Tenant.objects.get(pk=delivery.tenant_id)
+    counts_here(tenant.pk)  # keeps a hand-over out, before anything is written that it would wait for
     snapshot = parse_order(delivery, currency=tenant.currency, country=tenant.country)
     order = _lock_order(snapshot, tenant)
     is_new = order.source_version == ""
@@ -155,50 +154,6 @@ def _set_commitments(order: Order, written: list[OrderLine], lines: tuple[LineSn
 def _release_commitments(order: Order) -> None:
     """Ask nothing more of the stock: an older version told that the order was cancelled."""
     Commitment.objects.filter(line__order=order, quantity__gt=0).update(quantity=0, backordered=0)
-
-
-def follow_stock(order: Order) -> None:
-    """Where we count, bring the units of a Shopify order's lines to what its newest facts say.
-
-    Idempotent, and a function of the stored rows alone: the newest lines, the refund lines, the parcels.
-    """
-    if not counts_here(order.tenant_id):
-        return
-    lines = list(OrderLine.objects.filter(order=order).select_related("commitment").order_by("pk"))
-    named = {line.variant_shopify_id for line in lines if line.variant_shopify_id is not None}
-    variants = {variant.shopify_id: variant for variant in Variant.objects.filter(shopify_id__in=named)}
-    targets = stock_targets(order, lines)
-    set_stock(
-        order,
-        [(line, variants.get(line.variant_shopify_id or 0), targets[line.pk]) for line in lines],
-        actor="shopify",
-    )
-
-
-def stock_targets(order: Order, lines: list[OrderLine]) -> dict[int, StockTarget]:
-    """Decide what each line of a Shopify order asks of the stock, by line."""
-    sent: dict[int, int] = defaultdict(int)
-    for parcel in Fulfillment.objects.filter(order=order, status="success"):
-        for line_id, quantity in parcel.lines.items():
-            sent[int(line_id)] += quantity
-    refunded: dict[tuple[int, str], int] = defaultdict(int)
-    for refund_line in RefundLine.objects.filter(refund__order=order, line_shopify_id__isnull=False):
-        refunded[refund_line.line_shopify_id or 0, refund_line.restock_type] += refund_line.quantity
-    return {
-        line.pk: target_of(
-            LineFacts(
-                quantity=line.quantity,
-                fulfillable=line.commitment.quantity,
-                sent=min(sent[line.shopify_id or 0], line.quantity),
-                cancelled=refunded[line.shopify_id or 0, "cancel"],
-                returned=refunded[line.shopify_id or 0, "return"],
-                not_restocked=refunded[line.shopify_id or 0, "no_restock"],
-                legacy=refunded[line.shopify_id or 0, "legacy_restock"],
-            ),
-            is_cancelled=order.is_cancelled,
-        )
-        for line in lines
-    }
 
 
 @transaction.atomic(savepoint=False)

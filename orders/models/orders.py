@@ -255,6 +255,12 @@ class Commitment(TenantModel):
     unplaced = models.PositiveBigIntegerField(
         default=0, db_default=0, help_text="units that left before any level of theirs was known"
     )
+    counted_before = models.PositiveBigIntegerField(
+        default=0, db_default=0, help_text="units that had left before the present count began"
+    )
+    counted_gross = models.PositiveBigIntegerField(
+        null=True, blank=True, help_text="the same, before what came back by then; null: not asked yet"
+    )
     item = models.ForeignKey(
         "inventory.InventoryItem", null=True, blank=True, on_delete=models.PROTECT, related_name="+"
     )
@@ -329,6 +335,7 @@ class Fulfillment(TenantModel):
     tracking_company = models.CharField(max_length=200, blank=True, default="")
     tracking_number = models.CharField(max_length=200, blank=True, default="")
     lines = models.JSONField(default=dict, blank=True, help_text="units by Shopify's line id")
+    sent_at = models.DateTimeField(null=True, blank=True)
     source_version = models.CharField(max_length=120, db_collation="C", help_text="sorts by age; the newest wins")
     created_at = models.DateTimeField(db_default=Now())
 

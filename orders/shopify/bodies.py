@@ -128,6 +128,7 @@ class _Fulfillment(msgspec.Struct):
     tracking_company: str | None = None
     tracking_number: str | None = None
     line_items: list[_ParcelLine] | None = None
+    created_at: datetime | None = None
     updated_at: datetime | None = None
 
 
@@ -369,6 +370,7 @@ def _fulfillment(parcel: _Fulfillment, order_id: int, delivery: Delivery) -> Ful
         tracking_number=(parcel.tracking_number or "")[:200],
         version=version_of(delivery, parcel.updated_at),
         lines={str(line.id): max(line.quantity or 0, 0) for line in parcel.line_items or [] if line.id is not None},
+        sent_at=_utc(parcel.created_at),
     )
 
 

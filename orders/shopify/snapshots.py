@@ -67,6 +67,7 @@ class FulfillmentSnapshot:
     tracking_number: str
     version: str
     lines: dict[str, int]
+    sent_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,5 +5,14 @@ from orders.views.intake import receive_stripe_event
 from orders.views.orders import Orders
 from orders.views.payments import Mismatches, Payments
 from orders.views.shipments import Shipments
+from orders.views.stock import HandOver
 
-__all__ = ["Mismatches", "Orders", "Payments", "Shipments", "receive_easypost_event", "receive_stripe_event"]
+__all__ = [
+    "HandOver",
+    "Mismatches",
+    "Orders",
+    "Payments",
+    "Shipments",
+    "receive_easypost_event",
+    "receive_stripe_event",
+]

@@ -18,6 +18,8 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
+from audit.actions import Event
+from audit.models import AuditEvent
 from config.infra import tenancy
 from inventory.actions import stock
 from inventory.actions.levels import sync_level
@@ -37,11 +39,12 @@ from inventory.actions.upkeep import expire_reservations
 from inventory.models import Reservation, StockLevel
 from inventory.queries import find_drift
 from orders.actions import moves
+from orders.actions.handover import adopt_orders, hand_over
 from orders.actions.moves import TooMany
 from orders.actions.own_stock import follow_lines
 from orders.actions.placing import NewLine, NewOrder, place_order
 from orders.actions.refunds import Back, RefundTooLarge, refund_order
-from orders.models import Allocation, Order, OrderLine
+from orders.models import Allocation, Commitment, Order, OrderLine
 from orders.queries import find_misallocation
 from orders.rules import IllegalMove
 from shopsync.shopify import Delivery
@@ -85,6 +88,7 @@ class StockMachine(RuleBasedStateMachine):
             self.levels.append(levels)
             self.model.available[variant.pk] = self.model.on_hand[variant.pk] = 10
         self.reservations: list[int] = []
+        self.gone: dict[int, int] = {}  # units by line that had left when Shopify's count began
         self.orders: list[int] = []
 
     def teardown(self) -> None:
@@ -170,6 +174,44 @@ class StockMachine(RuleBasedStateMachine):
                 self.model.held[variant_id] -= settled
                 if not levels:
                     del self.model.waiting[line_id]
+
+    # Who counts
+
+    @rule()
+    def hand_over(self):
+        to = "shopify" if self.is_ours else "shopsync"
+        levels = list(StockLevel.objects.select_related("item").order_by("pk"))
+        waiting = self.waiting_units()
+        self.do(hand_over, to=to, actor="test", now=self.now)
+        self.authority = to
+        variant_of = {variant.item_id: variant.pk for variant in self.variants}
+        if to == "shopify":
+            self.model.available.clear()
+            for level in levels:
+                shown = level.available if level.mirrored_at is None else level.mirrored_available
+                self.model.available[variant_of[level.item_id]] += shown
+            self.model.held.update(waiting)
+            self.gone = {line.pk: gone_of(line) for line in OrderLine.objects.all()}
+            return
+        for variant in self.variants:
+            beside = [
+                line.unsent_quantity + gone_of(line) - self.gone.get(line.pk, 0)
+                for line in OrderLine.objects.filter(variant=variant, order__stock_state="committed")
+            ]
+            self.model.held[variant.pk] -= sum(max(0, units) for units in beside)
+            self.model.available[variant.pk] -= sum(beside)
+            self.model.committed[variant.pk] = waiting[variant.pk]
+            self.model.on_hand[variant.pk] = self.model.available[variant.pk] + waiting[variant.pk]
+        (event,) = AuditEvent.objects.filter(name="stock.adoption_asked").order_by("-pk")[:1]
+        told = Event(event.pk, self.tenant.pk, event.name, event.subject, event.data, event.created_at)
+        self.do(adopt_orders, event=told)
+
+    def waiting_units(self) -> Counter:
+        """Count the units, by variant, that sold orders have set aside."""
+        found: Counter = Counter()
+        for line in OrderLine.objects.filter(order__stock_state="committed").select_related("commitment"):
+            found[line.variant_id] += line.unsent_quantity - line.commitment.backordered
+        return found
 
     # Reservations
 
@@ -360,7 +402,8 @@ class StockMachine(RuleBasedStateMachine):
             if self.is_ours and order.stock_state == "committed":
                 self.move_id(line.variant_id, available=sent, on_hand=sent)
             elif order.stock_state == "committed":
-                self.model.held[line.variant_id] -= sent
+                beside = line.unsent_quantity + gone_of(line) - self.gone.get(line.pk, 0)
+                self.model.held[line.variant_id] -= min(sent, max(0, beside))
 
     def one(self, number: int) -> tuple[Order, OrderLine]:
         order = Order.objects.select_related("reservation").get(pk=self.pick(self.orders, number))
@@ -380,8 +423,13 @@ class StockMachine(RuleBasedStateMachine):
         for variant in self.variants:
             rows = StockLevel.objects.filter(item_id=variant.item_id)
             found = {
-                name: sum(rows.values_list(name, flat=True)) for name in ("available", "held", "committed", "on_hand")
+                name: sum(count or 0 for count in rows.values_list(name, flat=True))
+                for name in ("available", "held", "committed", "on_hand")
             }
+            if self.is_ours:  # what an order waits for is not taken yet
+                missing = Commitment.objects.filter(line__variant=variant).values_list("backordered", flat=True)
+                found["available"] -= sum(missing)
+                found["committed"] += sum(missing)
             names = list(found) if self.is_ours else ["available", "held"]
             expected = {name: getattr(self.model, name)[variant.pk] for name in names}
             assert {name: found[name] for name in names} == expected
@@ -395,7 +443,13 @@ class StockMachine(RuleBasedStateMachine):
                 assert level.on_hand == level.available + level.committed
             for line in OrderLine.objects.filter(order__stock_state="committed"):
                 rows = Allocation.objects.filter(commitment__line=line)
-                assert sum(rows.values_list("committed", flat=True)) == line.unsent_quantity
+                taken = sum(rows.values_list("committed", flat=True))
+                assert taken + line.commitment.backordered == line.unsent_quantity
+
+
+def gone_of(line: OrderLine) -> int:
+    """Count the units of a line that have left for good."""
+    return line.sent_quantity - line.returned_quantity + line.lost_quantity
 
 
 class ShopifysMachine(StockMachine):

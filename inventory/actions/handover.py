@@ -1,0 +1,87 @@
+"""Handing the count over, as far as levels and promises go: set-based, one statement for all levels of a tenant.
+
+The whole of it, with what orders have taken, is orders.actions.handover.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from django.db import connection
+
+from config.infra import tenancy, work
+from inventory.actions.holds import give_back
+from inventory.actions.levels import explain_movements
+from inventory.models import HoldPush, InventoryItem, ReservationLine
+from shopsync.models import Tenant
+
+
+def lock_authority() -> str:
+    """Lock who counts the stock of the tenant in scope, and say who that is.
+
+    Waits for everybody who goes by the answer (levels.authority_of); deliveries are taken in meanwhile.
+    """
+    tenant = Tenant.objects.select_for_update(no_key=True).get(pk=tenancy.current_tenant_id())
+    return tenant.stock_authority
+
+
+def count_open_pushes() -> int:
+    """Count the calls to Shopify about holds whose end is not known yet."""
+    return HoldPush.objects.filter(status__in=(work.Status.READY, work.Status.LEASED, work.Status.UNKNOWN)).count()
+
+
+_DATE_ITEMS = """
+UPDATE inventory_inventoryitem AS i SET counted_at = l.mirrored_at
+FROM (SELECT item_id, coalesce(max(mirrored_at), clock_timestamp()) AS mirrored_at FROM inventory_stocklevel
+      WHERE tenant_id = %(tenant)s AND available IS NOT NULL GROUP BY item_id) l
+WHERE i.id = l.item_id"""
+# What is set aside in Shopify is off its `available`; from now on our own `held` sets it aside.
+_BEGIN = """
+UPDATE inventory_stocklevel AS l SET available = l.available + coalesce(p.pushed, 0),
+    on_hand = l.available + coalesce(p.pushed, 0), held = l.held + coalesce(p.pushed, 0), committed = 0,
+    reserved = NULL, damaged = NULL, safety_stock = NULL, quality_control = NULL, updated_at = clock_timestamp()
+FROM (SELECT v.id, sum(n.pushed)::bigint AS pushed FROM inventory_stocklevel v
+      LEFT JOIN inventory_reservationline n ON n.level_id = v.id AND n.pushed > 0
+      WHERE v.tenant_id = %(tenant)s GROUP BY v.id) p
+WHERE l.id = p.id AND l.available IS NOT NULL"""
+
+
+def begin_count(*, actor: str) -> int:
+    """Let our count begin where Shopify's stands: what it has off is off. Returns how many levels are counted."""
+    explain_movements(reason="handed_over", reference="to:shopsync", actor=actor)
+    pushed = list(ReservationLine.objects.filter(pushed__gt=0).order_by("pk"))
+    give_back(pushed)
+    with connection.cursor() as cursor:
+        cursor.execute(_DATE_ITEMS, {"tenant": tenancy.current_tenant_id()})
+        cursor.execute(_BEGIN, {"tenant": tenancy.current_tenant_id()})
+        levels: int = cursor.rowcount
+    for line in pushed:
+        line.held, line.pushed = line.held + line.pushed, 0
+    ReservationLine.objects.bulk_update(pushed, ["held", "pushed"], batch_size=500)
+    return levels
+
+
+# A level that Shopify never spoke of keeps our number: untracked would mean unlimited.
+_END = """
+UPDATE inventory_stocklevel AS l SET
+    available = CASE WHEN l.mirrored_at IS NULL THEN l.available ELSE l.mirrored_available END,
+    held = l.held + coalesce(k.held, 0), on_hand = NULL, committed = NULL, updated_at = clock_timestamp()
+FROM (SELECT v.id, k.held FROM inventory_stocklevel v
+      LEFT JOIN unnest(%(levels)s::bigint[], %(held)s::bigint[]) AS k(id, held) ON k.id = v.id
+      WHERE v.tenant_id = %(tenant)s) k
+WHERE l.id = k.id"""
+
+
+def end_count(*, kept: Mapping[int, int], actor: str) -> int:
+    """Let Shopify's count stand for ours from now on; returns how many levels there are.
+
+    kept: units by level that orders of ours wait for, which Shopify does not know: they are held from now on (the
+    caller has written the reservations' lines that say so).
+    """
+    explain_movements(reason="handed_over", reference="to:shopify", actor=actor)
+    with connection.cursor() as cursor:
+        held = {"levels": list(kept), "held": list(kept.values())}
+        cursor.execute(_END, {"tenant": tenancy.current_tenant_id(), **held})
+        levels: int = cursor.rowcount
+    InventoryItem.objects.filter(counted_at__isnull=False).update(counted_at=None)
+    return levels
