@@ -55,7 +55,7 @@ MODULES = {  # the six kinds, by name
 }
 NOUNS = {  # what a module that became a package may be split into
     "actions": {
-        *("products", "levels", "stock", "reservations", "holds", "upkeep", "verification"),
+        *("products", "levels", "stock", "reservations", "at_once", "holds", "order_holds", "upkeep", "verification"),
         *("alerts", "sync", "backorders", "placing", "moves", "refunds", "gateway_refunds", "handover", "own_stock"),
         "shopify_stock",
         *("shipments", "labels", "carrier_calls", "tracking"),

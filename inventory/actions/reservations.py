@@ -7,17 +7,18 @@ transaction: the reservation, its lines, the levels' holds with their movements,
 from __future__ import annotations
 
 import hashlib
-import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+import msgspec
 from django.db import connection
 
 from audit.actions import Value, record
 from config.infra import tenancy
 from config.infra.transactions import retrying_atomic
+from inventory.actions.at_once import CREATED, reserve_at_once
 from inventory.actions.holds import give_back, push_holds
 from inventory.actions.levels import Move, authority_of, explain_movements, lock_levels, move_units, note_increase
 from inventory.models import Reservation, ReservationLine, StockLevel, Variant
@@ -104,10 +105,9 @@ class Request:
 
     def digest(self) -> str:
         """Name the request, so that one key can't stand for two of them."""
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True, default=str).encode()).hexdigest()
+        return hashlib.sha256(msgspec.json.encode(self)).hexdigest()
 
 
-@retrying_atomic
 def reserve(*, request: Request, idempotency_key: str, actor: str, now: datetime) -> tuple[Reservation, bool]:
     """Promise all lines of the request or none; return the reservation, and whether this call made it.
 
@@ -116,18 +116,34 @@ def reserve(*, request: Request, idempotency_key: str, actor: str, now: datetime
     Raises: InsufficientStock, UnknownVariants, IdempotencyConflict, ValueError.
     """
     totals, digest = request.totals(), request.digest()
+    made = reserve_at_once(
+        totals=totals,
+        may_split=request.allow_split,
+        reference=request.reference,
+        idempotency_key=idempotency_key,
+        digest=digest,
+        actor=actor,
+        expires_at=now + min(request.ttl, LONGEST_TTL),
+    )
+    return (made, True) if made is not None else _reserve(request, key=idempotency_key, actor=actor, now=now)
+
+
+@retrying_atomic
+def _reserve(request: Request, *, key: str, actor: str, now: datetime) -> tuple[Reservation, bool]:
+    """Promise in as many steps as it takes: choose among locations, make room, say what is short."""
+    totals, digest = request.totals(), request.digest()
     # 1. The key: who comes second waits here for the first, and then finds its row.
-    reservation_id = _insert(request, key=idempotency_key, digest=digest, actor=actor, now=now)
+    reservation_id = _insert(request, key=key, digest=digest, actor=actor, now=now)
     if reservation_id is None:
-        made = Reservation.objects.get(idempotency_key=idempotency_key)
+        made = Reservation.objects.get(idempotency_key=key)
         if made.request_digest != digest:
-            raise IdempotencyConflict(idempotency_key)
+            raise IdempotencyConflict(key)
         return made, False
     # 2. The levels, locked by primary key; then which of them, and the hold on each.
     picks = _choose(totals, request, now)
     lines = _hold(reservation_id, picks, actor=actor)
     data: dict[str, Value] = {"lines": len(picks), "units": sum(pick.quantity for pick in picks)}
-    record(name="reservation.created", subject=f"reservation:{reservation_id}", actor=actor, data=data)
+    record(name=CREATED, subject=f"reservation:{reservation_id}", actor=actor, data=data)
     push_holds(lines)
     return Reservation.objects.get(pk=reservation_id), True
 
@@ -327,24 +343,6 @@ def _sell(locked: Locked, *, actor: str, for_order: bool) -> None:
     ReservationLine.objects.filter(reservation=locked.reservation).update(held=0)
 
 
-@retrying_atomic
-def sell_held(*, reservation_id: int, actor: str) -> list[Pick]:
-    """Take what a committed reservation still holds for an order off the count, now that we count; return the units.
-
-    Raises: Reservation.DoesNotExist.
-    """
-    locked = lock_reservation(reservation_id)
-    held = [line for line in locked.lines if line.held]
-    explain_movements(reason="handed_over", reference=f"reservation:{reservation_id}", actor=actor)
-    moves: dict[int, Move] = defaultdict(Move)
-    for line in held:
-        moves[line.level_id] += Move(held=-line.held, available=-line.held, committed=line.held)
-    move_units(moves)
-    ReservationLine.objects.filter(reservation_id=reservation_id).update(held=0)
-    Reservation.objects.filter(pk=reservation_id).update(settles_by="")
-    return [Pick(line.variant_id, line.level_id, line.held) for line in held]
-
-
 def _expire_overdue(levels: Sequence[StockLevel], now: datetime) -> bool:
     """Expire what is overdue and lies on these locked levels alone; say whether there was any."""
     ids = [level.pk for level in levels]
@@ -359,33 +357,3 @@ def _expire_overdue(levels: Sequence[StockLevel], now: datetime) -> bool:
         locked = Locked(reservation, lines, {level.pk: level for level in levels})
         free_units(locked, status=Status.EXPIRED, actor="system", now=now)
     return bool(found)
-
-
-@retrying_atomic
-def shrink(*, reservation_id: int, kept: Mapping[int, int], actor: str, now: datetime) -> None:
-    """Give back what a reservation has of each variant beyond the units kept; one that keeps nothing ends.
-
-    Units that are set aside in Shopify go back when the reservation ends.
-    """
-    locked = lock_reservation(reservation_id)
-    if locked.reservation.status == Status.ACTIVE and not any(kept.values()):
-        free_units(locked, status=Status.RELEASED, actor=actor, now=now)
-        return
-    if locked.reservation.status in {Status.RELEASED, Status.EXPIRED}:
-        return  # nothing is held any more
-    surplus = {variant_id: -quantity for variant_id, quantity in kept.items()}
-    for line in locked.lines:
-        surplus[line.variant_id] = surplus.get(line.variant_id, 0) + line.held + line.pushed
-    moves: dict[int, Move] = defaultdict(Move)
-    for line in reversed(locked.lines):
-        part = min(line.held, max(0, surplus[line.variant_id]))
-        line.held -= part
-        surplus[line.variant_id] -= part
-        moves[line.level_id] += Move(held=-part)
-        if locked.reservation.status == Status.ACTIVE and part:
-            line.quantity = max(line.held + line.pushed, 1)
-    explain_movements(reason="cancelled", reference=f"reservation:{reservation_id}", actor=actor)
-    move_units(moves)
-    ReservationLine.objects.bulk_update(locked.lines, ["held", "quantity"])
-    if locked.reservation.status == Status.ACTIVE:
-        ReservationLine.objects.filter(reservation_id=reservation_id, held=0, pushed=0).delete()

@@ -11,7 +11,7 @@ from django.db import transaction
 
 from audit.actions import Event, record
 from config.infra.transactions import retrying_atomic
-from inventory.actions import reservations
+from inventory.actions import order_holds, reservations
 from inventory.actions.reservations import InsufficientStock, Request, ReservationEnded, Wanted
 from inventory.models import Reservation, Variant
 from inventory.rules import Destination, Pick
@@ -124,7 +124,7 @@ def _targets(
     """
     reservation = order.reservation
     if reservation is not None and reservation.settles_by == Reservation.SettlesBy.ORDER:
-        picks = reservations.sell_held(reservation_id=reservation.pk, actor=actor)
+        picks = order_holds.sell_held(reservation_id=reservation.pk, actor=actor)
         _allocate(lines, picks, _held_beside(lines))
     return [(line, line.variant, _target(line)) for line in lines]
 
@@ -162,7 +162,7 @@ def _shrink(order: Order, lines: Sequence[OrderLine], *, actor: str, now: dateti
         if line.variant_id is not None:
             kept[line.variant_id] += wanted[line.pk]
     assert order.reservation_id is not None
-    reservations.shrink(reservation_id=order.reservation_id, kept=kept, actor=actor, now=now)
+    order_holds.shrink(reservation_id=order.reservation_id, kept=kept, actor=actor, now=now)
     if is_ours and any(line.lost_quantity for line in lines):
         lost = [(line, line.variant, StockTarget(committed=0, gone=line.lost_quantity)) for line in lines]
         set_stock(order, lost, actor=actor)

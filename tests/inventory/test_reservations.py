@@ -240,3 +240,29 @@ def test_baskets_of_three_in_opposite_orders_end_without_a_deadlock(shop):
     assert sum(isinstance(result, Reservation) for result in results) == 10
     assert sum(isinstance(result, InsufficientStock) for result in results) == 190
     assert levels() == [(10, 10)] * 3
+
+
+@pytest.mark.parametrize("locations", [1, 2], ids=["at once", "by the rule"])
+def test_both_ways_write_the_same_rows(locations):
+    tenant = make_tenant(stock_authority="shopsync")
+    with tenancy.tenant_scope(tenant.pk):
+        first, levels = stock_variant(5, locations=locations)
+        second, more = stock_variant(5, locations=locations)
+        lines = (Wanted(second.pk, 1), Wanted(first.pk, 2), Wanted(first.pk, 1))
+        asked = {"request": Request(lines=lines, reference="cart"), "idempotency_key": "key", "actor": "buyer"}
+        made, is_new = reserve(**asked, now=timezone.now())
+        again, is_new_again = reserve(**asked, now=timezone.now())
+        assert (is_new, is_new_again, again.pk) == (True, False, made.pk)
+        row = Reservation.objects.get()
+        assert [getattr(made, field.attname) for field in Reservation._meta.concrete_fields] == [
+            getattr(row, field.attname) for field in Reservation._meta.concrete_fields
+        ]
+        held = {line.variant_id: (line.level_id, line.quantity, line.held) for line in row.lines.all()}
+        assert held == {first.pk: (levels[0].pk, 3, 3), second.pk: (more[0].pk, 1, 1)}
+        moved = StockMovement.objects.filter(state="held").order_by("level_id")
+        told = {(move.delta, move.reason, move.reference, move.actor) for move in moved}
+        assert told == {(delta, "reserved", f"reservation:{row.pk}", "buyer") for delta in (1, 3)}
+        event = AuditEvent.objects.get(name="reservation.created")
+        assert (event.subject, event.actor, event.data) == (f"reservation:{row.pk}", "buyer", {"lines": 2, "units": 4})
+        with pytest.raises(IdempotencyConflict):
+            reserve(**asked | {"request": Request(lines=lines[:1])}, now=timezone.now())

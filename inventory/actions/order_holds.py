@@ -1,0 +1,63 @@
+"""What orders do with the units that are held for them: keep fewer, or sell them when we begin to count."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from datetime import datetime
+
+from config.infra.transactions import retrying_atomic
+from inventory.actions.levels import Move, explain_movements, move_units
+from inventory.actions.reservations import free_units, lock_reservation
+from inventory.models import Reservation, ReservationLine
+from inventory.rules import Pick
+
+Status = Reservation.Status
+
+
+@retrying_atomic
+def sell_held(*, reservation_id: int, actor: str) -> list[Pick]:
+    """Take what a committed reservation still holds for an order off the count, now that we count; return the units.
+
+    Raises: Reservation.DoesNotExist.
+    """
+    locked = lock_reservation(reservation_id)
+    held = [line for line in locked.lines if line.held]
+    explain_movements(reason="handed_over", reference=f"reservation:{reservation_id}", actor=actor)
+    moves: dict[int, Move] = defaultdict(Move)
+    for line in held:
+        moves[line.level_id] += Move(held=-line.held, available=-line.held, committed=line.held)
+    move_units(moves)
+    ReservationLine.objects.filter(reservation_id=reservation_id).update(held=0)
+    Reservation.objects.filter(pk=reservation_id).update(settles_by="")
+    return [Pick(line.variant_id, line.level_id, line.held) for line in held]
+
+
+@retrying_atomic
+def shrink(*, reservation_id: int, kept: Mapping[int, int], actor: str, now: datetime) -> None:
+    """Give back what a reservation has of each variant beyond the units kept; one that keeps nothing ends.
+
+    Units that are set aside in Shopify go back when the reservation ends.
+    """
+    locked = lock_reservation(reservation_id)
+    if locked.reservation.status == Status.ACTIVE and not any(kept.values()):
+        free_units(locked, status=Status.RELEASED, actor=actor, now=now)
+        return
+    if locked.reservation.status in {Status.RELEASED, Status.EXPIRED}:
+        return  # nothing is held any more
+    surplus = {variant_id: -quantity for variant_id, quantity in kept.items()}
+    for line in locked.lines:
+        surplus[line.variant_id] = surplus.get(line.variant_id, 0) + line.held + line.pushed
+    moves: dict[int, Move] = defaultdict(Move)
+    for line in reversed(locked.lines):
+        part = min(line.held, max(0, surplus[line.variant_id]))
+        line.held -= part
+        surplus[line.variant_id] -= part
+        moves[line.level_id] += Move(held=-part)
+        if locked.reservation.status == Status.ACTIVE and part:
+            line.quantity = max(line.held + line.pushed, 1)
+    explain_movements(reason="cancelled", reference=f"reservation:{reservation_id}", actor=actor)
+    move_units(moves)
+    ReservationLine.objects.bulk_update(locked.lines, ["held", "quantity"])
+    if locked.reservation.status == Status.ACTIVE:
+        ReservationLine.objects.filter(reservation_id=reservation_id, held=0, pushed=0).delete()
