@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 from tests.bench.servers import SHOP, durable_servers
@@ -17,7 +18,7 @@ def main() -> None:
 
         django.setup()
         from shopsync.actions.tenants import create_tenant
-        from tests.bench import intake, processing, reservations
+        from tests.bench import intake, processing, reading, reservations
 
         create_tenant(shop_domain=SHOP, name="Bench", actor="bench", country="US")
         results = []
@@ -30,6 +31,9 @@ def main() -> None:
             print(title, flush=True)
             results.append(measure(folder))
             print(f"  {json.dumps(results[-1])}", flush=True)
+        if os.environ.get("FULL") == "1":
+            print("(d) reading, with a million orders", flush=True)
+            results += reading.measure(folder)
     RESULTS.write_text(json.dumps(results, indent=1) + "\n")
 
 
