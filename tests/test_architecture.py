@@ -56,6 +56,7 @@ MODULES = {  # the six kinds, by name
 NOUNS = {  # what a module that became a package may be split into
     "actions": {
         *("products", "levels", "stock", "reservations", "holds", "upkeep", "verification"),
+        *("thresholds", "watching", "watches"),
         *("alerts", "sync", "backorders", "placing", "moves", "refunds", "gateway_refunds", "handover", "own_stock"),
         *("shipments", "labels", "carrier_calls", "tracking"),
         "breakers",
@@ -73,7 +74,7 @@ NOUNS = {  # what a module that became a package may be split into
         *("orders", "payments", "refunds", "calls", "reconciliation"),
     },
     "models": {
-        *("products", "stock", "reservations", "tenants", "inbox", "alerts", "schedules", "digests"),
+        *("products", "stock", "thresholds", "reservations", "tenants", "inbox", "alerts", "schedules", "digests"),
         *("orders", "payments"),
         *("contacts", "automations", "messages"),
         "shipments",
@@ -85,11 +86,21 @@ NOUNS = {  # what a module that became a package may be split into
         *("alerts", "schedules", "digests", "base", "inbox", "people", "settings", "trail"),
         *("shop", "orders", "payments", "messages", "shipments"),
     },
-    "serializers": {"products", "stock", "reservations", "orders", "writes", "payments", "shipments"},
+    "serializers": {
+        "products",
+        "stock",
+        "thresholds",
+        "reservations",
+        "watches",
+        "orders",
+        "writes",
+        "payments",
+        "shipments",
+    },
     "payments": {"base", "states", "stripe", "sandbox", "sandbox_state", "sandbox_events"},
     "views": {
         *("products", "stock", "reservations", "idempotency", "alerts", "orders", "payments", "shipments", "carriers"),
-        *("intake", "inbox", "problems", "sign_in", "api", "schema"),
+        *("intake", "inbox", "problems", "sign_in", "api", "schema", "thresholds", "watches"),
     },
 }
 REACHES = {  # every place that reaches over tenants, and why
@@ -98,6 +109,7 @@ REACHES = {  # every place that reaches over tenants, and why
     "config/infra/work/calls.py": ["ask about parked calls of every tenant"],
     "config/infra/work/claims.py": ["_CLAIM_REASON"] * 3 + ["expire leases of every tenant"],
     "inventory/actions/upkeep.py": ["find the tenants with overdue reservations"],
+    "inventory/actions/watching.py": ["find the tenants of whose stock there is news"],
     "shopsync/actions/alerts.py": ["close an alert, of a tenant or of the system"],
     "shopsync/actions/digests.py": ["write the digests of every tenant, and the system's"],
     "shopsync/actions/schedules.py": ["the system's own alerts about schedules"],
@@ -114,6 +126,7 @@ SYSTEM_TASKS = {
     "inventory.tasks.drain_holds",
     "inventory.tasks.expire_reservations",
     "inventory.tasks.settle_lost_holds",
+    "inventory.tasks.watch_stock",
     "messaging.tasks.drain_messages",
     "orders.tasks.verify_stock",
     "shopsync.tasks.collect_digests",
