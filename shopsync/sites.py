@@ -33,6 +33,7 @@ _SIDEBAR: dict[str, list[tuple[str, str, str]]] = {
         ("local_shipping", "orders", "shipment"),
         ("sell", "inventory", "product"),
         ("inventory_2", "inventory", "stocklevel"),
+        ("low_priority", "inventory", "stockthreshold"),
     ],
     "Messaging": [
         ("person", "messaging", "contact"),

@@ -84,7 +84,7 @@ NOUNS = {  # what a module that became a package may be split into
     "shopify": {"bodies", "snapshots"},
     "admin": {
         *("alerts", "schedules", "digests", "base", "inbox", "people", "settings", "trail"),
-        *("shop", "orders", "payments", "messages", "shipments"),
+        *("shop", "orders", "payments", "messages", "shipments", "stock", "thresholds", "watches"),
     },
     "serializers": {
         "products",

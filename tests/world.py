@@ -13,7 +13,8 @@ from audit.models import AuditEvent, DeadLetter, EventDelivery
 from audit.tasks import drain_events
 from config.infra import tenancy
 from inventory.actions.reservations import Request, Wanted, reserve
-from inventory.models import Product, StockLevel, Variant
+from inventory.actions.thresholds import make_threshold
+from inventory.models import Product, StockLevel, StockThreshold, Variant
 from messaging.models import Attempt, Automation, AutomationVersion, Contact, DeliveryReport, Message
 from orders.actions.labels import request_rates
 from orders.actions.payments import take_facts
@@ -184,6 +185,7 @@ def _reserve_one() -> None:
     variant = Variant.objects.get(sku="SKU-0")
     request = Request(lines=(Wanted(variant.pk, 1),))
     reserve(request=request, idempotency_key="cart-1", actor="test", now=timezone.now())
+    make_threshold(variant_id=variant.pk, location_id=None, low_at=2, recovered_at=4, actor="test")
 
 
 def _make_payments() -> None:
@@ -214,7 +216,7 @@ def _ship_one() -> None:
 
 def _rows(tenant: Tenant, connection: Connection) -> dict[type[Model], Model]:
     lists: list[type[Any]] = [Payment, GatewayRefund, Dispute, PaymentMismatch, Shipment, ShipmentCall]
-    lists += [Order, Product, StockLevel, Message, Automation, AuditEvent, EventDelivery, DeadLetter]
+    lists += [Order, Product, StockLevel, StockThreshold, Message, Automation, AuditEvent, EventDelivery, DeadLetter]
     rows: dict[type[Model], Model] = {model: model.objects.first() for model in [*lists, Alert, ApiKey]}
     rows[Order] = Order.objects.get(shopify_id=BIG + 1)
     rows[Contact] = Contact.objects.get(email="buyer1@example.com")
