@@ -24,6 +24,11 @@ urlpatterns = [
         path(f"api/v1/orders/<int:pk>/{word}", views.Orders.as_view({"post": method}, detail=True))
         for word, method in _ACTS.items()
     ),
+    path("api/v1/orders/watches", views.Watches.as_view({"get": "list", "post": "create"}, detail=False)),
+    path(
+        "api/v1/orders/watches/<int:pk>",
+        views.Watches.as_view({"get": "retrieve", "patch": "partial_update", "delete": "destroy"}, detail=True),
+    ),
     path("api/v1/payments", views.Payments.as_view({"get": "list"}, detail=False)),
     path("api/v1/payments/<int:pk>", views.Payments.as_view({"get": "retrieve"}, detail=True)),
     path("api/v1/payments/<int:pk>/refunds", views.Payments.as_view({"post": "refund"}, detail=True)),

@@ -5,5 +5,6 @@ from orders.views.intake import receive_stripe_event
 from orders.views.orders import Orders
 from orders.views.payments import Mismatches, Payments
 from orders.views.shipments import Shipments
+from orders.views.watches import Watches
 
-__all__ = ["Mismatches", "Orders", "Payments", "Shipments", "receive_easypost_event", "receive_stripe_event"]
+__all__ = ["Mismatches", "Orders", "Payments", "Shipments", "Watches", "receive_easypost_event", "receive_stripe_event"]
