@@ -69,6 +69,8 @@ SCHEDULES: tuple[Schedule, ...] = (
     Schedule("retention", "shopsync.tasks.forget_old_payloads", every_seconds=600, grace_seconds=600),
     Schedule("expired reservations", "inventory.tasks.expire_reservations", every_seconds=10, grace_seconds=60),
     Schedule("lost holds", "inventory.tasks.settle_lost_holds", every_seconds=30, grace_seconds=120),
+    Schedule("look at the stock", "inventory.tasks.watch_stock", every_seconds=60, grace_seconds=300),
+    Schedule("look at the orders", "orders.tasks.watch_orders", every_seconds=300, grace_seconds=600),
     Schedule("openings of breakers", "shopsync.tasks.record_breaker_openings", every_seconds=10, grace_seconds=60),
     Schedule("proof of stock", "orders.tasks.verify_stock", cron="20 3 * * *", grace_seconds=3600),
     Schedule("lost payments", "orders.tasks.settle_lost_payments", every_seconds=30, grace_seconds=120),

@@ -1,4 +1,4 @@
-"""Celery's doors to stock: holds in Shopify, overdue reservations, the nightly proof."""
+"""Celery's doors to stock: holds in Shopify, overdue reservations, what is low, short or back."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from config.infra import work
 from config.infra.tasks import SystemTask
 from inventory.actions.holds import CALLER
 from inventory.actions.upkeep import expire_everywhere
+from inventory.actions.watching import watch_stock_everywhere
 from inventory.models import HoldPush
 
 
@@ -28,3 +29,9 @@ def settle_lost_holds() -> int:
 def expire_reservations() -> int:
     """Expire every tenant's reservations whose time is up."""
     return expire_everywhere(now=timezone.now())
+
+
+@shared_task(base=SystemTask)
+def watch_stock() -> int:
+    """Look at every tenant's stock for what became low, short, or can be bought again."""
+    return watch_stock_everywhere(now=timezone.now())

@@ -21,6 +21,11 @@ urlpatterns = [
     path("api/v1/stock/receive", views.Stock.as_view({"post": "receive"}, detail=False)),
     path("api/v1/stock/adjust", views.Stock.as_view({"post": "adjust"}, detail=False)),
     path("api/v1/stock/transfer", views.Stock.as_view({"post": "transfer"}, detail=False)),
+    path("api/v1/stock/thresholds", views.Thresholds.as_view({"get": "list", "post": "create"}, detail=False)),
+    path(
+        "api/v1/stock/thresholds/<int:pk>",
+        views.Thresholds.as_view({"get": "retrieve", "patch": "partial_update", "delete": "destroy"}, detail=True),
+    ),
     path("api/v1/reservations", views.Reservations.as_view({"get": "list", "post": "create"}, detail=False)),
     path(
         "api/v1/reservations/<int:pk>",

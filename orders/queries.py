@@ -1,6 +1,8 @@
-"""Reads over orders that span models and files: odd stock, what happened to an order, a parcel's label."""
+"""Reads over orders that span models and files: odd stock, what waits too long, what happened, a parcel's label."""
 
 from __future__ import annotations
+
+from datetime import datetime, timedelta
 
 from django.core.files.storage import default_storage
 from django.db import connection
@@ -11,7 +13,8 @@ from audit.models import AuditEvent
 from inventory.models import StockLevel, Variant
 from inventory.queries import Drift
 from orders.actions.shipments import NotNow
-from orders.models import Order, OrderLine, Shipment
+from orders.models import Order, OrderLine, OrderWatch, Shipment
+from orders.models.orders import PAID_OR_PLACED, PLACED, UNFULFILLED, UNPAID
 
 
 def flags_of(*, order_id: int) -> dict[int, list[str]]:
@@ -66,6 +69,21 @@ def find_misallocation(*, tenant_id: int) -> list[Drift]:
     with connection.cursor() as cursor:
         cursor.execute(_MISALLOCATED, {"tenant": tenant_id})
         return [Drift(*row) for row in cursor.fetchall()]
+
+
+_WAITS = {"unpaid": (UNPAID, PLACED), "unfulfilled": (UNFULFILLED, PAID_OR_PLACED)}
+
+
+def only_overdue(rows: QuerySet[Order], *, kind: str, now: datetime) -> QuerySet[Order]:
+    """Choose the orders that wait longer than their tenant's watch of this kind allows; without a watch, none.
+
+    Cancelled, closed, held and test orders wait for nobody. Each order has `waits_since`.
+    """
+    condition, since = _WAITS[kind]
+    late = Q(pk__in=[])
+    for tenant_id, hours in OrderWatch.objects.filter(kind=kind).values_list("tenant_id", "hours"):
+        late |= Q(tenant_id=tenant_id, waits_since__lte=now - timedelta(hours=hours))
+    return rows.alias(waits_since=since).filter(condition, late)
 
 
 def timeline_of(*, order: Order) -> QuerySet[AuditEvent]:

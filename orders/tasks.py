@@ -1,4 +1,4 @@
-"""Celery's doors to orders: calls to payment gateways and carriers, the lost ones, and what is proved nightly."""
+"""Celery's doors to orders: calls to gateways and carriers, the lost ones, what waits, what is proved nightly."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from orders.actions.calls import CALLER
 from orders.actions.carrier_calls import make_calls, settle_lost_calls
 from orders.actions.reconciliation import reconcile_everywhere
 from orders.actions.verification import verify_everywhere
+from orders.actions.watches import watch_orders_everywhere
 from orders.models import PaymentCall, ShipmentCall
 
 
@@ -48,3 +49,9 @@ def drain_shipping() -> int:
 def settle_lost_shipping() -> int:
     """Ask what became of the calls to carriers that nobody knows the end of."""
     return settle_lost_calls()
+
+
+@shared_task(base=SystemTask)
+def watch_orders() -> int:
+    """Look for orders that wait too long, of every tenant that says what that is; return how many do."""
+    return watch_orders_everywhere(now=timezone.now())

@@ -25,6 +25,11 @@ urlpatterns = [
         for word, method in _ACTS.items()
     ),
     path("api/v1/stock/hand-over", views.HandOver.as_view({"post": "create"})),
+    path("api/v1/orders/watches", views.Watches.as_view({"get": "list", "post": "create"}, detail=False)),
+    path(
+        "api/v1/orders/watches/<int:pk>",
+        views.Watches.as_view({"get": "retrieve", "patch": "partial_update", "delete": "destroy"}, detail=True),
+    ),
     path("api/v1/payments", views.Payments.as_view({"get": "list"}, detail=False)),
     path("api/v1/payments/<int:pk>", views.Payments.as_view({"get": "retrieve"}, detail=True)),
     path("api/v1/payments/<int:pk>/refunds", views.Payments.as_view({"post": "refund"}, detail=True)),

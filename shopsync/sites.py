@@ -33,6 +33,7 @@ _SIDEBAR: dict[str, list[tuple[str, str, str]]] = {
         ("local_shipping", "orders", "shipment"),
         ("sell", "inventory", "product"),
         ("inventory_2", "inventory", "stocklevel"),
+        ("low_priority", "inventory", "stockthreshold"),
     ],
     "Messaging": [
         ("person", "messaging", "contact"),
@@ -51,6 +52,7 @@ _SIDEBAR: dict[str, list[tuple[str, str, str]]] = {
         ("storefront", "shopsync", "tenant"),
         ("hub", "shopsync", "connection"),
         ("outgoing_mail", "shopsync", "digestplan"),
+        ("hourglass_top", "orders", "orderwatch"),
         ("key", "shopsync", "apikey"),
         ("badge", "shopsync", "membership"),
         ("group", "shopsync", "user"),

@@ -13,12 +13,14 @@ from audit.models import AuditEvent, DeadLetter, EventDelivery
 from audit.tasks import drain_events
 from config.infra import tenancy
 from inventory.actions.reservations import Request, Wanted, reserve
-from inventory.models import Product, StockLevel, Variant
+from inventory.actions.thresholds import make_threshold
+from inventory.models import Product, StockLevel, StockThreshold, Variant
 from messaging.models import Attempt, Automation, AutomationVersion, Contact, DeliveryReport, Message
 from orders.actions.labels import request_rates
 from orders.actions.payments import take_facts
 from orders.actions.shipments import ship_lines
-from orders.models import Dispute, GatewayRefund, Order, Payment, PaymentMismatch, Shipment, ShipmentCall
+from orders.actions.watches import make_watch
+from orders.models import Dispute, GatewayRefund, Order, OrderWatch, Payment, PaymentMismatch, Shipment, ShipmentCall
 from orders.webhooks import Fact
 from shopsync.actions.alerts import close_alert, raise_alert
 from shopsync.actions.inbox import count_refused
@@ -134,6 +136,7 @@ def make_world(**tenant_fields: str) -> World:
         _reserve_one()
         _make_alerts()
         DigestPlan(recipients=["ops@example.com"]).save()
+        make_watch(kind="unpaid", hours=48, actor="test")
         _make_payments()
         _ship_one()
         return World(tenant, key.secret, _rows(tenant, connection))
@@ -184,6 +187,7 @@ def _reserve_one() -> None:
     variant = Variant.objects.get(sku="SKU-0")
     request = Request(lines=(Wanted(variant.pk, 1),))
     reserve(request=request, idempotency_key="cart-1", actor="test", now=timezone.now())
+    make_threshold(variant_id=variant.pk, location_id=None, low_at=2, recovered_at=4, actor="test")
 
 
 def _make_payments() -> None:
@@ -214,7 +218,18 @@ def _ship_one() -> None:
 
 def _rows(tenant: Tenant, connection: Connection) -> dict[type[Model], Model]:
     lists: list[type[Any]] = [Payment, GatewayRefund, Dispute, PaymentMismatch, Shipment, ShipmentCall]
-    lists += [Order, Product, StockLevel, Message, Automation, AuditEvent, EventDelivery, DeadLetter]
+    lists += [
+        Order,
+        OrderWatch,
+        Product,
+        StockLevel,
+        StockThreshold,
+        Message,
+        Automation,
+        AuditEvent,
+        EventDelivery,
+        DeadLetter,
+    ]
     rows: dict[type[Model], Model] = {model: model.objects.first() for model in [*lists, Alert, ApiKey]}
     rows[Order] = Order.objects.get(shopify_id=BIG + 1)
     rows[Contact] = Contact.objects.get(email="buyer1@example.com")

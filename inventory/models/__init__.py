@@ -3,6 +3,7 @@
 from inventory.models.products import InventoryItem, Location, Product, Variant
 from inventory.models.reservations import HoldPush, Reservation, ReservationLine
 from inventory.models.stock import STATES, StockLevel, StockMovement
+from inventory.models.thresholds import StockOut, StockThreshold
 
 __all__ = [
     "STATES",
@@ -14,5 +15,7 @@ __all__ = [
     "ReservationLine",
     "StockLevel",
     "StockMovement",
+    "StockOut",
+    "StockThreshold",
     "Variant",
 ]

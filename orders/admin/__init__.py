@@ -1,5 +1,5 @@
 """Orders for operators, by noun."""
 
-from orders.admin import orders, payments, shipments
+from orders.admin import orders, payments, shipments, watches
 
-__all__ = ["orders", "payments", "shipments"]
+__all__ = ["orders", "payments", "shipments", "watches"]

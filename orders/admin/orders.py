@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.utils import timezone
 from unfold.decorators import display
 
-from orders.models import Commitment, Fulfillment, Order, OrderLine, Refund, Shipment
+from orders.models import Commitment, Fulfillment, Order, OrderLine, OrderWatch, Refund, Shipment
+from orders.queries import only_overdue
 from shopsync.admin.base import ReadOnlyInline, TenantModelAdmin, pre
 from shopsync.money import format_amount
 
@@ -58,6 +62,22 @@ class ShipmentInline(ReadOnlyInline):
     show_change_link = True
 
 
+class OverdueFilter(admin.SimpleListFilter):
+    """Does it wait longer than the tenant's watch allows?"""
+
+    title = "overdue"
+    parameter_name = "overdue"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        """Offer the kinds."""
+        return [("unpaid", "not paid in time"), ("unfulfilled", "not sent in time")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Order]) -> QuerySet[Order]:
+        """Choose what the alert counts."""
+        value = self.value()
+        return only_overdue(queryset, kind=value, now=timezone.now()) if value in OrderWatch.Kind.values else queryset
+
+
 @admin.register(Order)
 class OrderAdmin(TenantModelAdmin):
     """Orders."""
@@ -67,6 +87,7 @@ class OrderAdmin(TenantModelAdmin):
         "financial_status",
         "fulfillment_status",
         ("cancelled_at", admin.EmptyFieldListFilter),
+        OverdueFilter,
     )
     search_fields = ("=name", "=email", "=phone", "=shopify_id")
     search_help_text = "name (#1001), e-mail, phone or Shopify id, in full"

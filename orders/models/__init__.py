@@ -4,6 +4,7 @@ from orders.models.orders import Commitment, Fulfillment, Money, Order, OrderLin
 from orders.models.payments import Dispute, GatewayRefund, Payment, PaymentCall, PaymentEvent, PaymentMismatch
 from orders.models.shipments import Shipment, ShipmentCall, ShipmentLine, TrackingEvent
 from orders.models.stock import Allocation, RefundLine
+from orders.models.watches import OrderWatch
 
 __all__ = [
     "Allocation",
@@ -14,6 +15,7 @@ __all__ = [
     "Money",
     "Order",
     "OrderLine",
+    "OrderWatch",
     "Payment",
     "PaymentCall",
     "PaymentEvent",

@@ -6,6 +6,7 @@ from orders.views.orders import Orders
 from orders.views.payments import Mismatches, Payments
 from orders.views.shipments import Shipments
 from orders.views.stock import HandOver
+from orders.views.watches import Watches
 
 __all__ = [
     "HandOver",
@@ -13,6 +14,7 @@ __all__ = [
     "Orders",
     "Payments",
     "Shipments",
+    "Watches",
     "receive_easypost_event",
     "receive_stripe_event",
 ]

@@ -9,7 +9,7 @@ from typing import Any
 from django.db.models import Prefetch, Q, QuerySet
 from django.http import Http404
 from django.utils import timezone
-from django_filters import BooleanFilter, CharFilter, IsoDateTimeFilter
+from django_filters import BooleanFilter, CharFilter, ChoiceFilter, IsoDateTimeFilter
 from django_filters.rest_framework import FilterSet
 from drf_spectacular.utils import extend_schema
 from rest_framework import status
@@ -24,8 +24,8 @@ from inventory.views.reservations import KEY
 from orders.actions import moves
 from orders.actions.placing import CurrencyMismatch, place_order
 from orders.actions.refunds import refund_order
-from orders.models import Order, OrderLine
-from orders.queries import flags_of, timeline_of
+from orders.models import Order, OrderLine, OrderWatch
+from orders.queries import flags_of, only_overdue, timeline_of
 from orders.rules import IllegalMove
 from orders.serializers.orders import OrderDetail, OrderRow
 from orders.serializers.writes import CancelInput, HoldInput, NoteInput, PlaceOrder, RefundInput
@@ -74,12 +74,19 @@ class OrderFilters(FilterSet):
     is_held = BooleanFilter(field_name="held_at", lookup_expr="isnull", exclude=True)
     tag = CharFilter(method="of_tag", help_text="one of the order's tags, Shopify's or our own")
     q = CharFilter(method="of_anything", help_text="name, e-mail, phone, SKU or Shopify id, in full")
+    overdue = ChoiceFilter(
+        choices=OrderWatch.Kind.choices, method="of_overdue", help_text="what the alert of the tenant's watch counts"
+    )
     placed_after = IsoDateTimeFilter(field_name="placed_at", lookup_expr="gte")
     placed_before = IsoDateTimeFilter(field_name="placed_at", lookup_expr="lt")
 
     def of_email(self, rows: QuerySet[Order], name: str, value: str) -> QuerySet[Order]:
         """Compare addresses in the form they are stored in."""
         return rows.filter(email=normalise_email(value) or value)
+
+    def of_overdue(self, rows: QuerySet[Order], name: str, value: str) -> QuerySet[Order]:
+        """Choose what waits longer than the tenant's watch of this kind allows."""
+        return only_overdue(rows, kind=value, now=timezone.now())
 
     def of_tag(self, rows: QuerySet[Order], name: str, value: str) -> QuerySet[Order]:
         """Find orders by a tag."""
