@@ -63,7 +63,7 @@ NOUNS = {  # what a module that became a package may be split into
         "schedules",
         "digests",
         "inbox",
-        "tenants",
+        *("tenants", "idempotency", "locations"),
         "dead_letters",
         "contacts",
         "consent",
@@ -83,7 +83,8 @@ NOUNS = {  # what a module that became a package may be split into
     "shopify": {"bodies", "snapshots"},
     "admin": {
         *("alerts", "schedules", "digests", "base", "inbox", "people", "settings", "trail"),
-        *("shop", "orders", "payments", "messages", "shipments"),
+        *("shop", "orders", "payments", "messages", "shipments", "forms", "moves", "refunds"),
+        *("products", "stock", "ledger", "reservations", "locations"),
     },
     "serializers": {"products", "stock", "reservations", "orders", "writes", "payments", "shipments"},
     "payments": {"base", "states", "stripe", "sandbox", "sandbox_state", "sandbox_events"},
