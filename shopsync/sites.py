@@ -33,6 +33,10 @@ _SIDEBAR: dict[str, list[tuple[str, str, str]]] = {
         ("local_shipping", "orders", "shipment"),
         ("sell", "inventory", "product"),
         ("inventory_2", "inventory", "stocklevel"),
+        ("swap_vert", "inventory", "stockmovement"),
+        ("bookmark", "inventory", "reservation"),
+        ("sync_alt", "inventory", "holdpush"),
+        ("warehouse", "inventory", "location"),
     ],
     "Messaging": [
         ("person", "messaging", "contact"),

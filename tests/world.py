@@ -13,7 +13,16 @@ from audit.models import AuditEvent, DeadLetter, EventDelivery
 from audit.tasks import drain_events
 from config.infra import tenancy
 from inventory.actions.reservations import Request, Wanted, reserve
-from inventory.models import Product, StockLevel, Variant
+from inventory.models import (
+    HoldPush,
+    Location,
+    Product,
+    Reservation,
+    ReservationLine,
+    StockLevel,
+    StockMovement,
+    Variant,
+)
 from messaging.models import Attempt, Automation, AutomationVersion, Contact, DeliveryReport, Message
 from orders.actions.labels import request_rates
 from orders.actions.payments import take_facts
@@ -184,6 +193,8 @@ def _reserve_one() -> None:
     variant = Variant.objects.get(sku="SKU-0")
     request = Request(lines=(Wanted(variant.pk, 1),))
     reserve(request=request, idempotency_key="cart-1", actor="test", now=timezone.now())
+    told = {"status": "done", "finished_at": timezone.now(), "outcome": "set aside"}
+    HoldPush(line=ReservationLine.objects.get(), direction="hold", quantity=1, **told).save()
 
 
 def _make_payments() -> None:
@@ -214,6 +225,7 @@ def _ship_one() -> None:
 
 def _rows(tenant: Tenant, connection: Connection) -> dict[type[Model], Model]:
     lists: list[type[Any]] = [Payment, GatewayRefund, Dispute, PaymentMismatch, Shipment, ShipmentCall]
+    lists += [Location, StockMovement, Reservation, HoldPush]
     lists += [Order, Product, StockLevel, Message, Automation, AuditEvent, EventDelivery, DeadLetter]
     rows: dict[type[Model], Model] = {model: model.objects.first() for model in [*lists, Alert, ApiKey]}
     rows[Order] = Order.objects.get(shopify_id=BIG + 1)

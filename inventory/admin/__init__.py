@@ -1,0 +1,5 @@
+"""Products, stock, reservations and locations for operators, by noun."""
+
+from inventory.admin import ledger, locations, products, reservations, stock
+
+__all__ = ["ledger", "locations", "products", "reservations", "stock"]
