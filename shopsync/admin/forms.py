@@ -13,7 +13,7 @@ from typing import Any
 from django import forms
 from django.contrib import messages
 from django.db import models
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
 from django.urls import reverse
 from unfold.decorators import action
 
@@ -59,16 +59,16 @@ class Page:
 
 def row_action(
     description: str, *, path: str, icon: str, permission: str = "act"
-) -> Callable[[Callable[..., HttpResponse]], Any]:
+) -> Callable[[Callable[..., HttpResponseBase]], Any]:
     """Declare an action of a row's page: it gets the row, and runs with the row's own tenant in scope.
 
     With all tenants open there is no tenant to write for; the row says whose it is.
     """
 
-    def decorate(method: Callable[..., HttpResponse]) -> Any:
+    def decorate(method: Callable[..., HttpResponseBase]) -> Any:
         @action(description=description, url_path=path, icon=icon, permissions=[permission])
         @functools.wraps(method)
-        def run(self: ActingAdmin, request: HttpRequest, object_id: str) -> HttpResponse:
+        def run(self: TenantModelAdmin, request: HttpRequest, object_id: str) -> HttpResponseBase:
             row = self.get_object(request, object_id)
             if row is None:
                 raise Http404
