@@ -32,6 +32,12 @@ def choice_field(**options: Any) -> forms.TypedChoiceField:
     return forms.TypedChoiceField(coerce=int, widget=UnfoldAdminSelectWidget, **options)
 
 
+def offer(field: forms.Field, choices: Choices) -> None:
+    """Offer these; where there are several, none of them is chosen beforehand."""
+    empty = [("", "choose one")] if len(choices) != 1 else []
+    field.choices = [*empty, *choices]  # type: ignore[attr-defined]  # of a choice field
+
+
 def reference_field() -> forms.CharField:
     """Ask what the movement goes back to."""
     text = "e.g. the delivery note; it stands in the ledger"
@@ -63,11 +69,9 @@ class ReceiveNewForm(ReceiveForm):
 
     def __init__(self, data: Any, *, variants: Sequence[Variant]) -> None:
         super().__init__(data)
-        self.fields["variant_id"].choices = [  # type: ignore[attr-defined]  # of a choice field
-            (variant.pk, " · ".join(part for part in (variant.sku, variant.title) if part) or str(variant))
-            for variant in variants
-        ]
-        self.fields["location_id"].choices = locations_to_choose()  # type: ignore[attr-defined]
+        named = [(v.pk, " · ".join(part for part in (v.sku, v.title) if part) or str(v)) for v in variants]
+        offer(self.fields["variant_id"], named)
+        offer(self.fields["location_id"], locations_to_choose())
 
 
 class AdjustForm(KeyedForm):
@@ -96,7 +100,7 @@ class TransferForm(KeyedForm):
 
     def __init__(self, data: Any, *, source_id: int) -> None:
         super().__init__(data)
-        self.fields["to_location_id"].choices = locations_to_choose(without=source_id)  # type: ignore[attr-defined]
+        offer(self.fields["to_location_id"], locations_to_choose(without=source_id))
 
     def refuse(self, error: Exception) -> None:
         """Show that there are too few beside the number that was asked for."""

@@ -54,8 +54,8 @@ class StockMovementAdmin(TenantModelAdmin):
     search_fields = ("=reason", "=reference")
     search_help_text = "reason (received) or reference, in full"
     readonly_fields = ("sku", "location")
-    fields = (("level", "sku", "location"), ("sequence", "state"), ("delta", "before", "after"), ("reason", "reference",
-              "actor"), "created_at", "tenant")  # fmt: skip
+    fields = (("sku", "location"), ("level", "sequence"), "state", ("delta", "before", "after"), ("reason",
+              "reference"), ("actor", "created_at"), "tenant")  # fmt: skip
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[StockMovement]:
         """Fetch what the items are sold as along."""

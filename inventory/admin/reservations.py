@@ -23,6 +23,7 @@ class ReservationLineInline(ReadOnlyInline):
     """What is promised from where."""
 
     model = ReservationLine
+    hide_title = True
     fields = ("variant", "location", "quantity", "held", "pushed", "in_shopify")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[ReservationLine]:
@@ -75,8 +76,8 @@ class ReservationAdmin(ActingAdmin):
     search_help_text = "the caller's reference or idempotency key, in full"
     inlines = (ReservationLineInline,)
     readonly_fields = ("units",)
-    fields = (("status", "units", "settles_by"), ("reference", "idempotency_key", "actor"), ("created_at", "expires_at",
-              "extended_at", "ended_at"), "tenant")  # fmt: skip
+    fields = (("status", "units", "settles_by"), ("reference", "actor"), "idempotency_key", ("created_at",
+              "expires_at"), ("extended_at", "ended_at"), "tenant")  # fmt: skip
     actions_detail = ("extend", "release", "show_pushes")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Reservation]:
@@ -151,7 +152,7 @@ class HoldPushAdmin(TenantModelAdmin):
     list_filter = (ReservationFilter, "status", "direction")
     readonly_fields = ("reservation",)
     fields = (("reservation", "line"), ("direction", "quantity"), ("from_available", "from_reserved"), ("status",
-              "blocker", "attempts"), "outcome", "last_error", ("due_at", "started_at", "finished_at"), "created_at",
+              "attempts"), "blocker", "outcome", "last_error", ("due_at", "started_at"), ("finished_at", "created_at"),
               "tenant")  # fmt: skip
 
     @display(description="reservation")

@@ -49,6 +49,7 @@ class MovementInline(ReadOnlyInline):
     """The newest of a level's ledger; the whole of it is a list of its own."""
 
     model = StockMovement
+    hide_title = True
     verbose_name_plural = f"ledger, the newest {MOVEMENTS_SHOWN}"
     ordering = ("-sequence",)
     fields = ("sequence", "state", "delta", "before", "after", "reason", "reference", "actor", "created_at")
@@ -95,9 +96,9 @@ class StockLevelAdmin(ActingAdmin):
     search_help_text = "SKU or inventory item id, in full"
     inlines = (MovementInline,)
     readonly_fields = ("sku", "sellable_units", "shortfall")
-    fields = (("sku", "item", "location"), ("available", "held", "sellable_units", "shortfall"), ("on_hand",
-              "committed", "incoming"), ("reserved", "damaged", "safety_stock", "quality_control"),
-              ("mirrored_available", "updated_at"), "tenant")  # fmt: skip
+    fields = (("sku", "location"), ("available", "held", "sellable_units"), ("on_hand", "committed", "incoming"),
+              "shortfall", ("reserved", "damaged"), ("safety_stock", "quality_control"), ("mirrored_available", "item"),
+              "updated_at", "tenant")  # fmt: skip
     actions_detail = ("receive", "adjust", "transfer", "show_ledger")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[StockLevel]:

@@ -8,6 +8,7 @@ from typing import Any
 from django.contrib import admin
 from django.db import models
 from django.http import HttpRequest, HttpResponse
+from django.template.loader import render_to_string
 from django.template.response import TemplateResponse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -165,6 +166,11 @@ class ByIdFilter(admin.SimpleListFilter):
             return queryset
         is_id = chosen.isascii() and chosen.isdigit() and len(chosen) <= 18
         return queryset.filter(**{self.column: int(chosen)}) if is_id else queryset.none()
+
+
+def table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> SafeString:
+    """Show rows that are no model's own inline."""
+    return render_to_string("unfold/components/table.html", {"table": {"headers": headers, "rows": rows}})
 
 
 def pre(text: str) -> SafeString:

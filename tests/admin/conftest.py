@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import re
+from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 import pytest
 from django.test import Client
+from django.utils import timezone
 
 from audit.models import AuditEvent
 from config.infra import tenancy
 from inventory.models import Location, StockLevel
+from orders.actions.placing import NewLine, NewOrder, place_order
+from orders.models import Order
 from shopsync.models import User
 from tests.admin.pages import change_page
 from tests.factories import make_tenant, stock_variant
@@ -79,6 +84,12 @@ class Shop:
     def person(self, role: str) -> Client:
         """Sign somebody of the tenant in."""
         return signed_in(make_person(f"{role}-of-{self.tenant.pk}", tenant=self.tenant, role=role))
+
+    def place(self, *quantities: int, now: datetime | None = None, **fields: Any) -> Order:
+        """Place an order of ours of so many units a line, for 10 each."""
+        lines = tuple(NewLine(variant_id=self.variant.pk, quantity=n, price_amount=Decimal(10)) for n in quantities)
+        with self.open():
+            return place_order(new=NewOrder(lines=lines, **fields), actor="test", now=now or timezone.now())
 
     def numbers(self) -> list[tuple[int | None, int]]:
         """Read (available, held) of each level."""
