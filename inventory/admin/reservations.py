@@ -116,10 +116,13 @@ class ReservationAdmin(ActingAdmin):
     def release(self, request: HttpRequest, reservation: Reservation) -> HttpResponse:
         """Ask, then give the units back."""
         actor = actor_of(request)
+        order = getattr(reservation, "order", None)  # of a higher app, if that is what it was made for
+        anew = (f"Order {order} holds its units by it, and looks for them anew when it is paid.",) if order else ()
         page = Page(
             title="Release this reservation?",
             sentences=(
                 f"Its {self.units(reservation)} units may be promised to others at once; the buyer loses them.",
+                *anew,
             ),
             button="Release",
             done="Released: nothing is held by it any more.",

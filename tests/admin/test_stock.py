@@ -234,6 +234,17 @@ def test_a_level_shows_the_newest_of_its_ledger_and_links_to_all_of_it(shop):
     assert len(set(re.findall(r"stockmovement/(\d+)/change/", rest))) == total - 50
 
 
+@pytest.mark.parametrize("object_id", ["abc", "0", "9" * 30, "-1", "1.5", "%C2%B2", "1/x"])
+def test_what_is_no_row_is_not_there(shop, object_id):
+    operator = shop.person("operator")
+    for verb in ("receive", "adjust", "transfer", "ledger"):
+        url = act_page(shop.levels[0], verb).replace(f"/{shop.levels[0].pk}/", f"/{object_id}/")
+        assert operator.get(url).status_code == 404
+        assert operator.post(url, {"key": "admin-1", "quantity": 1}).status_code == 404
+    page = change_page(shop.levels[0]).replace(f"/{shop.levels[0].pk}/", f"/{object_id}/")
+    assert operator.get(page).status_code in {302, 404}
+
+
 @pytest.mark.parametrize("value", ["x", "%C2%B2", "9" * 30, "-1", "1.5"])
 def test_a_ledger_of_no_level_is_empty(shop, value):
     answer = shop.person("viewer").get(f"{list_page(StockMovement)}?level={value}")
