@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from rest_framework import serializers
@@ -75,20 +74,6 @@ class LocationRow(serializers.Serializer[Any]):
     is_active = serializers.BooleanField(read_only=True)
 
 
-class DegreesField(serializers.FloatField):
-    """An angle on its way in."""
-
-    def to_internal_value(self, data: Any) -> float:
-        """Read the number; one that no float holds is refused, and so is what is no number."""
-        try:
-            degrees = super().to_internal_value(data)
-        except OverflowError:
-            degrees = math.inf
-        if isinstance(data, bool) or not math.isfinite(degrees):
-            self.fail("invalid")
-        return degrees
-
-
 class LocationInput(Input):
     """What owners say of a location; Shopify's name of it is changed in Shopify."""
 
@@ -98,8 +83,12 @@ class LocationInput(Input):
     country = serializers.ChoiceField(
         choices=sorted(COUNTRIES), allow_blank=True, required=False, help_text="ISO 3166-1, e.g. CA"
     )
-    latitude = DegreesField(min_value=-90, max_value=90, allow_null=True, required=False, help_text="degrees north")
-    longitude = DegreesField(min_value=-180, max_value=180, allow_null=True, required=False, help_text="degrees east")
+    latitude = serializers.FloatField(
+        min_value=-90, max_value=90, allow_null=True, required=False, help_text="degrees north"
+    )
+    longitude = serializers.FloatField(
+        min_value=-180, max_value=180, allow_null=True, required=False, help_text="degrees east"
+    )
     priority = serializers.IntegerField(
         min_value=0, max_value=32_767, required=False, help_text="where nearness says nothing, the smaller goes first"
     )
