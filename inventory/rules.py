@@ -13,6 +13,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 EARTH_RADIUS_KM = 6371.0
+# ISO 3166-1 alpha-2: https://www.iso.org/iso-3166-country-codes.html
+_CODES = """
+AD AE AF AG AI AL AM AO AQ AR AS AT AU AW AX AZ BA BB BD BE BF BG BH BI BJ BL BM BN BO BQ BR BS BT BV BW BY BZ CA CC
+CD CF CG CH CI CK CL CM CN CO CR CU CV CW CX CY CZ DE DJ DK DM DO DZ EC EE EG EH ER ES ET FI FJ FK FM FO FR GA GB GD
+GE GF GG GH GI GL GM GN GP GQ GR GS GT GU GW GY HK HM HN HR HT HU ID IE IL IM IN IO IQ IR IS IT JE JM JO JP KE KG KH
+KI KM KN KP KR KW KY KZ LA LB LC LI LK LR LS LT LU LV LY MA MC MD ME MF MG MH MK ML MM MN MO MP MQ MR MS MT MU MV MW
+MX MY MZ NA NC NE NF NG NI NL NO NP NR NU NZ OM PA PE PF PG PH PK PL PM PN PR PS PT PW PY QA RE RO RS RU RW SA SB SC
+SD SE SG SH SI SJ SK SL SM SN SO SR SS ST SV SX SY SZ TC TD TF TG TH TJ TK TL TM TN TO TR TT TV TW TZ UA UG UM US UY
+UZ VA VC VE VG VI VN VU WF WS YE YT ZA ZM ZW
+"""
+COUNTRIES = frozenset(_CODES.split())
 _FAR = math.inf
 
 
@@ -23,6 +34,20 @@ class Destination:
     country: str = ""
     latitude: float | None = None
     longitude: float | None = None
+
+
+def find_faults(*, country: str, latitude: float | None, longitude: float | None) -> dict[str, str]:
+    """Say of each field of a place what is wrong with it; empty where nothing is."""
+    faults = {}
+    if country and country not in COUNTRIES:
+        faults["country"] = "Give an ISO 3166-1 country in two capital letters, e.g. CA or GB."
+    for name, degrees, most in (("latitude", latitude, 90), ("longitude", longitude, 180)):
+        if degrees is not None and not -most <= degrees <= most:  # so refused, too, is what is not a number
+            faults[name] = f"Give degrees from -{most} to {most}."
+    if (latitude is None) != (longitude is None):
+        missing = "latitude" if latitude is None else "longitude"
+        faults.setdefault(missing, "Give both coordinates, or neither.")
+    return faults
 
 
 @dataclass(frozen=True, slots=True)

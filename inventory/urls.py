@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.urls import path
 from rest_framework.viewsets import ReadOnlyModelViewSet
 
@@ -15,9 +17,14 @@ _DOORS: dict[str, type[ReadOnlyModelViewSet]] = {  # type: ignore[type-arg]
     "stock-movements": views.Movements,
 }
 
+
+def _methods(name: str) -> dict[str, Any]:
+    return {"get": "retrieve"} | ({"patch": "partial_update"} if name == "locations" else {})
+
+
 urlpatterns = [
     *(path(f"api/v1/{name}", view.as_view({"get": "list"}, detail=False)) for name, view in _DOORS.items()),
-    *(path(f"api/v1/{name}/<int:pk>", view.as_view({"get": "retrieve"}, detail=True)) for name, view in _DOORS.items()),
+    *(path(f"api/v1/{name}/<int:pk>", view.as_view(_methods(name), detail=True)) for name, view in _DOORS.items()),
     path("api/v1/stock/receive", views.Stock.as_view({"post": "receive"}, detail=False)),
     path("api/v1/stock/adjust", views.Stock.as_view({"post": "adjust"}, detail=False)),
     path("api/v1/stock/transfer", views.Stock.as_view({"post": "transfer"}, detail=False)),

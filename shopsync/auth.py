@@ -100,6 +100,7 @@ class MayAct(HasTenant):
     """What is more than reading: for owners and operators, and for the merchant's own systems by their key."""
 
     message = "This is for owners and operators of the tenant; ask one of its owners for the role."
+    roles: tuple[Membership.Role, ...] = (Membership.Role.OWNER, Membership.Role.OPERATOR)
 
     def has_permission(self, request: Request, view: APIView) -> bool:
         """Is a tenant in scope, and may this person or key act in it?"""
@@ -108,9 +109,15 @@ class MayAct(HasTenant):
         caller: object = request.user
         if not isinstance(caller, User):
             return isinstance(caller, ApiKey)
-        roles = (Membership.Role.OWNER, Membership.Role.OPERATOR)
-        found = Membership.objects.filter(tenant_id=tenancy.current_tenant_id(), role__in=roles)
+        found = Membership.objects.filter(tenant_id=tenancy.current_tenant_id(), role__in=self.roles)
         return found.filter(user=caller).exists()
+
+
+class MayConfigure(MayAct):
+    """Settings: for owners, and for the merchant's own systems by their key."""
+
+    message = "Settings are for owners of the tenant; ask one of them."
+    roles = (Membership.Role.OWNER,)
 
 
 def actor_of(request: Request) -> str:

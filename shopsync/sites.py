@@ -34,6 +34,10 @@ _SIDEBAR: dict[str, list[tuple[str, str, str]]] = {
         ("sell", "inventory", "product"),
         ("inventory_2", "inventory", "stocklevel"),
         ("low_priority", "inventory", "stockthreshold"),
+        ("swap_vert", "inventory", "stockmovement"),
+        ("bookmark", "inventory", "reservation"),
+        ("sync_alt", "inventory", "holdpush"),
+        ("warehouse", "inventory", "location"),
     ],
     "Messaging": [
         ("person", "messaging", "contact"),

@@ -14,7 +14,17 @@ from audit.tasks import drain_events
 from config.infra import tenancy
 from inventory.actions.reservations import Request, Wanted, reserve
 from inventory.actions.thresholds import make_threshold
-from inventory.models import Product, StockLevel, StockThreshold, Variant
+from inventory.models import (
+    HoldPush,
+    Location,
+    Product,
+    Reservation,
+    ReservationLine,
+    StockLevel,
+    StockMovement,
+    StockThreshold,
+    Variant,
+)
 from messaging.models import Attempt, Automation, AutomationVersion, Contact, DeliveryReport, Message
 from orders.actions.labels import request_rates
 from orders.actions.payments import take_facts
@@ -188,6 +198,8 @@ def _reserve_one() -> None:
     request = Request(lines=(Wanted(variant.pk, 1),))
     reserve(request=request, idempotency_key="cart-1", actor="test", now=timezone.now())
     make_threshold(variant_id=variant.pk, location_id=None, low_at=2, recovered_at=4, actor="test")
+    told = {"status": "done", "finished_at": timezone.now(), "outcome": "set aside"}
+    HoldPush(line=ReservationLine.objects.get(), direction="hold", quantity=1, **told).save()
 
 
 def _make_payments() -> None:
@@ -218,18 +230,8 @@ def _ship_one() -> None:
 
 def _rows(tenant: Tenant, connection: Connection) -> dict[type[Model], Model]:
     lists: list[type[Any]] = [Payment, GatewayRefund, Dispute, PaymentMismatch, Shipment, ShipmentCall]
-    lists += [
-        Order,
-        OrderWatch,
-        Product,
-        StockLevel,
-        StockThreshold,
-        Message,
-        Automation,
-        AuditEvent,
-        EventDelivery,
-        DeadLetter,
-    ]
+    lists += [Location, StockMovement, Reservation, HoldPush, StockThreshold, OrderWatch]
+    lists += [Order, Product, StockLevel, Message, Automation, AuditEvent, EventDelivery, DeadLetter]
     rows: dict[type[Model], Model] = {model: model.objects.first() for model in [*lists, Alert, ApiKey]}
     rows[Order] = Order.objects.get(shopify_id=BIG + 1)
     rows[Contact] = Contact.objects.get(email="buyer1@example.com")

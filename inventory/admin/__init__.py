@@ -1,5 +1,5 @@
-"""Products and stock for operators, by noun."""
+"""Products, stock, reservations and locations for operators, by noun."""
 
-from inventory.admin import stock, thresholds
+from inventory.admin import ledger, locations, products, reservations, stock, thresholds
 
-__all__ = ["stock", "thresholds"]
+__all__ = ["ledger", "locations", "products", "reservations", "stock", "thresholds"]

@@ -110,10 +110,13 @@ class Variant(TenantModel):
 
 
 class Location(TenantModel):
-    """Where stock lies."""
+    """Where stock lies. `shopify_id` and `name` are Shopify's; the rest is the owners', and no webhook writes it."""
 
     shopify_id = models.BigIntegerField()
-    name = models.CharField(max_length=300, blank=True, default="")
+    name = models.CharField(max_length=300, blank=True, default="", help_text="Shopify's")
+    own_name = models.CharField(
+        max_length=300, blank=True, default="", db_default="", help_text="shown while Shopify gives no name"
+    )
     country = models.CharField(max_length=2, blank=True, default="", help_text="ISO 3166-1")
     latitude = models.FloatField(null=True, blank=True, help_text="degrees north")
     longitude = models.FloatField(null=True, blank=True, help_text="degrees east")
@@ -141,4 +144,9 @@ class Location(TenantModel):
         )
 
     def __str__(self) -> str:
-        return self.name or str(self.shopify_id)
+        return self.shown_name or str(self.shopify_id)
+
+    @property
+    def shown_name(self) -> str:
+        """Shopify's name, or ours where it gives none."""
+        return self.name or self.own_name

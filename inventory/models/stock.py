@@ -63,7 +63,7 @@ class StockLevel(TenantModel):
         )
 
     def __str__(self) -> str:
-        return f"{self.available} of {self.item_id} at {self.location_id}"
+        return f"level {self.pk}"
 
     @property
     def sellable(self) -> int | None:

@@ -14,7 +14,7 @@ class LevelRow(serializers.Serializer[Any]):
 
     id = serializers.IntegerField(read_only=True)
     location_id = serializers.IntegerField(read_only=True)
-    location = serializers.CharField(read_only=True, source="location.name")
+    location = serializers.CharField(read_only=True, source="location.shown_name")
     location_shopify_id = ShopifyIdField(source="location.shopify_id")
     available = serializers.IntegerField(read_only=True, allow_null=True, help_text="null: not tracked")
     held = serializers.IntegerField(read_only=True, help_text="our own reservations")

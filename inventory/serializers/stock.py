@@ -7,6 +7,7 @@ from typing import Any
 from rest_framework import serializers
 
 from inventory.actions.stock import REASONS
+from inventory.rules import COUNTRIES
 from shopsync.serializers import IdField, Input, ShopifyIdField
 
 MOST_UNITS = 1_000_000_000
@@ -19,7 +20,7 @@ class StockRow(serializers.Serializer[Any]):
     item_shopify_id = ShopifyIdField(source="item.shopify_id")
     variant_ids = serializers.SerializerMethodField(help_text="the variants that this stock is sold as")
     location_id = serializers.IntegerField(read_only=True)
-    location = serializers.CharField(read_only=True, source="location.name")
+    location = serializers.CharField(read_only=True, source="location.shown_name")
     location_shopify_id = ShopifyIdField(source="location.shopify_id")
     available = serializers.IntegerField(read_only=True, allow_null=True)
     held = serializers.IntegerField(read_only=True, help_text="our own reservations")
@@ -64,12 +65,42 @@ class LocationRow(serializers.Serializer[Any]):
 
     id = serializers.IntegerField(read_only=True)
     shopify_id = ShopifyIdField()
-    name = serializers.CharField(read_only=True)
+    name = serializers.CharField(read_only=True, source="shown_name", help_text="Shopify's; else own_name")
+    own_name = serializers.CharField(read_only=True)
     country = serializers.CharField(read_only=True)
     latitude = serializers.FloatField(read_only=True, allow_null=True)
     longitude = serializers.FloatField(read_only=True, allow_null=True)
     priority = serializers.IntegerField(read_only=True)
     is_active = serializers.BooleanField(read_only=True)
+
+
+class LocationInput(Input):
+    """What owners say of a location; Shopify's name of it is changed in Shopify."""
+
+    own_name = serializers.CharField(
+        max_length=300, allow_blank=True, required=False, help_text="shown while Shopify gives no name"
+    )
+    country = serializers.ChoiceField(
+        choices=sorted(COUNTRIES), allow_blank=True, required=False, help_text="ISO 3166-1, e.g. CA"
+    )
+    latitude = serializers.FloatField(
+        min_value=-90, max_value=90, allow_null=True, required=False, help_text="degrees north"
+    )
+    longitude = serializers.FloatField(
+        min_value=-180, max_value=180, allow_null=True, required=False, help_text="degrees east"
+    )
+    priority = serializers.IntegerField(
+        min_value=0, max_value=32_767, required=False, help_text="where nearness says nothing, the smaller goes first"
+    )
+    is_active = serializers.BooleanField(
+        required=False, help_text="false: nothing more is reserved here; what is held stays"
+    )
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """Ask for something to change."""
+        if not attrs:
+            raise serializers.ValidationError({"priority": ["Name one field or more to change."]})
+        return attrs
 
 
 class Receive(Input):

@@ -13,11 +13,12 @@ from rest_framework.response import Response
 from rest_framework.viewsets import ReadOnlyModelViewSet
 
 from inventory.actions import stock
+from inventory.actions.locations import LocationError, change_location
 from inventory.actions.stock import Spot
 from inventory.models import STATES, Location, StockLevel, StockMovement, Variant
-from inventory.serializers.stock import Adjust, LocationRow, MovementRow, Receive, StockRow, Transfer
+from inventory.serializers.stock import Adjust, LocationInput, LocationRow, MovementRow, Receive, StockRow, Transfer
 from inventory.views.reservations import KEY
-from shopsync.auth import MayAct, actor_of
+from shopsync.auth import MayAct, MayConfigure, actor_of
 from shopsync.serializers import WholeNumberFilter, read
 from shopsync.views import answer_once, declare_problem
 
@@ -143,6 +144,15 @@ class LocationFilters(FilterSet):
     is_active = BooleanFilter()
 
 
+declare_problem(
+    LocationError,
+    status=400,
+    slug="invalid-location",
+    title="Not a place",
+    members=lambda error: {"errors": {name: [sentence] for name, sentence in error.errors.items()}},
+)
+
+
 class Locations(ReadOnlyModelViewSet[Location]):
     """Where stock lies."""
 
@@ -153,3 +163,14 @@ class Locations(ReadOnlyModelViewSet[Location]):
     def get_queryset(self) -> QuerySet[Location]:
         """Read the tenant's locations."""
         return Location.objects.all()
+
+    def get_permissions(self) -> list[BasePermission]:
+        """Everybody of the tenant reads; to change a location is to configure."""
+        return super().get_permissions() if self.action in {"list", "retrieve"} else [MayConfigure()]  # type: ignore[return-value]
+
+    @extend_schema(request=LocationInput, responses=LocationRow, summary="Change a location's settings")
+    def partial_update(self, request: Request, pk: int) -> Response:
+        """Change its own name, country, coordinates, priority, and whether stock is taken from it."""
+        self.get_object()
+        location = change_location(location_id=pk, values=read(LocationInput, request), actor=actor_of(request))
+        return Response(LocationRow(location).data)

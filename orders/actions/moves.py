@@ -15,6 +15,7 @@ from orders.rules import IllegalMove, ensure_move, fulfillment_of
 from shopsync.money import round_amount
 
 State = Order.StockState
+CANCEL_REASONS = ("customer", "fraud", "inventory", "declined", "staff", "other")
 
 
 class OrderError(Exception):

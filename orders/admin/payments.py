@@ -6,14 +6,15 @@ import uuid
 
 from django import forms
 from django.contrib import admin, messages
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
-from unfold.decorators import action, display
+from unfold.decorators import display
 from unfold.widgets import UnfoldAdminTextInputWidget
 
 from orders.actions.gateway_refunds import RefundError, RefundRequest, refundable_amount, request_refund
 from orders.models import Dispute, GatewayRefund, Payment, PaymentMismatch
 from shopsync.admin.base import ReadOnlyInline, TenantModelAdmin, actor_of
+from shopsync.admin.forms import row_action
 from shopsync.money import format_amount
 
 _COLOURS = {"paid": "success", "authorized": "info", "processing": "info", "failed": "warning", "disputed": "danger",
@@ -76,12 +77,9 @@ class PaymentAdmin(TenantModelAdmin):
         """Write what was given back."""
         return format_amount(payment.amount_refunded, payment.currency)
 
-    @action(description="Refund", url_path="refund", permissions=["act"], icon="undo")
-    def give_back(self, request: HttpRequest, object_id: str) -> HttpResponse:
+    @row_action("Refund", path="refund", icon="undo")
+    def give_back(self, request: HttpRequest, payment: Payment) -> HttpResponse:
         """Ask how much, then queue the refund."""
-        payment = self.get_object(request, object_id)
-        if payment is None:
-            raise Http404
         back = reverse("admin:orders_payment_change", args=[payment.pk])
         left = format_amount(refundable_amount(payment=payment), payment.currency)
         form = RefundForm(request.POST or None, initial={"amount": left, "key": f"admin-{uuid.uuid4()}"})

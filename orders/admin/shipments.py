@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 
 from django import forms
 from django.contrib import admin, messages
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
 from django.urls import reverse
 from django.utils import timezone
-from unfold.decorators import action, display
+from unfold.decorators import display
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
 from orders.actions.labels import UnknownRate, buy_label, fetch_label_again, void_shipment
@@ -17,6 +17,7 @@ from orders.actions.shipments import NotNow, Tracking, mark_shipped
 from orders.models import Shipment, ShipmentCall, ShipmentLine, TrackingEvent
 from orders.queries import open_label
 from shopsync.admin.base import STATUS_COLOURS, ReadOnlyInline, TenantModelAdmin, actor_of
+from shopsync.admin.forms import row_action
 from shopsync.money import format_amount
 
 _COLOURS = {"created": "info", "labelled": "info", "shipped": "info", "delivered": "success", "returned": "warning"}
@@ -99,10 +100,9 @@ class ShipmentAdmin(TenantModelAdmin):
         """Say whether its file is here."""
         return bool(shipment.label_file)
 
-    @action(description="Buy the label", url_path="buy", permissions=["act"], icon="sell")
-    def buy(self, request: HttpRequest, object_id: str) -> HttpResponse:
+    @row_action("Buy the label", path="buy", icon="sell")
+    def buy(self, request: HttpRequest, shipment: Shipment) -> HttpResponse:
         """Ask at which rate, then buy."""
-        shipment = self._one(request, object_id)
         form = _BuyForm(request.POST or None, rates=shipment.rates)
         if request.method == "POST" and form.is_valid():
             chosen, actor = form.cleaned_data["rate_id"], actor_of(request)
@@ -113,10 +113,9 @@ class ShipmentAdmin(TenantModelAdmin):
             sentences = ["There are no rates yet; ask for them by POST /api/v1/shipments/ID/rates."]
         return self._ask(request, shipment, "Buy the label?", sentences=sentences, form=form, button="Buy")
 
-    @action(description="Hand over", url_path="hand-over", permissions=["act"], icon="local_shipping")
-    def hand_over(self, request: HttpRequest, object_id: str) -> HttpResponse:
+    @row_action("Hand over", path="hand-over", icon="local_shipping")
+    def hand_over(self, request: HttpRequest, shipment: Shipment) -> HttpResponse:
         """Ask for the number where we bought no label, then note that the parcel has left."""
-        shipment = self._one(request, object_id)
         form = None if shipment.labelled_at else _HandOverForm(request.POST or None)
         if request.method == "POST" and (form is None or form.is_valid()):
             tracking = Tracking(form.cleaned_data["company"], form.cleaned_data["number"]) if form else None
@@ -126,10 +125,9 @@ class ShipmentAdmin(TenantModelAdmin):
         sentences = ["Its units count as sent from now on, and leave the stock where it is counted here."]
         return self._ask(request, shipment, "Hand the parcel over?", sentences=sentences, form=form, button="Hand over")
 
-    @action(description="Give up", url_path="void", permissions=["act"], icon="block")
-    def void(self, request: HttpRequest, object_id: str) -> HttpResponse:
+    @row_action("Give up", path="void", icon="block")
+    def void(self, request: HttpRequest, shipment: Shipment) -> HttpResponse:
         """Ask, then give the parcel up."""
-        shipment = self._one(request, object_id)
         if request.method == "POST":
             actor = actor_of(request)
             act = lambda: void_shipment(shipment_id=shipment.pk, actor=actor)  # noqa: E731
@@ -138,32 +136,24 @@ class ShipmentAdmin(TenantModelAdmin):
                      "take weeks to decide; until then the units stay here."]  # fmt: skip
         return self._ask(request, shipment, "Give the parcel up?", sentences=sentences, button="Give up")
 
-    @action(description="Download the label", url_path="label", permissions=["view"], icon="download")
-    def download_label(self, request: HttpRequest, object_id: str) -> HttpResponseBase:
+    @row_action("Download the label", path="label", icon="download", permission="view")
+    def download_label(self, request: HttpRequest, shipment: Shipment) -> HttpResponseBase:
         """Send the label's file."""
-        shipment = self._one(request, object_id)
         try:
             return open_label(shipment)
         except NotNow as error:
             self.message_user(request, str(error), messages.WARNING)
             return self._back(shipment)
 
-    @action(description="Fetch the label again", url_path="fetch", permissions=["act"], icon="refresh")
-    def fetch_again(self, request: HttpRequest, object_id: str) -> HttpResponse:
+    @row_action("Fetch the label again", path="fetch", icon="refresh")
+    def fetch_again(self, request: HttpRequest, shipment: Shipment) -> HttpResponse:
         """Ask, then fetch the label's file once more."""
-        shipment = self._one(request, object_id)
         if request.method == "POST":
             actor = actor_of(request)
             act = lambda: fetch_label_again(shipment_id=shipment.pk, actor=actor)  # noqa: E731
             return self._do(request, shipment, act, "The label is being fetched.")
         sentences = ["The label that was bought is fetched from the carrier again; nothing is bought."]
         return self._ask(request, shipment, "Fetch the label again?", sentences=sentences, button="Fetch")
-
-    def _one(self, request: HttpRequest, object_id: str) -> Shipment:
-        shipment: Shipment | None = self.get_object(request, object_id)
-        if shipment is None:
-            raise Http404
-        return shipment
 
     def _back(self, shipment: Shipment) -> HttpResponseRedirect:
         return HttpResponseRedirect(reverse("admin:orders_shipment_change", args=[shipment.pk]))

@@ -13,6 +13,7 @@ from inventory.actions.reservations import DEFAULT_TTL, LONGEST_TTL, MAX_LINES
 from inventory.rules import Destination
 from inventory.serializers.reservations import DestinationInput
 from inventory.serializers.stock import MOST_UNITS
+from orders.actions.moves import CANCEL_REASONS
 from orders.actions.placing import NewLine, NewOrder
 from orders.actions.refunds import Back
 from orders.models import RefundLine
@@ -192,9 +193,7 @@ def refuse_repeated_lines(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
 class CancelInput(Input):
     """A cancellation: of the whole order, or of some units that were not sent."""
 
-    reason = serializers.ChoiceField(
-        choices=["customer", "fraud", "inventory", "declined", "staff", "other"], default="other"
-    )
+    reason = serializers.ChoiceField(choices=CANCEL_REASONS, default="other")
     restock = serializers.BooleanField(default=True, help_text="do the units go back to the stock?")
     lines = Units(many=True, required=False, allow_empty=False, max_length=MAX_LINES)  # type: ignore[call-arg]
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from django.contrib import admin
 from django.db import models
 from django.http import HttpRequest, HttpResponse
+from django.template.loader import render_to_string
 from django.template.response import TemplateResponse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -145,6 +147,30 @@ class ReadOnlyInline(TabularInline):
     def get_readonly_fields(self, request: HttpRequest, obj: models.Model | None = None) -> Sequence[str]:
         """Lock all of it."""
         return list(self.fields or ())
+
+
+class ByIdFilter(admin.SimpleListFilter):
+    """Rows of one other row, chosen by a link (`column` names it): not offered, but shown once it is chosen."""
+
+    column = ""
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        """Offer what is chosen, if something is."""
+        chosen = self.value()
+        return [(chosen, f"{self.title} {chosen}"[:40])] if chosen else []
+
+    def queryset(self, request: HttpRequest, queryset: models.QuerySet[Any]) -> models.QuerySet[Any]:
+        """Choose by the id; what is no id has no rows."""
+        chosen = self.value() or ""
+        if not chosen:
+            return queryset
+        is_id = chosen.isascii() and chosen.isdigit() and len(chosen) <= 18
+        return queryset.filter(**{self.column: int(chosen)}) if is_id else queryset.none()
+
+
+def table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> SafeString:
+    """Show rows that are no model's own inline."""
+    return render_to_string("unfold/components/table.html", {"table": {"headers": headers, "rows": rows}})
 
 
 def pre(text: str) -> SafeString:

@@ -11,14 +11,13 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from django.db import connection
 from rest_framework.exceptions import APIException, ValidationError
 from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from config.infra import tenancy
 from config.infra.transactions import retrying_atomic
+from shopsync.actions.idempotency import claim_key
 from shopsync.models import IdempotentRequest
 
 HEADER = "Idempotency-Key"
@@ -61,17 +60,10 @@ def answer_once(request: Request, run: Callable[[], Response]) -> Response:
     return run() if key is None else _answer_once(request, run, key=key)
 
 
-_CLAIM = """
-INSERT INTO shopsync_idempotentrequest (tenant_id, scope, key, request_digest) VALUES (%s, %s, %s, %s)
-ON CONFLICT (tenant_id, scope, key) DO NOTHING RETURNING id"""
-
-
 @retrying_atomic
 def _answer_once(request: Request, run: Callable[[], Response], *, key: str) -> Response:
     scope, digest = f"{request.method} {request.path}"[:100], digest_of(request)
-    with connection.cursor() as cursor:
-        cursor.execute(_CLAIM, [tenancy.current_tenant_id(), scope, key, digest])
-        claimed = cursor.fetchone()
+    claimed = claim_key(scope=scope, key=key, digest=digest)
     if claimed is None:
         made = IdempotentRequest.objects.get(scope=scope, key=key)
         if made.request_digest != digest:
@@ -79,5 +71,5 @@ def _answer_once(request: Request, run: Callable[[], Response], *, key: str) -> 
         return Response(made.answer, status=made.status_code, headers={"Idempotency-Replayed": "true"})
     response = run()
     plain: Any = json.loads(JSONRenderer().render(response.data)) if response.data is not None else None
-    IdempotentRequest.objects.filter(pk=claimed[0]).update(status_code=response.status_code, answer=plain)
+    IdempotentRequest.objects.filter(pk=claimed).update(status_code=response.status_code, answer=plain)
     return response

@@ -39,6 +39,12 @@ def test_too_much_is_refused_on_the_page(owner, world):
     assert _ours(world) == []
 
 
+def test_with_all_tenants_open_money_goes_back_for_the_payments_own_tenant(superuser, world):
+    superuser.post("/admin/tenant", {"tenant": "all"})
+    assert superuser.post(_url(world), {"amount": "19.00", "key": "admin-1"}).status_code == 302
+    assert [row.tenant_id for row in _ours(world)] == [world.tenant.pk]
+
+
 def test_viewers_and_strangers_give_nothing_back(viewer, stranger, world):
     for client, status in ((viewer, {403}), (stranger, {404, 302})):
         assert client.get(_url(world)).status_code in status

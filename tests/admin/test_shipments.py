@@ -8,6 +8,7 @@ from django.core.files.storage import default_storage
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
+from audit.models import AuditEvent
 from config.infra import tenancy
 from orders.models import Shipment, ShipmentCall
 from tests.admin.pages import change_page, list_page
@@ -60,6 +61,14 @@ def test_an_operator_gives_up_after_a_page_that_asks(operator, shipment):
     assert reload(shipment).status == "created"
     operator.post(page(shipment, "void"))
     assert reload(shipment).status == "voided"
+
+
+@pytest.mark.parametrize(("verb", "name"), [("void", "shipment.voided"), ("hand-over", "shipment.shipped")])
+def test_with_all_tenants_open_it_is_recorded_for_the_parcels_own_tenant(superuser, world, shipment, verb, name):
+    superuser.post("/admin/tenant", {"tenant": "all"})
+    superuser.post(page(shipment, verb), {"company": "UPS", "number": "1Z999"})
+    with tenancy.tenant_scope(world.tenant.pk):
+        assert AuditEvent.objects.filter(name=name, subject=f"shipment:{shipment.pk}").exists()
 
 
 def test_viewers_and_strangers_do_nothing(viewer, stranger, world, shipment):

@@ -1,0 +1,187 @@
+"""What operators do to orders: pay, hold, cancel, refund, allocate, note; each after a page that asks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from django.db.models import Sum
+from django.http import HttpRequest, HttpResponse
+from django.utils import timezone
+from unfold.dataclasses import UnfoldAction
+
+from orders.actions import moves
+from orders.actions.gateway_refunds import RefundError
+from orders.actions.refunds import refund_order
+from orders.admin.forms import CancelForm, CancelLinesForm, HoldForm, NoteForm, RefundOrderForm
+from orders.models import Order, OrderLine
+from orders.rules import LIFE_MOVES, MONEY_MOVES, IllegalMove
+from shopsync.admin.base import actor_of
+from shopsync.admin.forms import ActingAdmin, KeyedForm, Page, row_action
+from shopsync.money import format_amount
+
+
+def fitting_moves(order: Order) -> set[str]:
+    """Say which moves fit an order as it stands; the others are not offered, and refused by their actions."""
+    lives, money = LIFE_MOVES[moves.life_of(order)], MONEY_MOVES.get(order.financial_status, frozenset())
+    fits = {"hold": "on_hold" in lives, "unhold": order.held_at is not None, "note": True}
+    if order.source == Order.Source.API:
+        is_open = "cancelled" in lives
+        fits |= {
+            "mark_paid": "paid" in money,
+            "allocate": order.stock_state == Order.StockState.PAID_UNALLOCATED,
+            "refund": "refunded" in money,
+            "cancel": is_open and order.fulfillment_status == "unfulfilled",
+            "cancel_part": is_open and order.fulfillment_status in {"unfulfilled", "partial"},
+        }
+    return {name for name, fit in fits.items() if fit}
+
+
+def _lines_of(order: Order) -> list[OrderLine]:
+    return list(OrderLine.objects.filter(order=order).order_by("position", "pk"))
+
+
+class OrderMoves(ActingAdmin):
+    """The actions of an order's page. Shopify's orders are held and noted here, and changed in Shopify."""
+
+    refusals = (moves.OrderError, IllegalMove, RefundError)
+    actions_detail = (
+        *("mark_paid", "allocate", "hold", "unhold", "note"),
+        {"title": "Take back", "icon": "undo", "items": ["refund", "cancel_part", "cancel"]},
+    )
+
+    def get_actions_detail(self, request: HttpRequest, object_id: int) -> list[UnfoldAction]:
+        """Offer the moves that fit."""
+        order = self.get_object(request, str(object_id))
+        fits = fitting_moves(order) if order is not None else set()
+        prefix = f"{self.opts.app_label}_{self.opts.model_name}_"
+        found = super().get_actions_detail(request, object_id)
+        return [one for one in found if one.action_name.removeprefix(prefix) in fits]
+
+    @row_action("Mark as paid", path="mark-paid", icon="paid")
+    def mark_paid(self, request: HttpRequest, order: Order) -> HttpResponse:
+        """Ask, then note that it is paid in full."""
+        total = f"{format_amount(order.total_amount, order.currency)} {order.currency}"
+        page = Page(
+            title=f"Mark {order} as paid?",
+            sentences=(f"All of it, {total}, was paid. Its units are sold: they leave what others can buy.",),
+            button="Mark as paid",
+            done="Paid.",
+            form=KeyedForm(request.POST),
+            run=self._by(request, moves.mark_paid, order),
+        )
+        return self.ask(request, order, page)
+
+    @row_action("Allocate", path="allocate", icon="inventory")
+    def allocate(self, request: HttpRequest, order: Order) -> HttpResponse:
+        """Ask, then try again to find the units of a paid order."""
+        page = Page(
+            title=f"Find stock for {order}?",
+            sentences=("It is paid and has no units. All of them are taken if they are there now, or none.",),
+            button="Allocate",
+            done="Allocated: it has its units.",
+            form=KeyedForm(request.POST),
+            run=self._by(request, moves.allocate, order),
+        )
+        return self.ask(request, order, page)
+
+    @row_action("Hold", path="hold", icon="pause")
+    def hold(self, request: HttpRequest, order: Order) -> HttpResponse:
+        """Ask why, then keep it from being worked on."""
+        form = HoldForm(request.POST)
+        act = self._by(request, moves.hold_order, order)
+        page = Page(
+            title=f"Hold {order}?",
+            sentences=("Nobody works on it until the hold ends. The hold is ours: Shopify is not told.",),
+            button="Hold",
+            done="Held.",
+            form=form,
+            run=lambda: act(**form.given()),
+        )
+        return self.ask(request, order, page)
+
+    @row_action("End the hold", path="unhold", icon="play_arrow")
+    def unhold(self, request: HttpRequest, order: Order) -> HttpResponse:
+        """Ask, then let it go on."""
+        actor = actor_of(request)
+        page = Page(
+            title=f"End the hold of {order}?",
+            sentences=(f"It was held because: {order.hold_reason}",) if order.hold_reason else (),
+            button="End the hold",
+            done="The hold has ended.",
+            form=KeyedForm(request.POST),
+            run=lambda: moves.unhold_order(order_id=order.pk, actor=actor),
+        )
+        return self.ask(request, order, page)
+
+    @row_action("Tags and note", path="note", icon="edit_note")
+    def note(self, request: HttpRequest, order: Order) -> HttpResponse:
+        """Ask for our own tags and note."""
+        form = NoteForm(
+            request.POST, initial={"staff_tags": "\n".join(order.staff_tags), "staff_note": order.staff_note}
+        )
+        actor = actor_of(request)
+        page = Page(
+            title=f"Our tags and note of {order}",
+            sentences=("They are ours, beside Shopify's, and no customer sees them.",),
+            button="Save",
+            done="Saved.",
+            form=form,
+            run=lambda: moves.note_order(order_id=order.pk, values=form.given(), actor=actor),
+        )
+        return self.ask(request, order, page)
+
+    @row_action("Refund", path="refund", icon="undo")
+    def refund(self, request: HttpRequest, order: Order) -> HttpResponse:
+        """Ask which units and how much, then refund them."""
+        lines = _lines_of(order)
+        left = {line.pk: line.unsent_quantity + line.sent_quantity - line.refunded_quantity for line in lines}
+        form = RefundOrderForm(request.POST, order=order, lines=lines, left=left)
+        act = self._by(request, refund_order, order)
+        given_back = order.refunds.aggregate(sum=Sum("amount"))["sum"] or 0
+        rest = f"{format_amount(order.total_amount - given_back, order.currency)} {order.currency}"
+        page = Page(
+            title=f"Refund {order}",
+            sentences=(f"{rest} are not refunded yet.",
+                       "Money that came through a gateway goes back through it, and can't be called back."),
+            button="Refund",
+            done="Refunded.",
+            form=form,
+            run=lambda: act(backs=form.backs(), amount=form.cleaned_data["amount"], note=form.cleaned_data["note"]),
+        )  # fmt: skip
+        return self.ask(request, order, page)
+
+    @row_action("Cancel a part", path="cancel-part", icon="remove_shopping_cart")
+    def cancel_part(self, request: HttpRequest, order: Order) -> HttpResponse:
+        """Ask which units, then take them off."""
+        lines = _lines_of(order)
+        form = CancelLinesForm(request.POST, lines=lines, left={line.pk: line.unsent_quantity for line in lines})
+        act = self._by(request, moves.cancel_lines, order)
+        page = Page(
+            title=f"Cancel a part of {order}",
+            sentences=("Only units that were not sent. Money is not given back by this: refund it.",),
+            button="Cancel these units",
+            done="Cancelled: these units are off the order.",
+            form=form,
+            run=lambda: act(quantities=form.units(), restock=form.cleaned_data["restock"]),
+        )
+        return self.ask(request, order, page)
+
+    @row_action("Cancel all of it", path="cancel", icon="cancel")
+    def cancel(self, request: HttpRequest, order: Order) -> HttpResponse:
+        """Ask why, then cancel all of it."""
+        form = CancelForm(request.POST)
+        act = self._by(request, moves.cancel_order, order)
+        page = Page(
+            title=f"Cancel {order}?",
+            sentences=("All of it, for good. Money is not given back by this: refund it.",),
+            button="Cancel the order",
+            done="Cancelled.",
+            form=form,
+            run=lambda: act(**form.given()),
+        )
+        return self.ask(request, order, page)
+
+    def _by(self, request: HttpRequest, act: Callable[..., object], order: Order) -> Callable[..., object]:
+        """Bind an action to the order, the operator, and the time."""
+        return partial(act, order_id=order.pk, actor=actor_of(request), now=timezone.now())

@@ -1,0 +1,119 @@
+"""Forms of the pages on which operators act, and the actions on a row that open them."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from django import forms
+from django.contrib import messages
+from django.db import models
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
+from django.urls import reverse
+from unfold.decorators import action
+
+from config.infra import tenancy
+from shopsync.actions.idempotency import KeyUsed, run_once
+from shopsync.admin.base import TenantModelAdmin
+
+
+class KeyedForm(forms.Form):
+    """A form whose key is made with its page, so that a page that is sent twice does its work once."""
+
+    key = forms.CharField(max_length=64, widget=forms.HiddenInput)
+
+    def __init__(self, data: Any = None, *, initial: dict[str, Any] | None = None) -> None:
+        super().__init__(data or None, initial={"key": f"admin-{uuid.uuid4()}", **(initial or {})})
+
+    def given(self) -> dict[str, Any]:
+        """Return what was filled in."""
+        return {name: value for name, value in self.cleaned_data.items() if name != "key"}
+
+    def digest(self) -> str:
+        """Name what was asked for: the same key may not stand for something else."""
+        asked = {name: str(value) for name, value in self.given().items()}
+        return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
+
+    def refuse(self, error: Exception) -> None:
+        """Show why an action was refused, beside the field that it names if there is one."""
+        named = getattr(error, "field", "")
+        self.add_error(named if named in self.fields else None, str(error))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """The page that asks before something is done: its words, its form, and what is done once it is sent."""
+
+    title: str
+    sentences: tuple[str, ...]
+    button: str
+    done: str
+    form: KeyedForm
+    run: Callable[[], object]
+
+
+def row_action(
+    description: str, *, path: str, icon: str, permission: str = "act"
+) -> Callable[[Callable[..., HttpResponseBase]], Any]:
+    """Declare an action of a row's page: it gets the row, and runs with the row's own tenant in scope.
+
+    With all tenants open there is no tenant to write for; the row says whose it is.
+    """
+
+    def decorate(method: Callable[..., HttpResponseBase]) -> Any:
+        @action(description=description, url_path=path, icon=icon, permissions=[permission])
+        @functools.wraps(method)
+        def run(self: TenantModelAdmin, request: HttpRequest, object_id: str) -> HttpResponseBase:
+            row = self.get_object(request, object_id)
+            if row is None:
+                raise Http404
+            with tenancy.tenant_scope(row.tenant_id):
+                return method(self, request, row)
+
+        return run
+
+    return decorate
+
+
+class ActingAdmin(TenantModelAdmin):
+    """Rows that operators act on; `refusals` are the exceptions whose sentences are for them."""
+
+    refusals: tuple[type[Exception], ...] = ()
+
+    def ask(self, request: HttpRequest, row: models.Model, page: Page) -> HttpResponse:
+        """Show the page; once it is sent, do what it says, once, and go back to the row.
+
+        A refusal stays on a page that has something to fill in; from a mere question it goes back, with its sentence.
+        """
+        name = f"admin:{self.opts.app_label}_{self.opts.model_name}_change"
+        back = reverse(name, args=[row.pk])
+        if request.method == "POST" and page.form.is_valid():
+            refusal = self._run(request, page)
+            if refusal is None:
+                return HttpResponseRedirect(back)
+            if not page.form.visible_fields():
+                self.message_user(request, str(refusal), messages.ERROR)
+                return HttpResponseRedirect(back)
+            page.form.refuse(refusal)
+        words = {"sentences": page.sentences, "button": page.button, "form": page.form}
+        return self.confirm(request, page.title, back=back, **words)
+
+    def _run(self, request: HttpRequest, page: Page) -> Exception | None:
+        """Do it once; return the refusal, if it is one."""
+        key, digest = page.form.cleaned_data["key"], page.form.digest()
+        try:
+            is_new = run_once(scope=request.path[:100], key=key, digest=digest, run=page.run)
+        except KeyUsed as error:
+            return error
+        except self.refusals as error:
+            return error
+        if is_new:
+            self.message_user(request, page.done, messages.SUCCESS)
+        else:
+            self.message_user(request, "This page was sent before: nothing was done a second time.", messages.INFO)
+        return None
