@@ -67,6 +67,16 @@ class ReservationEnded(ReservationError):  # noqa: N818
         self.status = reservation.status
 
 
+class OrdersReservation(ReservationError):  # noqa: N818
+    """The reservation holds the units of an order: what becomes of them is the order's to say."""
+
+    def __init__(self, reservation: Reservation, wanted: str) -> None:
+        super().__init__(
+            f"Reservation {reservation.pk} holds the units of an order: it can't be {wanted} by itself."
+            " Mark the order paid, or cancel it."
+        )
+
+
 class AlreadyExtended(ReservationError):  # noqa: N818
     """A reservation is extended once."""
 
@@ -260,9 +270,11 @@ def extend(*, reservation_id: int, actor: str, now: datetime, ttl: timedelta = D
 def release(*, reservation_id: int, actor: str, now: datetime) -> Reservation:
     """Give the units back before the time is up. One that is released or expired already stays as it is.
 
-    Raises: Reservation.DoesNotExist, ReservationEnded when it was committed.
+    Raises: Reservation.DoesNotExist, ReservationEnded when it was committed, OrdersReservation.
     """
     locked = lock_reservation(reservation_id)
+    if locked.reservation.is_of_order:
+        raise OrdersReservation(locked.reservation, "released")
     if locked.reservation.status == Status.COMMITTED:
         raise ReservationEnded(locked.reservation, "released")
     if locked.reservation.status == Status.ACTIVE:
@@ -315,10 +327,12 @@ def commit(*, reservation_id: int, actor: str, now: datetime, for_order: bool = 
     Shopify counts, the hold stays on the level until Shopify's own count has the sale in it (or, with `for_order`,
     until the order, which Shopify does not know, ends).
 
-    Raises: Reservation.DoesNotExist, ReservationEnded, also when its time is up.
+    Raises: Reservation.DoesNotExist, ReservationEnded, also when its time is up, OrdersReservation unless `for_order`.
     """
     locked = lock_reservation(reservation_id)
     reservation = locked.reservation
+    if reservation.is_of_order and not for_order:
+        raise OrdersReservation(reservation, "committed")
     if reservation.status != Status.ACTIVE or reservation.is_overdue(now):
         raise ReservationEnded(reservation, "committed")
     if authority_of(reservation.tenant_id) == Tenant.StockAuthority.SHOPSYNC:

@@ -76,8 +76,8 @@ class ReservationAdmin(ActingAdmin):
     search_help_text = "the caller's reference or idempotency key, in full"
     inlines = (ReservationLineInline,)
     readonly_fields = ("units",)
-    fields = (("status", "units", "settles_by"), ("reference", "actor"), "idempotency_key", ("created_at",
-              "expires_at"), ("extended_at", "ended_at"), "tenant")  # fmt: skip
+    fields = (("status", "units"), ("is_of_order", "settles_by"), ("reference", "actor"), "idempotency_key",
+              ("created_at", "expires_at"), ("extended_at", "ended_at"), "tenant")  # fmt: skip
     actions_detail = ("extend", "release", "show_pushes")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Reservation]:
@@ -116,13 +116,10 @@ class ReservationAdmin(ActingAdmin):
     def release(self, request: HttpRequest, reservation: Reservation) -> HttpResponse:
         """Ask, then give the units back."""
         actor = actor_of(request)
-        order = getattr(reservation, "order", None)  # of a higher app, if that is what it was made for
-        anew = (f"Order {order} holds its units by it, and looks for them anew when it is paid.",) if order else ()
         page = Page(
             title="Release this reservation?",
             sentences=(
                 f"Its {self.units(reservation)} units may be promised to others at once; the buyer loses them.",
-                *anew,
             ),
             button="Release",
             done="Released: nothing is held by it any more.",

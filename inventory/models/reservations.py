@@ -37,6 +37,9 @@ class Reservation(TenantModel):
     status = models.CharField(max_length=9, choices=Status, default=Status.ACTIVE)
     reference = models.CharField(max_length=160, blank=True, default="", help_text="the caller's own, e.g. a cart")
     actor = models.CharField(max_length=120, blank=True, default="")
+    is_of_order = models.BooleanField(
+        default=False, db_default=False, help_text="of an order of ours, which says what becomes of it"
+    )
     settles_by = models.CharField(max_length=8, choices=SettlesBy, blank=True, default="")
     created_at = models.DateTimeField(db_default=Now())
     expires_at = models.DateTimeField()

@@ -64,6 +64,9 @@ declare_problem(
     members=lambda error: {"reservation_status": error.status},
 )
 declare_problem(
+    reservations.OrdersReservation, status=409, slug="orders-reservation", title="The reservation is an order's"
+)
+declare_problem(
     reservations.AlreadyExtended, status=409, slug="already-extended", title="The reservation was extended before"
 )
 

@@ -131,13 +131,15 @@ def cancel_order(*, order_id: int, reason: str, restock: bool, actor: str, now: 
 
 @retrying_atomic
 def cancel_lines(*, order_id: int, quantities: Mapping[int, int], restock: bool, actor: str, now: datetime) -> Order:
-    """Take units that were not sent off an order of ours; by line id.
+    """Take units that were not sent off an order of ours; by line id. To take off all there are is to cancel it.
 
     Raises: Order.DoesNotExist, ShopifysOrder, IllegalMove, TooMany, OrderError for a line of another order.
     """
     order = lock_own(order_id)
     ensure_move("life", life_of(order), "cancelled")
     lines = lines_of(order, quantities)
+    if _is_all_of_it(order, quantities):
+        return cancel_order(order_id=order_id, reason="other", restock=restock, actor=actor, now=now)
     for line in lines:
         if quantities[line.pk] > line.unsent_quantity:
             raise TooMany(f"Line {line.pk} has {line.unsent_quantity} units left that were not sent.", field="lines")
@@ -149,6 +151,13 @@ def cancel_lines(*, order_id: int, quantities: Mapping[int, int], restock: bool,
     data: dict[str, Value] = {"units": sum(quantities.values()), "restock": restock}
     record(name="order.lines_cancelled", subject=f"order:{order.pk}", actor=actor, data=data)
     return order
+
+
+def _is_all_of_it(order: Order, quantities: Mapping[int, int]) -> bool:
+    """Are these all the units of an order of which nothing was sent?"""
+    lines = OrderLine.objects.filter(order=order)
+    is_unsent = order.fulfillment_status == "unfulfilled"
+    return is_unsent and all(quantities.get(line.pk, 0) == line.unsent_quantity for line in lines)
 
 
 def lines_of(order: Order, quantities: Mapping[int, int]) -> list[OrderLine]:

@@ -63,6 +63,7 @@ def _reserve_anew(order: Order, lines: Sequence[OrderLine], *, actor: str, now: 
     order.reservation, _ = reservations.reserve(
         request=request, idempotency_key=f"order:{uuid.uuid4()}", actor=actor, now=now
     )
+    Reservation.objects.filter(pk=order.reservation.pk).update(is_of_order=True)
     order.stock_state = State.RESERVED
     order.save(update_fields=["reservation", "stock_state"])
 

@@ -77,6 +77,7 @@ def place_order(*, new: NewOrder, actor: str, now: datetime) -> Order:
     # 1. The units. 2. The order, which names the reservation. 3. Its lines. 4. The sale, if it is paid.
     reservation = _reserve(new, actor=actor, now=now)
     order.reservation = reservation
+    Reservation.objects.filter(pk=reservation.pk).update(is_of_order=True)
     order.stock_state = Order.StockState.RESERVED
     order.save()
     if not order.name:

@@ -14,13 +14,17 @@ from orders.actions.moves import OrderError, TooMany, lines_of, lock_own, name_f
 from orders.actions.own_stock import follow_lines, holds_stock
 from orders.models import Order, OrderLine, Payment, Refund, RefundLine
 from orders.rules import IllegalMove, ensure_move
-from shopsync.money import round_amount
+from shopsync.money import decimals_of, round_amount
 
 Restock = RefundLine.RestockType
 
 
 class RefundTooLarge(OrderError):  # noqa: N818
     """More money than the order has left to give back."""
+
+
+class AmountTooFine(OrderError):  # noqa: N818
+    """An amount with more decimals than its currency has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +48,11 @@ def refund_order(
 ) -> Refund:
     """Refund units and money of a paid order of ours; without an amount, what the units cost.
 
-    Raises: Order.DoesNotExist, ShopifysOrder, IllegalMove, TooMany, RefundTooLarge, OrderError.
+    Raises: Order.DoesNotExist, ShopifysOrder, IllegalMove, TooMany, RefundTooLarge, AmountTooFine, OrderError.
     """
     order = lock_own(order_id)
+    if amount is not None:
+        _ensure_not_too_fine(amount, order.currency)
     refunded = sum(Refund.objects.filter(order=order).values_list("amount", flat=True), Decimal(0))
     lines = {line.pk: line for line in lines_of(order, {back.line_id: back.quantity for back in backs})}
     worth = {back.line_id: _worth(order, lines[back.line_id], back.quantity) for back in backs}
@@ -76,6 +82,12 @@ def refund_order(
     return refund
 
 
+def _ensure_not_too_fine(amount: Decimal, currency: str) -> None:
+    if amount != round_amount(amount, currency):
+        decimals = decimals_of(currency)
+        raise AmountTooFine(f"{currency} has {decimals} decimals; {amount} has more.", field="amount")
+
+
 def _give_back_through_gateway(order: Order, refund: Refund, *, actor: str) -> bool:
     """Queue the money's way back through the gateway that charged; say whether there is one.
 
@@ -93,9 +105,11 @@ def _give_back_through_gateway(order: Order, refund: Refund, *, actor: str) -> b
 
 
 def _worth(order: Order, line: OrderLine, quantity: int) -> Decimal:
-    share = Decimal(quantity) / Decimal(line.quantity)
+    """Say what units of a line cost: rounded so that all of its units, one by one, are worth what the line is."""
+    before = sum(RefundLine.objects.filter(line=line).values_list("quantity", flat=True))
     whole = line.price_amount * line.quantity - line.discount_amount + line.tax_amount
-    return round_amount(whole * share, order.currency)
+    first, last = (whole * units / line.quantity for units in (before, before + quantity))
+    return round_amount(last, order.currency) - round_amount(first, order.currency)
 
 
 def _write_lines(

@@ -23,7 +23,7 @@ from audit.serializers import AuditEventRow
 from inventory.views.reservations import KEY
 from orders.actions import moves
 from orders.actions.placing import CurrencyMismatch, place_order
-from orders.actions.refunds import refund_order
+from orders.actions.refunds import AmountTooFine, refund_order
 from orders.models import Order, OrderLine, OrderWatch
 from orders.queries import flags_of, only_overdue, timeline_of
 from orders.rules import IllegalMove
@@ -44,6 +44,7 @@ def _named(error: moves.OrderError) -> dict[str, object]:
 declare_problem(moves.OrderError, status=409, slug="order-conflict", title="The order can't be moved", members=_named)
 declare_problem(moves.ShopifysOrder, status=409, slug="shopifys-order", title="Shopify's order", members=_named)
 declare_problem(CurrencyMismatch, status=400, slug="currency-mismatch", title="Another currency", members=_named)
+declare_problem(AmountTooFine, status=400, slug="amount-too-fine", title="Too many decimals", members=_named)
 declare_problem(
     IllegalMove,
     status=409,

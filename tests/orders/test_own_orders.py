@@ -12,13 +12,22 @@ from django.utils import timezone
 
 from audit.models import AuditEvent
 from config.infra import tenancy
-from inventory.actions.reservations import InsufficientStock, Request, ReservationEnded, Wanted, reserve
+from inventory.actions.reservations import (
+    InsufficientStock,
+    OrdersReservation,
+    Request,
+    ReservationEnded,
+    Wanted,
+    commit,
+    release,
+    reserve,
+)
 from inventory.actions.upkeep import expire_reservations
 from inventory.models import Reservation, StockLevel
 from orders.actions import moves
 from orders.actions.moves import OrderError, ShopifysOrder, TooMany
 from orders.actions.placing import NewLine, NewOrder, ReservationMismatch, place_order
-from orders.actions.refunds import Back, RefundTooLarge, refund_order
+from orders.actions.refunds import AmountTooFine, Back, RefundTooLarge, refund_order
 from orders.models import Allocation, Commitment, Order, OrderLine, Refund
 from orders.rules import IllegalMove
 from shopsync.models import Alert
@@ -227,3 +236,52 @@ def test_an_order_without_its_reservation_is_refused_by_the_database(shop):
     place((variant, 1))
     with pytest.raises(IntegrityError, match="order_holds_stock_through_its_reservation"):
         Order.objects.update(reservation=None)
+
+
+def test_what_an_order_holds_is_the_orders_to_sell_or_give_back(shop):
+    variant, _ = stock_variant(5)
+    mine = reserve(request=Request(lines=(Wanted(variant.pk, 1),)), idempotency_key="k", actor="test", now=NOW())[0]
+    for order in (place((variant, 2)), place((variant, 1), reservation_id=mine.pk)):
+        options = {"reservation_id": order.reservation_id, "actor": "test", "now": NOW()}
+        with pytest.raises(OrdersReservation, match="can't be committed by itself"):
+            commit(**options)
+        with pytest.raises(OrdersReservation, match="Mark the order paid, or cancel it"):
+            release(**options)
+        act(moves.mark_paid, order)
+    assert numbers()[0][:2] == ((2, 0) if shop.stock_authority == "shopsync" else (5, 3))
+
+
+@pytest.mark.parametrize("is_paid", [False, True])
+def test_cancelling_every_unit_by_its_lines_cancels_the_order(shop, is_paid):
+    first, _ = stock_variant(5)
+    second, _ = stock_variant(5)
+    order = place((first, 2), (second, 1), is_paid=is_paid)
+    lines = {line.pk: line.quantity for line in order.lines.all()}
+    act(moves.cancel_lines, order, quantities=lines, restock=True)
+    order.refresh_from_db()
+    assert order.is_cancelled
+    assert order.financial_status == ("paid" if is_paid else "voided")
+    assert [row[:2] for row in numbers()] == [(5, 0), (5, 0)]
+    with pytest.raises(IllegalMove):
+        act(moves.mark_paid, order)
+
+
+@pytest.mark.parametrize("amount", ["1.001", "0.0001"])
+def test_a_refund_finer_than_its_currency_is_refused(shop, amount):
+    variant, _ = stock_variant(5)
+    order = place((variant, 1), is_paid=True)
+    with pytest.raises(AmountTooFine, match="USD has 2 decimals"):
+        act(refund_order, order, backs=[], amount=Decimal(amount), note="")
+    assert not Refund.objects.exists()
+
+
+def test_units_refunded_one_by_one_are_worth_what_the_line_is(shop):
+    variant, _ = stock_variant(5)
+    line = NewLine(variant_id=variant.pk, quantity=3, price_amount=Decimal("3.35"), discount_amount=Decimal("0.04"))
+    order = place_order(new=NewOrder(lines=(line,), is_paid=True), actor="test", now=NOW())
+    worths = [
+        act(refund_order, order, backs=[Back(order.lines.get().pk, 1, "cancel")], amount=None, note="").amount
+        for _ in range(3)
+    ]
+    assert worths == [Decimal("3.34"), Decimal("3.33"), Decimal("3.34")]
+    assert sum(worths) == order.total_amount == Decimal("10.01")
