@@ -17,6 +17,9 @@ from inventory.shopify import LevelSnapshot, parse_level
 from shopsync.models import Tenant
 from shopsync.shopify import Delivery
 
+# We count from now on: the orders that changed since the count was taken are to be set against it.
+ADOPTION_ASKED = "stock.adoption_asked"
+
 
 @transaction.atomic(savepoint=False)
 def sync_level(*, delivery: Delivery) -> None:
@@ -50,7 +53,10 @@ def apply_snapshot(snapshot: LevelSnapshot, *, reference: str) -> None:
         return
     if level.available is None and level.movement_count == 0:  # the first we hear of it: where our count begins
         explain_movements(reason="first_seen", reference=reference, actor="shopify")
-        InventoryItem.objects.filter(pk=level.item_id, counted_at__isnull=True).update(counted_at=snapshot.taken_at)
+        first = InventoryItem.objects.filter(pk=level.item_id, counted_at__isnull=True)
+        if first.update(counted_at=snapshot.taken_at):
+            subject = f"item:{level.item_id}"
+            record(name=ADOPTION_ASKED, subject=subject, actor="system", data={"after": 0, "item_id": level.item_id})
         level.available = level.on_hand = snapshot.available
         level.committed = None if snapshot.available is None else 0
         changed += ["available", "on_hand", "committed"]

@@ -20,6 +20,7 @@ from audit.actions import Event, Value, record
 from config.infra import tenancy, work
 from config.infra.transactions import retrying_atomic
 from inventory.actions.handover import begin_count, count_open_pushes, end_count, lock_authority
+from inventory.actions.levels import ADOPTION_ASKED
 from orders.actions.own_stock import adopt_hold
 from orders.actions.shopify_stock import follow_stock
 from orders.actions.stock import counts_here, lock_with_levels
@@ -28,7 +29,6 @@ from shopsync.models import Tenant, WebhookEvent
 
 Authority = Tenant.StockAuthority
 BATCH = 100
-ADOPT = "stock.adoption_asked"
 
 
 class HandOverError(Exception):
@@ -77,7 +77,7 @@ def hand_over(*, to: str, actor: str, now: datetime) -> HandedOver:
     data: dict[str, Value] = {"to": to, "levels": done.levels, "held_units": done.held_units, "at": now.isoformat()}
     record(name="stock.handed_over", subject=subject, actor=actor, data=data)
     if to == Authority.SHOPSYNC:
-        record(name=ADOPT, subject=subject, actor="system", data={"after": 0})
+        record(name=ADOPTION_ASKED, subject=subject, actor="system", data={"after": 0, "item_id": None})
     return done
 
 
@@ -139,22 +139,21 @@ def _to_shopify(*, actor: str) -> HandedOver:
 
 @retrying_atomic
 def adopt_orders(*, event: Event) -> None:
-    """Let orders that wait to be sent take their units in our count: the subscriber of stock.adoption_asked.
+    """Set orders against our count, which has just begun (of all items, or of one): stock.adoption_asked's subscriber.
 
     A batch at a time; what is left is asked for by another event.
     """
     if not counts_here(event.tenant_id):
         return  # it was handed back meanwhile
-    after = event.data["after"]
-    assert isinstance(after, int)
-    batch = _to_adopt(after)
+    batch = _to_adopt(event)
     for order in lock_with_levels(batch).values():
         if order.source == Order.Source.SHOPIFY:
             follow_stock(order)
         elif order.stock_state == Order.StockState.COMMITTED:
             adopt_hold(order, actor="system")
     if len(batch) == BATCH:
-        record(name=ADOPT, subject=event.subject, actor="system", data={"after": batch[-1]})
+        data: dict[str, Value] = {"after": batch[-1], "item_id": event.data["item_id"]}
+        record(name=ADOPTION_ASKED, subject=event.subject, actor="system", data=data)
 
 
 # Of Shopify's orders those that wait to be sent, and those that changed after the count of what they sold was taken; of
@@ -165,14 +164,17 @@ JOIN orders_order o ON o.id = n.order_id
 LEFT JOIN inventory_variant v ON v.tenant_id = n.tenant_id AND v.shopify_id = n.variant_shopify_id
 LEFT JOIN inventory_inventoryitem i ON i.id = v.item_id
 WHERE n.tenant_id = %(tenant)s AND o.source = 'shopify' AND n.order_id > %(after)s
-  AND (c.quantity > 0 OR o.source_updated_at > i.counted_at)
+  AND (%(item)s::bigint IS NULL OR i.id = %(item)s) AND (c.quantity > 0 OR o.source_updated_at > i.counted_at)
 UNION SELECT o.id FROM orders_order o JOIN inventory_reservation r ON r.id = o.reservation_id
 WHERE o.tenant_id = %(tenant)s AND o.source = 'api' AND r.settles_by = 'order' AND o.id > %(after)s
+  AND %(item)s::bigint IS NULL
 ORDER BY 1 LIMIT %(batch)s"""
 
 
-def _to_adopt(after: int) -> list[int]:
-    """List the next orders, after this id, that our count is to hear of."""
+def _to_adopt(event: Event) -> list[int]:
+    """List the next orders that our count is to hear of."""
+    after, item = event.data["after"], event.data["item_id"]
     with connection.cursor() as cursor:
-        cursor.execute(_TO_ADOPT, {"tenant": tenancy.current_tenant_id(), "after": after, "batch": BATCH})
+        parameters = {"tenant": tenancy.current_tenant_id(), "after": after, "item": item, "batch": BATCH}
+        cursor.execute(_TO_ADOPT, parameters)
         return [order_id for (order_id,) in cursor.fetchall()]
