@@ -34,7 +34,7 @@ stop: setup ## Stop what an interrupted demo or run left behind
 	@$(BIN)/python -m config.local stop
 
 test: setup ## The test suite (real PostgreSQL, Redis and workers), under 10 minutes
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 test-slow: setup ## Crash, concurrency and load proofs
 	@$(BIN)/python -m pytest -m slow --timeout=1200

@@ -95,8 +95,23 @@ def _ledger_equals_level(request: pytest.FixtureRequest) -> Iterator[None]:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put tests of the stack last: its worker would take the work rows of the others' tests."""
-    items.sort(key=lambda item: "stack" in getattr(item, "fixturenames", ()))
+    """Put tests of the stack together, first: they last longest, and one process is to run them all."""
+    items.sort(key=lambda item: not _needs_stack(item))
+    for item in items:
+        if _needs_stack(item):
+            item.add_marker(pytest.mark.xdist_group("stack"))
+
+
+def _needs_stack(item: pytest.Item | None) -> bool:
+    return "stack" in getattr(item, "fixturenames", ())
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[None]:
+    """Stop the stack after the last of its tests: its worker would take the work rows of the others'."""
+    yield
+    if _needs_stack(item) and not _needs_stack(nextitem):
+        item.funcargs["_stack_of_session"].stop()
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,7 @@
 """The throw-away PostgreSQL and Redis of a test session, started before anything reads the settings.
 
-A pytest plugin (`-p tests.services`). DATABASE_URL and REDIS_URL in the environment are used instead, one by one. What
+A pytest plugin (`-p tests.services`). DATABASE_URL and REDIS_URL in the environment are used instead, one by one. Each
+of several test processes (`-n 2`) starts servers of its own, so that none empties what another one uses. What
 one session starts lies in one temporary folder with a record of its owner: the session removes it when it ends, and
 the next one does for a session that was SIGKILLed.
 """
@@ -26,6 +27,9 @@ from config.local.state import read_json, write_private_json
 CHECKOUT = Path(__file__).resolve().parent.parent
 PREFIX = f"shopsync-tests-{hashlib.sha256(str(CHECKOUT).encode()).hexdigest()[:10]}-"
 OWNER = "owner.json"
+
+_URLS = ("DATABASE_URL", "REDIS_URL")
+_OWN = "SHOPSYNC_TESTS_STARTED"  # which of them a session did not find in its environment
 
 _root: Path | None = None
 _owner_pid = 0
@@ -104,6 +108,11 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> Iterator[None]
 
 def _start() -> None:
     remove_left_behind()
+    if "PYTEST_XDIST_WORKER" in os.environ and _OWN in os.environ:
+        for name in os.environ[_OWN].split():  # those of the process that started this one: each has servers of its own
+            del os.environ[name]
+    given = {name for name in _URLS if os.environ.get(name)}
+    os.environ[_OWN] = " ".join(name for name in _URLS if name not in given)
     if not (os.environ.get("DATABASE_URL") and os.environ.get("REDIS_URL")):
         _heed_sigterm()
         try:

@@ -38,7 +38,8 @@ class Session:
     def __init__(self, folder: Path, *arguments: str, linger_seconds: int = 0) -> None:
         (folder / "test_session.py").write_text(SESSION)
         self.report_path = folder / "report.json"
-        env = {name: value for name, value in os.environ.items() if name not in {"DATABASE_URL", "REDIS_URL"}}
+        ours = ("DATABASE_URL", "REDIS_URL", "PYTEST_", "SHOPSYNC_TESTS_")  # of the session that runs this test
+        env = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
         env |= {"REPORT": str(self.report_path), "LINGER": str(linger_seconds), "TMPDIR": str(folder)}
         env["SHOPSYNC_ENV"] = "local"  # as the Makefile exports it
         configuration = str(services.CHECKOUT / "pyproject.toml")
