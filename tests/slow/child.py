@@ -13,8 +13,9 @@ from django.core.management import call_command
 from config.infra import tenancy
 from config.local import deliveries
 from messaging.models import Automation, AutomationVersion
-from shopsync.actions.tenants import connect_service, create_tenant
-from tests.slow.crash import SHOPS
+from shopsync.actions.tenants import connect_service, create_api_key, create_tenant
+from tests.factories import stock_variant
+from tests.slow.crash import SHOPS, STOCK_KEY, STOCK_SHOP, STOCK_UNITS
 
 TEMPLATE = "Thanks: {{ order.name }}"
 
@@ -35,6 +36,10 @@ def main(base_url: str, sandbox_url: str) -> None:
             version.save()
         url = f"{base_url}/webhooks/mitto/dlr/{connection.token}"
         deliveries.register_reports(sandbox_url, account_id=account, url=url)
+    shop = create_tenant(shop_domain=STOCK_SHOP, name="Stock", actor="test", currency="EUR", stock_authority="shopsync")
+    with tenancy.tenant_scope(shop.pk):
+        create_api_key(name="test", actor="test", secret=STOCK_KEY)
+        stock_variant(STOCK_UNITS)
 
 
 if __name__ == "__main__":

@@ -38,6 +38,8 @@ TABLES = (
     "orders_shipmentcall",
 )
 SHOPS = ("crash-one.myshopify.com", "crash-two.myshopify.com")
+# One more shop, whose stock we count: one variant, and a key of the API.
+STOCK_SHOP, STOCK_KEY, STOCK_UNITS = "crash-stock.myshopify.com", "a-key-of-the-crash-proofs", 12
 ROOT = Path(__file__).resolve().parent.parent.parent
 
 
