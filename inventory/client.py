@@ -6,7 +6,7 @@ Sources: https://shopify.dev/docs/api/admin-graphql/2026-07/mutations/inventoryM
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -17,7 +17,9 @@ from shopsync.client import ShopifyAccount, graphql
 _READ = """
 query ($item: ID!, $location: ID!) {
   inventoryItem(id: $item) { inventoryLevel(locationId: $location) {
-    updatedAt quantities(names: ["available", "reserved"]) { name quantity } } } }
+    updatedAt
+    quantities(names: ["available", "reserved", "on_hand", "committed", "incoming", "damaged", "safety_stock",
+                       "quality_control"]) { name quantity } } } }
 """
 _MOVE = """
 mutation ($input: InventoryMoveQuantitiesInput!, $key: String!) {
@@ -32,10 +34,11 @@ class StaleQuantities(Exception):  # noqa: N818  (nothing was moved: the swap co
 
 @dataclass(frozen=True, slots=True)
 class Quantities:
-    """What Shopify has of an item at a location."""
+    """What Shopify has of an item at a location; `others` are its further states, as far as it told them."""
 
     available: int
     reserved: int
+    others: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +71,7 @@ def read_quantities(account: ShopifyAccount, place: Place) -> Quantities:
         data = graphql(account, _READ, variables)
         level = data["inventoryItem"]["inventoryLevel"]
         found = {entry["name"]: int(entry["quantity"]) for entry in level["quantities"]}
-        return Quantities(available=found["available"], reserved=found["reserved"])
+        return Quantities(available=found.pop("available"), reserved=found.pop("reserved"), others=found)
     except CallError as error:  # a read moves nothing, whatever became of it
         wait = error.retry_after_seconds
         raise CallError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 
@@ -85,6 +85,7 @@ class LevelSnapshot:
     available: int | None
     version: str
     taken_at: datetime
+    states: dict[str, int] = field(default_factory=dict)  # further states of Shopify's, by column, where it told them
 
 
 def split_tags(tags: str | list[str] | None) -> tuple[str, ...]:

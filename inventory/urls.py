@@ -26,6 +26,7 @@ urlpatterns = [
     *(path(f"api/v1/{name}", view.as_view({"get": "list"}, detail=False)) for name, view in _DOORS.items()),
     *(path(f"api/v1/{name}/<int:pk>", view.as_view(_methods(name), detail=True)) for name, view in _DOORS.items()),
     path("api/v1/stock/receive", views.Stock.as_view({"post": "receive"}, detail=False)),
+    path("api/v1/stock/expect", views.Stock.as_view({"post": "expect"}, detail=False)),
     path("api/v1/stock/adjust", views.Stock.as_view({"post": "adjust"}, detail=False)),
     path("api/v1/stock/transfer", views.Stock.as_view({"post": "transfer"}, detail=False)),
     path("api/v1/stock/thresholds", views.Thresholds.as_view({"get": "list", "post": "create"}, detail=False)),

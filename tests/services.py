@@ -29,6 +29,7 @@ PREFIX = f"shopsync-tests-{hashlib.sha256(str(CHECKOUT).encode()).hexdigest()[:1
 OWNER = "owner.json"
 
 _URLS = ("DATABASE_URL", "REDIS_URL")
+_PROCESS = "PYTEST_XDIST_WORKER"  # pytest-xdist says so in each process of several
 _OWN = "SHOPSYNC_TESTS_STARTED"  # which of them a session did not find in its environment
 
 _root: Path | None = None
@@ -108,7 +109,7 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> Iterator[None]
 
 def _start() -> None:
     remove_left_behind()
-    if "PYTEST_XDIST_WORKER" in os.environ and _OWN in os.environ:
+    if _PROCESS in os.environ and _OWN in os.environ:
         for name in os.environ[_OWN].split():  # those of the process that started this one: each has servers of its own
             del os.environ[name]
     given = {name for name in _URLS if os.environ.get(name)}

@@ -97,6 +97,7 @@ def _start_of(push: HoldPush, account: ShopifyAccount, place: Place) -> Quantiti
         start = read_quantities(account, place)
         push.from_available, push.from_reserved = start.available, start.reserved
         push.save(update_fields=["from_available", "from_reserved"])
+        return start
     return Quantities(push.from_available, push.from_reserved)
 
 
@@ -119,11 +120,12 @@ def _apply(push: HoldPush, start: Quantities, moved_at: datetime) -> None:
         line.held = 0
     line.pushed = push.quantity if is_hold else 0
     line.save(update_fields=["held", "pushed"])
-    available = start.available - push.quantity if is_hold else start.available + push.quantity
+    moved = push.quantity if is_hold else -push.quantity
     snapshot = LevelSnapshot(
         item_shopify_id=line.level.item.shopify_id,
         location_shopify_id=line.level.location.shopify_id,
-        available=available,
+        available=start.available - moved,
+        states={**start.others, "reserved": start.reserved + moved},
         version=version(moved_at, moved_at, rank=1, digest=push.key.hex),
         taken_at=moved_at,
     )

@@ -12,7 +12,7 @@ from django.utils import timezone
 from audit.actions import record
 from config.infra import tenancy
 from inventory.actions.products import ensure_items
-from inventory.models import InventoryItem, Location, Reservation, ReservationLine, StockLevel
+from inventory.models import STATES, InventoryItem, Location, Reservation, ReservationLine, StockLevel
 from inventory.shopify import LevelSnapshot, parse_level
 from shopsync.models import Tenant
 from shopsync.shopify import Delivery
@@ -43,29 +43,42 @@ def apply_snapshot(snapshot: LevelSnapshot, *, reference: str) -> None:
     level.updated_at = timezone.now()
     changed = ["source_version", "mirrored_available", "mirrored_at", "updated_at"]
     if authority_of(level.tenant_id) == Tenant.StockAuthority.SHOPIFY:
-        explain_movements(reason="snapshot", reference=reference, actor="shopify")
         was = level.sellable
-        settled = _settle_committed(level, counted_at=snapshot.taken_at)
-        level.held -= settled
-        level.available = snapshot.available
-        level.save(update_fields=[*changed, "available", "held"])
+        changed += _mirror(level, snapshot, reference=reference)
+        level.save(update_fields=changed)
         note_increase(level, was=was)
         return
-    if level.available is None and level.movement_count == 0:  # the first we hear of it: where our count begins
-        explain_movements(reason="first_seen", reference=reference, actor="shopify")
-        first = InventoryItem.objects.filter(pk=level.item_id, counted_at__isnull=True)
-        if first.update(counted_at=snapshot.taken_at):
-            subject = f"item:{level.item_id}"
-            record(name=ADOPTION_ASKED, subject=subject, actor="system", data={"after": 0, "item_id": level.item_id})
-        level.available = level.on_hand = snapshot.available
-        level.committed = None if snapshot.available is None else 0
-        changed += ["available", "on_hand", "committed"]
-        data = {"item_id": level.item_id, "location_id": level.location_id, "was": None, "sellable": level.sellable}
-        record(name="stock.increased", subject=f"level:{level.pk}", actor="shopify", data=data)
+    if level.available is None and level.movement_count == 0:
+        changed += _begin_count(level, snapshot, reference=reference)
     level.save(update_fields=changed)
     if snapshot.available != level.available:
         data = {"ours": level.available, "shopify": snapshot.available}
         record(name="stock.differed", subject=f"level:{level.pk}", actor="shopify", data=data)
+
+
+def _mirror(level: StockLevel, snapshot: LevelSnapshot, *, reference: str) -> list[str]:
+    """Let the level show what Shopify counts, in each state that it told; return the columns that change."""
+    explain_movements(reason="snapshot", reference=reference, actor="shopify")
+    level.held -= _settle_committed(level, counted_at=snapshot.taken_at)
+    level.available = snapshot.available
+    told = {state: units for state, units in snapshot.states.items() if state in STATES}
+    for state, units in told.items():
+        setattr(level, state, units)
+    return ["available", "held", *told]
+
+
+def _begin_count(level: StockLevel, snapshot: LevelSnapshot, *, reference: str) -> list[str]:
+    """Let our count begin with the first that we hear of a level; return the columns that change."""
+    explain_movements(reason="first_seen", reference=reference, actor="shopify")
+    first = InventoryItem.objects.filter(pk=level.item_id, counted_at__isnull=True)
+    if first.update(counted_at=snapshot.taken_at):
+        subject = f"item:{level.item_id}"
+        record(name=ADOPTION_ASKED, subject=subject, actor="system", data={"after": 0, "item_id": level.item_id})
+    level.available = level.on_hand = snapshot.available
+    level.committed = None if snapshot.available is None else 0
+    data = {"item_id": level.item_id, "location_id": level.location_id, "was": None, "sellable": level.sellable}
+    record(name="stock.increased", subject=f"level:{level.pk}", actor="shopify", data=data)
+    return ["available", "on_hand", "committed"]
 
 
 def _settle_committed(level: StockLevel, *, counted_at: datetime) -> int:

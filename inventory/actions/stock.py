@@ -106,6 +106,26 @@ def receive_stock(*, spot: Spot, quantity: int, reference: str, actor: str, from
 
 
 @retrying_atomic
+def expect_stock(*, spot: Spot, delta: int, reference: str, actor: str) -> StockLevel:
+    """Say that units are on their way (below 0: that so many are not any more); they can't be sold before they arrive.
+
+    Raises: ShopifyCounts, NotStocked, TooFew for more than are on their way, ValueError for no change.
+    """
+    if delta == 0:
+        raise ValueError("expect something other than 0")
+    _ensure_shopsync_counts()
+    (level,) = _lock_spots(spot)
+    incoming = level.incoming or 0
+    if incoming + delta < 0:
+        raise TooFew(-delta, incoming)
+    explain_movements(reason="expected", reference=reference, actor=actor)
+    level.incoming = incoming + delta
+    level.save(update_fields=["incoming", "updated_at"])
+    _record("stock.expected", level, actor, delta=delta, reference=reference)
+    return level
+
+
+@retrying_atomic
 def adjust_stock(*, spot: Spot, delta: int, reason: str, reference: str, actor: str) -> StockLevel:
     """Correct the count by `delta` units; a count that finds fewer than are promised leaves a shown shortfall.
 

@@ -74,21 +74,27 @@ class ReceiveNewForm(ReceiveForm):
         offer(self.fields["location_id"], locations_to_choose())
 
 
-class AdjustForm(KeyedForm):
-    """A correction of the count."""
+class ExpectForm(KeyedForm):
+    """Units on their way."""
 
     delta = units_field(label="Change", min_value=-MOST_UNITS, help_text="units more; below 0: fewer")
-    reason = forms.ChoiceField(
-        choices=[(reason, reason.replace("_", " ")) for reason in REASONS], widget=UnfoldAdminSelectWidget
-    )
     reference = reference_field()
 
     def clean_delta(self) -> int:
         """Refuse no change."""
         delta: int = self.cleaned_data["delta"]
         if delta == 0:
-            raise forms.ValidationError("Adjust by something other than 0.")
+            raise forms.ValidationError("Change it by something other than 0.")
         return delta
+
+
+class AdjustForm(ExpectForm):
+    """A correction of the count."""
+
+    reason = forms.ChoiceField(
+        choices=[(reason, reason.replace("_", " ")) for reason in REASONS], widget=UnfoldAdminSelectWidget
+    )
+    field_order = ("delta", "reason", "reference")
 
 
 class TransferForm(KeyedForm):

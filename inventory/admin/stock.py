@@ -16,10 +16,11 @@ from inventory.actions.stock import (
     Spot,
     StockError,
     adjust_stock,
+    expect_stock,
     receive_stock,
     transfer_stock,
 )
-from inventory.admin.forms import AdjustForm, ReceiveForm, TransferForm
+from inventory.admin.forms import AdjustForm, ExpectForm, ReceiveForm, TransferForm
 from inventory.admin.ledger import skus_of
 from inventory.models import StockLevel, StockMovement, Variant
 from shopsync.admin.base import ReadOnlyInline, actor_of
@@ -99,7 +100,7 @@ class StockLevelAdmin(ActingAdmin):
     fields = (("sku", "location"), ("available", "held", "sellable_units"), ("on_hand", "committed", "incoming"),
               "shortfall", ("reserved", "damaged"), ("safety_stock", "quality_control"), ("mirrored_available", "item"),
               "updated_at", "tenant")  # fmt: skip
-    actions_detail = ("receive", "adjust", "transfer", "show_ledger")
+    actions_detail = ("receive", "expect", "adjust", "transfer", "show_ledger")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[StockLevel]:
         """Fetch what the items are sold as along."""
@@ -136,6 +137,24 @@ class StockLevelAdmin(ActingAdmin):
             done="Received.",
             form=form,
             run=lambda: receive_stock(spot=_spot(level), actor=actor, **form.given()),
+        )
+        return self.ask(request, level, page)
+
+    @row_action("Expect", path="expect", icon="schedule")
+    def expect(self, request: HttpRequest, level: StockLevel) -> HttpResponse:
+        """Ask how many are on their way, then say so."""
+        form = ExpectForm(request.POST)
+        actor = actor_of(request)
+        page = Page(
+            title=f"Expect {self.sku(level)} at {level.location}",
+            sentences=(
+                f"On their way now: {level.incoming or 0}. They can be sold once they are received.",
+                *who_counts(level.tenant),
+            ),
+            button="Expect",
+            done="Expected.",
+            form=form,
+            run=lambda: expect_stock(spot=_spot(level), actor=actor, **form.given()),
         )
         return self.ask(request, level, page)
 

@@ -103,6 +103,13 @@ class LocationInput(Input):
         return attrs
 
 
+def refuse_zero(delta: int) -> int:
+    """Refuse a change that is none."""
+    if delta == 0:
+        raise serializers.ValidationError("Change it by something other than 0.")
+    return delta
+
+
 class Receive(Input):
     """Units that arrived."""
 
@@ -111,6 +118,21 @@ class Receive(Input):
     quantity = serializers.IntegerField(min_value=1, max_value=MOST_UNITS)
     from_incoming = serializers.BooleanField(default=False, help_text="they were on their way: incoming loses them")
     reference = serializers.CharField(max_length=120, required=False, default="", allow_blank=True)
+
+
+class Expect(Input):
+    """Units on their way."""
+
+    variant_id = IdField()
+    location_id = IdField()
+    delta = serializers.IntegerField(
+        min_value=-MOST_UNITS, max_value=MOST_UNITS, help_text="units more on their way; below 0: fewer"
+    )
+    reference = serializers.CharField(max_length=120, required=False, default="", allow_blank=True)
+
+    def validate_delta(self, value: int) -> int:
+        """Refuse no change."""
+        return refuse_zero(value)
 
 
 class Adjust(Input):
@@ -126,9 +148,7 @@ class Adjust(Input):
 
     def validate_delta(self, value: int) -> int:
         """Refuse no change."""
-        if value == 0:
-            raise serializers.ValidationError("Adjust by something other than 0.")
-        return value
+        return refuse_zero(value)
 
 
 class Transfer(Input):

@@ -16,7 +16,16 @@ from inventory.actions import stock
 from inventory.actions.locations import LocationError, change_location
 from inventory.actions.stock import Spot
 from inventory.models import STATES, Location, StockLevel, StockMovement, Variant
-from inventory.serializers.stock import Adjust, LocationInput, LocationRow, MovementRow, Receive, StockRow, Transfer
+from inventory.serializers.stock import (
+    Adjust,
+    Expect,
+    LocationInput,
+    LocationRow,
+    MovementRow,
+    Receive,
+    StockRow,
+    Transfer,
+)
 from inventory.views.reservations import KEY
 from shopsync.auth import MayAct, MayConfigure, actor_of
 from shopsync.serializers import WholeNumberFilter, read
@@ -77,6 +86,18 @@ class Stock(ReadOnlyModelViewSet[StockLevel]):
             from_incoming=given["from_incoming"],
             actor=actor_of(request),
         )
+        return self._answer(level)
+
+    @extend_schema(request=Expect, responses={201: StockRow}, parameters=[KEY], summary="Expect units")
+    def expect(self, request: Request) -> Response:
+        """Say that units are on their way, or are not any more."""
+        return answer_once(request, lambda: self._expect(request))
+
+    def _expect(self, request: Request) -> Response:
+        given = read(Expect, request)
+        spot = Spot(given["variant_id"], given["location_id"])
+        actor = actor_of(request)
+        level = stock.expect_stock(spot=spot, delta=given["delta"], reference=given["reference"], actor=actor)
         return self._answer(level)
 
     @extend_schema(request=Adjust, responses={201: StockRow}, parameters=[KEY], summary="Adjust the count")

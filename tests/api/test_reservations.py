@@ -199,3 +199,16 @@ def test_lists_read_a_fixed_number_of_queries(shop, django_assert_num_queries):
         with django_assert_num_queries(queries):
             assert len(shop.client.get(f"/api/v1/{path}").json()["results"]) >= 1
     assert Reservation._meta.ordering == ("-id",)
+
+
+def test_what_is_on_its_way_is_shown_and_received_and_never_sold_before(shop):
+    spot = {"variant_id": shop.variant.pk, "location_id": shop.levels[0].location_id}
+    expected = shop.post("stock/expect", {**spot, "delta": 4, "reference": "PO-7"})
+    assert (expected.status_code, expected.json()["incoming"], expected.json()["sellable"]) == (201, 4, 5)
+    arrived = shop.post("stock/receive", {**spot, "quantity": 3, "from_incoming": True}).json()
+    assert (arrived["incoming"], arrived["available"]) == (1, 8)
+    too_few = shop.post("stock/expect", {**spot, "delta": -2})
+    assert (too_few.status_code, too_few.json()["sellable"]) == (409, 1)
+    assert shop.post("stock/expect", {**spot, "delta": 0}).json()["errors"] == {
+        "delta": ["Change it by something other than 0."]
+    }

@@ -35,6 +35,7 @@ class Shop:
         if "inventoryMoveQuantities" not in asked["query"]:
             quantities = [{"name": "available", "quantity": self.available}]
             quantities.append({"name": "reserved", "quantity": self.reserved})
+            quantities += [{"name": "on_hand", "quantity": 9}, {"name": "incoming", "quantity": 4}]
             return self.answer({"inventoryItem": {"inventoryLevel": {"quantities": quantities}}})
         behaviour = self.behaviour.pop(0) if self.behaviour else ""
         if behaviour == "throttle":
@@ -106,6 +107,10 @@ def test_held_units_are_set_aside_in_shopify_and_weigh_once(tenant, shopify):
     assert (shopify.available, shopify.reserved) == (3, 2)
     assert counts() == (3, 0)  # Shopify's count has them off
     assert list(reservation.lines.values_list("held", "pushed")) == [(0, 2)]
+    level = StockLevel.objects.get()  # its other states as Shopify told them, each in the ledger
+    assert (level.on_hand, level.incoming, level.reserved) == (9, 4, 2)
+    moved = level.movements.filter(reason="snapshot").values_list("state", "after")
+    assert {("on_hand", 9), ("incoming", 4), ("reserved", 2)} <= set(moved)
 
 
 @pytest.mark.parametrize("end", [release, commit])
