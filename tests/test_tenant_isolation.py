@@ -137,3 +137,21 @@ def test_the_cache_keeps_tenants_apart_and_refuses_without_one(ours, theirs):
         cache.get("report")
     with tenancy.tenant_scope(theirs.pk):
         cache.delete("report")
+
+
+def test_one_tenants_failure_keeps_no_other_from_its_turn():
+    served = []
+
+    def serve() -> int:
+        tenant_id = tenancy.current_tenant_id()
+        if tenant_id == 2:
+            raise ValueError("the second can't")
+        served.append(tenant_id)
+        return 10
+
+    with pytest.raises(ExceptionGroup, match="1 tenants failed, the others had their turn") as caught:
+        tenancy.for_each([1, 2, 3], serve)
+    assert served == [1, 3]
+    assert caught.value.exceptions[0].__notes__ == ["of tenant 2"]
+    assert tenancy.for_each([1, 3], serve) == 20
+    assert tenancy.tenant_id_or_none() is None

@@ -9,7 +9,7 @@ next.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -60,6 +60,25 @@ def all_tenants(*, reason: str) -> Iterator[None]:
         yield
     finally:
         _scope.reset(token)
+
+
+def for_each(tenant_ids: Iterable[int], work: Callable[[], int]) -> int:
+    """Do the same for several tenants, each in its own scope, and add up; one that fails keeps no other from its turn.
+
+    Raises: ExceptionGroup of what failed, after the last.
+    """
+    total = 0
+    failures: list[Exception] = []
+    for tenant_id in tenant_ids:
+        try:
+            with tenant_scope(tenant_id):
+                total += work()
+        except Exception as failure:
+            failure.add_note(f"of tenant {tenant_id}")
+            failures.append(failure)
+    if failures:
+        raise ExceptionGroup(f"{len(failures)} tenants failed, the others had their turn", failures)
+    return total
 
 
 @contextmanager

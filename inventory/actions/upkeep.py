@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from datetime import datetime, timedelta
+from functools import partial
 
 from config.infra import tenancy
 from config.infra.transactions import retrying_atomic
@@ -26,11 +27,12 @@ def expire_everywhere(*, now: datetime) -> int:
         )
         tenants = {*overdue.values_list("tenant_id", flat=True).distinct().order_by("tenant_id")}
         tenants |= {*late.values_list("tenant_id", flat=True).distinct().order_by("tenant_id")}
-    expired = 0
-    for tenant_id in sorted(tenants):
-        with tenancy.tenant_scope(tenant_id):
-            expired += expire_reservations(now=now)
-            settle_reservations(now=now)
+    return tenancy.for_each(sorted(tenants), partial(_expire_and_settle, now=now))
+
+
+def _expire_and_settle(*, now: datetime) -> int:
+    expired = expire_reservations(now=now)
+    settle_reservations(now=now)
     return expired
 
 

@@ -31,11 +31,7 @@ def watch_stock_everywhere(*, now: datetime) -> int:
     """Look at every tenant's stock, each of whose there is news in its own scope; return how much there was to tell."""
     with tenancy.all_tenants(reason="find the tenants of whose stock there is news"):
         tenants = tenants_with_news(settled=now - SETTLES_AFTER)
-    told = 0
-    for tenant_id in tenants:
-        with tenancy.tenant_scope(tenant_id):
-            told += watch_stock(now=now)
-    return told
+    return tenancy.for_each(tenants, partial(watch_stock, now=now))
 
 
 def watch_stock(*, now: datetime) -> int:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
+from functools import partial
 from itertools import groupby
 
 from django.db import transaction
@@ -46,11 +47,9 @@ class Reconciled:
 
 def reconcile_everywhere(*, now: datetime) -> int:
     """Reconcile every tenant; return how many things differ."""
-    differ = 0
-    for tenant in Tenant.objects.order_by("pk"):
-        with tenancy.tenant_scope(tenant.pk):
-            differ += len(reconcile_payments(now=now, settle=SETTLE, actor="reconcile_payments").findings)
-    return differ
+    tenants = list(Tenant.objects.order_by("pk").values_list("pk", flat=True))
+    reconcile = partial(reconcile_payments, now=now, settle=SETTLE, actor="reconcile_payments")
+    return tenancy.for_each(tenants, lambda: len(reconcile().findings))
 
 
 @transaction.atomic

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from functools import partial
 
 from django.db import IntegrityError, transaction
 from django.db.models import Count, F, Window
@@ -76,11 +77,7 @@ def watch_orders_everywhere(*, now: datetime) -> int:
     """Look at the orders of each tenant that has a watch, in its own scope; return how many orders wait too long."""
     with tenancy.all_tenants(reason="find the tenants whose orders are watched"):
         tenants = list(OrderWatch.objects.order_by("tenant_id").values_list("tenant_id", flat=True).distinct())
-    waiting = 0
-    for tenant_id in tenants:
-        with tenancy.tenant_scope(tenant_id):
-            waiting += watch_orders(now=now)
-    return waiting
+    return tenancy.for_each(tenants, partial(watch_orders, now=now))
 
 
 @retrying_atomic
