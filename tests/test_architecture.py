@@ -85,7 +85,7 @@ NOUNS = {  # what a module that became a package may be split into
     "shopify": {"bodies", "snapshots"},
     "admin": {
         *("alerts", "schedules", "digests", "base", "inbox", "people", "settings", "trail"),
-        *("shop", "orders", "payments", "messages", "shipments", "forms", "moves", "refunds"),
+        *("shop", "orders", "payments", "messages", "shipments", "forms", "moves", "refunds", "handover"),
         *("products", "stock", "ledger", "reservations", "locations", "thresholds", "watches"),
     },
     "serializers": {

@@ -14,6 +14,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.decorators import display
 
+from orders.admin.handover import HandsOver
 from orders.admin.moves import OrderMoves
 from orders.models import Commitment, Fulfillment, Order, OrderLine, OrderWatch, Refund, Shipment
 from orders.queries import flags_of, only_overdue, timeline_of
@@ -104,7 +105,7 @@ class OverdueFilter(admin.SimpleListFilter):
 
 
 @admin.register(Order)
-class OrderAdmin(OrderMoves):
+class OrderAdmin(HandsOver, OrderMoves):
     """Orders."""
 
     list_display = ("name", "source", "email", "total", "financial_status", "fulfillment_status", "stock", "held",
