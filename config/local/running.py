@@ -9,16 +9,20 @@ import tempfile
 import time
 from collections import Counter
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 from config import embedded
 from config.local.environment import ADMIN_USERNAME, PREFERRED_PORT, TenantKeys
+from config.local.own_traffic import OwnTraffic
 from config.local.processes import free_port, port_is_free
 from config.local.session import Session, deaf, ending_by_signal, only_one, say
 from config.local.setup import Ready, prepare
 from config.local.stack import TWINS, LocalStack, ProcessDiedError
 from config.local.state import write_private_json
 from config.local.traffic import Traffic
+
+if TYPE_CHECKING:
+    from config.local.tenants import DemoTenant
 
 SECONDS_BETWEEN_DELIVERIES = 1.0
 SECONDS_BETWEEN_LINES = 30.0
@@ -101,10 +105,16 @@ def _call_backs(keys: TenantKeys) -> dict[str, dict[str, str]]:
     }
 
 
+def _traffic_of(ready: Ready, demo: DemoTenant) -> Traffic | OwnTraffic:
+    shop = ready.shop_of(demo)
+    if not demo.counts_here:
+        return Traffic(shop, demo.currency, demo.country)
+    return OwnTraffic(shop.post, ready.merchant_of(demo), ready.stripe_of(demo), ready.easypost_of(demo))
+
+
 def _keep_up(ready: Ready) -> None:
-    """Send a delivery every second, and start again what died, until interrupted."""
-    mirrors = [demo for demo in ready.tenants if not demo.counts_here]
-    shops = [Traffic(ready.shop_of(demo), demo.currency, demo.country) for demo in mirrors]
+    """Take a step of somebody's daily life every second, and start again what died, until interrupted."""
+    shops = [_traffic_of(ready, demo) for demo in ready.tenants]
     answers: Counter[str] = Counter()
     restarts: list[float] = []
     next_line = time.monotonic() + SECONDS_BETWEEN_LINES
