@@ -52,6 +52,14 @@ def finish(process: subprocess.Popen[str]) -> tuple[int, str]:
     return process.returncode, output
 
 
+def wait_for_line(process: subprocess.Popen[str], text: str) -> None:
+    """Read what a command prints, up to the line that holds the text."""
+    for line in process.stdout:
+        if text in line:
+            return
+    raise AssertionError(f"it ended without saying {text!r}")
+
+
 def wait_for_run(process: subprocess.Popen[str], state: Path) -> dict:
     wait_until(lambda: (state / "run.json").exists() or process.poll() is not None, 120, "run.json")
     assert process.poll() is None, process.stdout.read()
@@ -70,8 +78,34 @@ def test_the_demo_succeeds_twice_and_leaves_nothing_running(state):
         assert code == 0, output
         assert_nothing_runs(state)
     assert "no migration is missing" in output
+    for sentence in (
+        "200 buyers at once for 10 × Thyme Honey: 10 × 201, 190 × 409 insufficient-stock",
+        "labels that the twin took money for: 1",
+        "the order: fulfilled",
+        "the order: partially_refunded",
+        "the count is handed to shopsync: 201",
+    ):
+        assert sentence in output
+    assert output.count("levels: none") == 4
     for word in ("stored", "already stored", "quarantined", "401", "404", "400", "no_consent", "unknown", "delivered"):
         assert word in output
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_a_demo_that_is_ended_while_the_count_is_ours_leaves_nothing_that_the_next_would_stumble_over(state, number):
+    process = start(DEMO, state)
+    wait_for_line(process, "the count is handed to shopsync: 201")
+    left = [(entry.pid, entry.started) for entry in ProcessBook(state / "processes.json").entries()]
+    assert len(left) == 3 + len(TWINS)
+    process.send_signal(number)
+    code, output = finish(process)
+    if number == signal.SIGINT:
+        assert code == 130, output
+        assert_nothing_runs(state)
+    code, output = finish(start(DEMO, state))
+    assert code == 0, output
+    assert not any(is_same_process(pid, started) for pid, started in left)
+    assert_nothing_runs(state)
 
 
 def test_run_says_how_to_attach_refuses_a_second_start_and_ends_by_ctrl_c(state):
