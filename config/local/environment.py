@@ -86,6 +86,7 @@ def local_environment(state: Path) -> dict[str, str]:
         "SHOPIFY_API_KEY": keys.shopify_api_key,
         "SHOPIFY_API_SECRET": keys.shopify_api_secret,
         "PUBLIC_URL": f"http://127.0.0.1:{PREFERRED_PORT}",
+        "MEDIA_ROOT": str(state.resolve() / "media"),
     }
     found = {name: os.environ.get(name) or value for name, value in values.items()}
     return {"SHOPSYNC_ENV": "local", "DATABASE_URL": urls.database_url, "REDIS_URL": urls.redis_url, **found}
