@@ -44,6 +44,7 @@ class Stack:
             "DATABASE_URL": database_url(),
             "REDIS_URL": settings.REDIS_URL,
             "SHOPSYNC_FAILPOINTS": str(self.failpoints),
+            "MEDIA_ROOT": str(folder / "media"),
         }
         self.local = LocalStack(folder, environment)
 

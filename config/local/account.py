@@ -15,10 +15,10 @@ from config.infra.work import Status
 from config.local.session import say
 from config.local.story import Chapter, Totals
 from config.local.tenants import DemoTenant
-from inventory.models import Product, StockLevel, StockMovement
+from inventory.models import Product, Reservation, StockLevel, StockMovement
 from messaging.models import Attempt, ConsentEntry, Contact, DeliveryReport, Message
 from messaging.queries import consent_on
-from orders.models import Order, OrderLine
+from orders.models import GatewayRefund, Order, OrderLine, Payment, Shipment
 from shopsync.models import RefusedDelivery, WebhookEvent
 
 
@@ -27,16 +27,17 @@ def read_totals(tenants: Sequence[DemoTenant]) -> Totals:
     totals: Totals = Counter()
     for demo in tenants:
         with tenancy.tenant_scope(demo.tenant_id):
-            totals.update({(demo.label, noun): count for noun, count in _tenant_totals().items()})
+            totals.update({(demo.label, noun): count for noun, count in _tenant_totals(demo).items()})
     for reason, count in RefusedDelivery.objects.values_list("reason").annotate(Sum("count")).order_by("reason"):
         totals["", f"refused: {reason}"] = count
     return totals
 
 
-def _tenant_totals() -> dict[str, int]:
+def _tenant_totals(demo: DemoTenant) -> dict[str, int]:
     deliveries = WebhookEvent.objects.filter(source="shopify")
     messages = Message.objects.all()
     delivered, skipped = Message.Outcome.DELIVERED, Message.Outcome.SKIPPED
+    movements = StockMovement.objects.exclude(reason="expired")  # promises of an earlier start end at any time
     without_consent = messages.filter(outcome=skipped, reason="no_consent")
     return {
         "deliveries stored": deliveries.exclude(status=Status.QUARANTINED).count(),
@@ -46,7 +47,8 @@ def _tenant_totals() -> dict[str, int]:
         "duplicates counted": deliveries.aggregate(total=Sum("duplicates"))["total"] or 0,
         "products": Product.objects.count(),
         "stock levels": StockLevel.objects.count(),
-        "stock movements": StockMovement.objects.count(),
+        "counts of Shopify": movements.filter(reason="snapshot").count(),
+        "movements of our count": movements.count() if demo.counts_here else 0,
         "orders": Order.objects.count(),
         "orders paid": Order.objects.filter(paid_at__isnull=False).count(),
         "orders cancelled": Order.objects.filter(cancelled_at__isnull=False).count(),
@@ -58,6 +60,12 @@ def _tenant_totals() -> dict[str, int]:
         "messages in another state": messages.exclude(outcome__in=(delivered, skipped)).count(),
         "calls without an answer": Attempt.objects.filter(outcome="unknown").count(),
         "delivery reports": DeliveryReport.objects.count(),
+        "reservations committed": Reservation.objects.filter(status=Reservation.Status.COMMITTED).count(),
+        "reservations released": Reservation.objects.filter(status=Reservation.Status.RELEASED).count(),
+        "payments captured": Payment.objects.filter(amount_captured__gt=0).count(),
+        "refunds succeeded": GatewayRefund.objects.filter(status=GatewayRefund.Status.SUCCEEDED).count(),
+        "labels bought": Shipment.objects.filter(labelled_at__isnull=False).count(),
+        "parcels delivered": Shipment.objects.filter(status=Shipment.Status.DELIVERED).count(),
     }
 
 
@@ -73,7 +81,7 @@ def compare(before: Totals, after: Totals, expected: Totals) -> list[str]:
 
 def say_expected(expected: Totals) -> None:
     """Print the totals that were expected, and came."""
-    labels = sorted({label for label, _ in expected if label})
+    labels = list(dict.fromkeys(label for label, _ in expected if label))
     nouns = list(dict.fromkeys(noun for label, noun in expected if label))
     rows = [[noun, *(str(expected[label, noun]) for label in labels)] for noun in nouns]
     say_table(["this run added", *labels], rows)
@@ -94,7 +102,9 @@ def say_processed(tenants: Sequence[DemoTenant], since: dict[str, int]) -> None:
             topics = ", ".join(f"{count} {topic}" for topic, count in by_topic)
             since[demo.label] = rows.aggregate(last=Max("pk"))["last"] or since.get(demo.label, 0)
         if done:
-            say(f"   {demo.label}  processed {len(done)}: {topics}; the slowest {slowest:.2f} s after it was stored")
+            say(
+                f"   {demo.label:<10}  processed {len(done)}: {topics}; the slowest {slowest:.2f} s after it was stored"
+            )
 
 
 def newest_delivery(demo: DemoTenant) -> int:
@@ -121,12 +131,30 @@ def say_rows(demo: DemoTenant, chapter: Chapter) -> None:
         say_table(["message to", "state", "text"], map(_message_row, messages))
 
 
+def say_sold(demo: DemoTenant, *, order_id: int, variant_ids: Sequence[int]) -> None:
+    """Print an order of our own with its payment and parcel, and the levels of what was sold."""
+    with tenancy.tenant_scope(demo.tenant_id):
+        say(f"\n   {demo.shop_domain} ({demo.name})")
+        order = Order.objects.get(pk=order_id)
+        say_table(["order", "buyer", "total", "status", "lines"], [_order_row(order)])
+        payments = Payment.objects.filter(order=order).order_by("pk")
+        paid = [
+            [f"{p.gateway} {p.provider_id}", f"{p.amount_captured:.2f}", f"{p.amount_refunded:.2f}"] for p in payments
+        ]
+        say_table(["payment", "captured", "given back"], paid)
+        parcels = Shipment.objects.filter(order=order).order_by("pk")
+        say_table(["parcel", "carried by", "status"], [[p.tracking_number, p.company, p.status] for p in parcels])
+        levels = StockLevel.objects.filter(item__variants__in=variant_ids).select_related("location").order_by("pk")
+        heads = ["stock", "in", "available", "on hand", "movements"]
+        say_table(heads, (_own_level_row(level) for level in levels))
+
+
 def say_quarantined(demo: DemoTenant, since: int) -> None:
     """Print why deliveries were set aside."""
     with tenancy.tenant_scope(demo.tenant_id):
         rows = WebhookEvent.objects.filter(pk__gt=since, status=Status.QUARANTINED).order_by("pk")
         for row in rows:
-            say(f"   {demo.label}  quarantined {row.topic}: {row.last_error}")
+            say(f"   {demo.label:<10}  quarantined {row.topic}: {row.last_error}")
 
 
 def message_of(demo: DemoTenant, order_shopify_id: int) -> Message | None:
@@ -155,6 +183,12 @@ def _level_row(level: StockLevel) -> list[str]:
     variant = level.item.variants.order_by("pk").first()
     moves = ", ".join(f"{move.delta:+d} ({move.reason})" for move in level.movements.order_by("sequence"))
     return [str(variant or level.item), str(level.available), moves]
+
+
+def _own_level_row(level: StockLevel) -> list[str]:
+    variant = level.item.variants.order_by("pk").first()
+    counts = (level.available, level.on_hand, level.movement_count)
+    return [str(variant or level.item), level.location.shown_name, *map(str, counts)]
 
 
 def _contact_row(contact: Contact) -> list[str]:

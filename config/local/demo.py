@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from config.local.deliveries import Shop, accepted_messages, behave, request
+from config.local.deliveries import accepted_messages, behave, request
 from config.local.processes import wait_until
 from config.local.session import Session, deaf, ending_by_signal, only_one, say, seconds_since
 from config.local.setup import Ready, prepare
@@ -23,6 +23,7 @@ from config.local.story import (
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from config.local.selling import Seller
     from config.local.tenants import DemoTenant
 
 WORK_SECONDS = 60.0
@@ -59,19 +60,23 @@ def run_demo(state: Path) -> int:
 def _tell(ready: Ready) -> list[str]:
     from config.local import account
 
+    mirrors = [demo for demo in ready.tenants if not demo.counts_here]
+    _finish_what_was_left(ready, mirrors)
     before = account.read_totals(ready.tenants)
     marks = {demo.label: account.newest_delivery(demo) for demo in ready.tenants}
     narrator = Narrator()
-    chapters = [_chapter(ready, demo) for demo in ready.tenants]
+    chapters = [_chapter(ready, demo) for demo in mirrors]
     _tell_chapters(ready, narrator, chapters=chapters, marks=marks)
-    say("\n6. What is there now, of this run")
-    for demo, chapter in zip(ready.tenants, chapters, strict=True):
+    seller = _tell_own_chapters(ready, narrator, chapters[-1], marks=marks)
+    say("\n11. What is there now, of this run")
+    for demo, chapter in zip(mirrors, chapters, strict=True):
         account.say_rows(demo, chapter)
+    account.say_sold(seller.demo, order_id=seller.order_id, variant_ids=[good.variant_id for good in seller.goods])
     for demo in ready.tenants:
         narrator.expected[demo.label, "deliveries processed"] = narrator.expected[demo.label, "deliveries stored"]
     wrong = narrator.surprises + account.compare(before, account.read_totals(ready.tenants), narrator.expected)
     wrong += _check_pages(ready)
-    say("7. Totals" + ("" if wrong else ", each checked"))
+    say("12. Totals" + ("" if wrong else ", each checked"))
     account.say_expected(narrator.expected)
     ready.say_login()
     say("   (while something runs: `make run` keeps everything up)")
@@ -101,9 +106,43 @@ def _tell_chapters(ready: Ready, narrator: Narrator, *, chapters: list[Chapter],
     _await_work(ready, marks)
 
 
+def _tell_own_chapters(ready: Ready, narrator: Narrator, last: Chapter, *, marks: dict[str, int]) -> Seller:
+    """Tell of the tenant that counts its own stock, and of the count that is handed over."""
+    from config.local import story_of_hand_over, story_of_orders, story_of_stock
+    from config.local.selling import Seller
+
+    seller = Seller(next(demo for demo in ready.tenants if demo.counts_here), ready, narrator)
+    say("\n6. Stock that we count: received, promised, and two hundred buyers at once for ten units")
+    story_of_stock.tell_receipts(seller)
+    story_of_stock.tell_promises(seller)
+    story_of_stock.tell_rush(seller)
+    say("\n7. An order of our own, paid through Stripe's twin; a refund whose answer is lost")
+    story_of_orders.tell_order(seller)
+    story_of_orders.tell_lost_refund(seller)
+    say("\n8. Its parcel, through EasyPost's twin: a label whose answer is lost, its journey, a return")
+    story_of_orders.tell_journey(seller, story_of_orders.tell_label(seller))
+    story_of_orders.tell_return(seller)
+    _await_work(ready, marks)
+    say("\n9. The count is handed over, from Shopify to us and back, while an order waits")
+    demo = next(demo for demo in ready.tenants if demo.label == last.label)
+    story_of_hand_over.tell_hand_over(ready, narrator, demo=demo, chapter=last)
+    _await_work(ready, marks)
+    say("\n10. Every level is what its ledger, its reservations and its orders say")
+    story_of_hand_over.prove_stock(narrator, ready.tenants)
+    return seller
+
+
+def _finish_what_was_left(ready: Ready, mirrors: list[DemoTenant]) -> None:
+    """Let the work of an earlier start that was killed end before anything is counted."""
+    from config.local import database, story_of_hand_over
+
+    database.wait_until_idle(WORK_SECONDS)
+    for demo in mirrors:
+        story_of_hand_over.ensure_shopify_counts(ready, demo)
+
+
 def _chapter(ready: Ready, demo: DemoTenant) -> Chapter:
-    shop = Shop(ready.stack.base_url, ready.shopify_secret, demo.shop_domain)
-    return new_chapter(demo.label, shop, country=demo.country, currency=demo.currency)
+    return new_chapter(demo.label, ready.shop_of(demo), country=demo.country, currency=demo.currency)
 
 
 def _await_work(ready: Ready, marks: dict[str, int]) -> None:
@@ -132,7 +171,7 @@ def _lose_an_answer(ready: Ready, narrator: Narrator, chapter: Chapter) -> None:
         message = account.message_of(demo, purchase.shopify_id)
         if message is not None and message.state not in states:
             states.append(message.state)
-            say(f"   {demo.label}  the message to {chapter.late.name} is {message.state}")
+            say(f"   {demo.label:<10}  the message to {chapter.late.name} is {message.state}")
         return message is not None and message.state == "delivered"
 
     wait_until(is_delivered, WORK_SECONDS, "the late delivery report")
@@ -140,7 +179,7 @@ def _lose_an_answer(ready: Ready, narrator: Narrator, chapter: Chapter) -> None:
     message = account.message_of(demo, purchase.shopify_id)
     reference = str(message.reference) if message else ""
     sent = [line for line in accepted_messages(ready.stack.sandbox_url) if line["reference"] == reference]
-    say(f"   {demo.label}  the provider accepted it {len(sent)} time(s)")
+    say(f"   {demo.label:<10}  the provider accepted it {len(sent)} time(s)")
     if len(sent) != 1:
         narrator.surprises.append(f"the message whose answer was lost was accepted {len(sent)} times")
 

@@ -14,7 +14,7 @@ from typing import Any
 from config import embedded
 from config.local.state import locked, private_folder, read_json, write_private_json
 
-SHOP_DOMAINS = ("demo-one.myshopify.com", "demo-two.myshopify.com")
+SHOP_DOMAINS = ("demo-one.myshopify.com", "demo-two.myshopify.com", "demo-three.myshopify.com")
 ADMIN_USERNAME = "admin"
 PREFERRED_PORT = 8000
 
@@ -25,11 +25,15 @@ def _random() -> str:
 
 @dataclass(frozen=True)
 class TenantKeys:
-    """One demo tenant's secrets; the tokens are the last parts of its call-back addresses."""
+    """One demo tenant's secrets; the tokens are the last parts of its call-back addresses, the secrets sign events."""
 
     api_key: str = field(default_factory=_random, repr=False)
     write_key: str = field(default_factory=_random, repr=False)
     mitto_token: str = field(default_factory=_random, repr=False)
+    stripe_token: str = field(default_factory=_random, repr=False)
+    stripe_secret: str = field(default_factory=lambda: f"whsec_{_random()}", repr=False)
+    easypost_token: str = field(default_factory=_random, repr=False)
+    easypost_secret: str = field(default_factory=_random, repr=False)
 
 
 @dataclass(frozen=True)
@@ -82,6 +86,7 @@ def local_environment(state: Path) -> dict[str, str]:
         "SHOPIFY_API_KEY": keys.shopify_api_key,
         "SHOPIFY_API_SECRET": keys.shopify_api_secret,
         "PUBLIC_URL": f"http://127.0.0.1:{PREFERRED_PORT}",
+        "MEDIA_ROOT": str(state.resolve() / "media"),
     }
     found = {name: os.environ.get(name) or value for name, value in values.items()}
     return {"SHOPSYNC_ENV": "local", "DATABASE_URL": urls.database_url, "REDIS_URL": urls.redis_url, **found}

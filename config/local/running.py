@@ -9,17 +9,20 @@ import tempfile
 import time
 from collections import Counter
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 from config import embedded
-from config.local.deliveries import Shop
-from config.local.environment import ADMIN_USERNAME, PREFERRED_PORT
+from config.local.environment import ADMIN_USERNAME, PREFERRED_PORT, TenantKeys
+from config.local.own_traffic import OwnTraffic
 from config.local.processes import free_port, port_is_free
 from config.local.session import Session, deaf, ending_by_signal, only_one, say
 from config.local.setup import Ready, prepare
-from config.local.stack import LocalStack, ProcessDiedError
+from config.local.stack import TWINS, LocalStack, ProcessDiedError
 from config.local.state import write_private_json
 from config.local.traffic import Traffic
+
+if TYPE_CHECKING:
+    from config.local.tenants import DemoTenant
 
 SECONDS_BETWEEN_DELIVERIES = 1.0
 SECONDS_BETWEEN_LINES = 30.0
@@ -72,7 +75,8 @@ def _write_run_file(ready: Ready) -> None:
             "shop_domain": demo.shop_domain,
             "api_key": demo.keys.api_key,
             "write_key": demo.keys.write_key,
-            "webhook_tokens": {"mitto": demo.keys.mitto_token},
+            **_call_backs(demo.keys),
+            "twin_account": demo.account_id,
         }
         for demo in ready.tenants
     }
@@ -83,17 +87,34 @@ def _write_run_file(ready: Ready) -> None:
         "shopify_secret": ready.shopify_secret,
         "admin": admin,
         "sandbox_url": ready.stack.sandbox_url,
+        "twins": {
+            "mitto": ready.stack.sandbox_url,
+            "stripe": ready.stack.twin_url("stripe-sandbox"),
+            "easypost": ready.stack.twin_url("easypost-sandbox"),
+        },
         "pids": pids,
     }
     write_private_json(ready.session.state / "run.json", document)
 
 
+def _call_backs(keys: TenantKeys) -> dict[str, dict[str, str]]:
+    """Say by source what ends a tenant's call-back address, and what signs what is posted there."""
+    return {
+        "webhook_tokens": {"mitto": keys.mitto_token, "stripe": keys.stripe_token, "easypost": keys.easypost_token},
+        "webhook_secrets": {"stripe": keys.stripe_secret, "easypost": keys.easypost_secret},
+    }
+
+
+def _traffic_of(ready: Ready, demo: DemoTenant) -> Traffic | OwnTraffic:
+    shop = ready.shop_of(demo)
+    if not demo.counts_here:
+        return Traffic(shop, demo.currency, demo.country)
+    return OwnTraffic(shop.post, ready.merchant_of(demo), ready.stripe_of(demo), ready.easypost_of(demo))
+
+
 def _keep_up(ready: Ready) -> None:
-    """Send a delivery every second, and start again what died, until interrupted."""
-    shops = [
-        Traffic(Shop(ready.stack.base_url, ready.shopify_secret, demo.shop_domain), demo.currency, demo.country)
-        for demo in ready.tenants
-    ]
+    """Take a step of somebody's daily life every second, and start again what died, until interrupted."""
+    shops = [_traffic_of(ready, demo) for demo in ready.tenants]
     answers: Counter[str] = Counter()
     restarts: list[float] = []
     next_line = time.monotonic() + SECONDS_BETWEEN_LINES
@@ -128,6 +149,10 @@ def _revive(ready: Ready, restarts: list[float]) -> bool:
         say(process.log_tail(5))
         ready.stack.kill(process.name)
         ready.stack.start(process.name)
+    if twins := TWINS.keys() & {process.name for process in dead}:
+        from config.local.tenants import lead_events
+
+        lead_events(ready.stack, ready.tenants, twins)
     restarts += [time.monotonic()] * (len(dead) + len(lost))
     if len(restarts) > RESTARTS_PER_MINUTE:
         raise ProcessDiedError(f"processes died {len(restarts)} times within a minute; the logs say why")

@@ -141,6 +141,17 @@ def order_body(
     return body | _totals(purchase)
 
 
+def fulfilled_body(purchase: Purchase) -> Body:
+    """Build orders/fulfilled of a purchase: all of it went in one parcel."""
+    body = order_body(purchase)
+    sent = [{"id": line["id"], "quantity": line["quantity"]} for line in body["line_items"]]
+    for line in body["line_items"]:
+        line["fulfillable_quantity"] = 0
+    parcel = {"id": new_id(), "order_id": purchase.shopify_id, "status": "success", "line_items": sent}
+    parcel |= {"created_at": body["updated_at"], "updated_at": body["updated_at"]}
+    return body | {"fulfillment_status": "fulfilled", "fulfillments": [parcel]}
+
+
 def _totals(purchase: Purchase) -> Body:
     total, currency = purchase.total, purchase.currency
     same = ("subtotal_price", "total_line_items_price", "total_price", "current_total_price")

@@ -7,9 +7,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from config import embedded
+from config.local.deliveries import Shop
 from config.local.environment import ADMIN_USERNAME, LocalKeys
+from config.local.merchant import Merchant
 from config.local.session import Session, say, seconds_since
-from config.local.stack import LocalStack
+from config.local.stack import TWINS, LocalStack
+from config.local.twins import EasyPostTwin, StripeTwin
 
 if TYPE_CHECKING:
     from config.local.tenants import DemoTenant
@@ -43,6 +46,22 @@ class Ready:
         """Where operators sign in."""
         return f"{self.stack.base_url}/admin/"
 
+    def shop_of(self, demo: DemoTenant) -> Shop:
+        """Return a tenant's shop, as Shopify speaks for it."""
+        return Shop(self.stack.base_url, self.shopify_secret, demo.shop_domain)
+
+    def merchant_of(self, demo: DemoTenant) -> Merchant:
+        """Return a tenant's own system, which has its API key."""
+        return Merchant(self.stack.base_url, demo.keys.api_key)
+
+    def stripe_of(self, demo: DemoTenant) -> StripeTwin:
+        """Return a tenant's account at Stripe's twin."""
+        return StripeTwin(self.stack.twin_url("stripe-sandbox"), demo.account_id)
+
+    def easypost_of(self, demo: DemoTenant) -> EasyPostTwin:
+        """Return a tenant's account at EasyPost's twin."""
+        return EasyPostTwin(self.stack.twin_url("easypost-sandbox"), demo.account_id)
+
     def say_login(self) -> None:
         """Print the addresses and the login."""
         owners = ", ".join(f"owner-{demo.label}" for demo in self.tenants)
@@ -62,9 +81,9 @@ def prepare(session: Session, stack: LocalStack) -> Ready:
     steps = database.migrate()
     say(f"   database  {f'{steps} migrations applied' if steps else 'no migration is missing'}")
     database.prepare_redis()
-    stack.start("web", "worker", "beat", "sandbox")
-    say(f"   started   web, worker, beat and the sandbox provider ({seconds_since(started)})")
-    demo_tenants = tenants.set_up_tenants(session.keys, sandbox_url=stack.sandbox_url, base_url=stack.base_url)
+    stack.start("web", "worker", "beat", *TWINS)
+    say(f"   started   web, worker, beat and the twins of Mitto, Stripe and EasyPost ({seconds_since(started)})")
+    demo_tenants = tenants.set_up_tenants(session.keys, stack)
     people = tenants.set_up_people(session.keys.admin_password)
     say(f"   tenants   {', '.join(demo.shop_domain for demo in demo_tenants)}; people: {', '.join(people)}")
     stack.wait_for_web()

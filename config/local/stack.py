@@ -1,4 +1,4 @@
-"""The product's processes on one machine: web, worker, beat and the sandbox provider, each a real process of its own.
+"""The product's processes on one machine: web, worker, beat and the sandbox twins, each a real process of its own.
 
 Used by `make demo`, `make run` and the flow tests, which differ in the environment and the folder they give it.
 """
@@ -15,6 +15,11 @@ from config.local.processes import ManagedProcess, ProcessBook, free_port, spawn
 CHECKOUT = Path(__file__).resolve().parent.parent.parent
 QUEUES = "webhooks,events,messages,automations,maintenance"
 WEB_WORKERS, WEB_THREADS, WORKER_PROCESSES = 2, 8, 2
+TWINS = {  # the process of each, and its program
+    "sandbox": "messaging.providers.sandbox",
+    "stripe-sandbox": "orders.payments.sandbox",
+    "easypost-sandbox": "orders.carriers.sandbox",
+}
 
 
 class ProcessDiedError(RuntimeError):
@@ -32,39 +37,54 @@ class LocalStack:
         self.book = ProcessBook(folder / "processes.json")
         self.web_port = web_port or free_port()
         self.base_url = f"http://127.0.0.1:{self.web_port}"
-        self.sandbox_url = ""
         self.processes: dict[str, ManagedProcess] = {}
         self._environment = {**environment, "PUBLIC_URL": self.base_url, "PYTHONUNBUFFERED": "1"}
-        self._sandbox_port = free_port()  # outside the range of outgoing connections: it must come back after a kill
+        # Outside the range of outgoing connections: they must come back on the same port after a kill.
+        self._twin_ports = {name: free_port() for name in TWINS}
+
+    @property
+    def sandbox_url(self) -> str:
+        """Where Mitto's twin listens."""
+        return self.twin_url("sandbox")
+
+    def twin_url(self, name: str) -> str:
+        """Return where a twin (one of TWINS) listens, or will."""
+        return f"http://127.0.0.1:{self._twin_ports[name]}"
 
     def start(self, *names: str) -> None:
-        """Start the named processes (web, worker, beat, sandbox); they come up side by side: see wait_for_web."""
+        """Start the named processes (web, worker, beat, TWINS) side by side.
+
+        Returns once the twins listen; for web see wait_for_web.
+
+        Raises: ProcessDiedError, TimeoutError.
+        """
         for name in names:
-            port_file = self.folder / "sandbox.port"
-            if name == "sandbox":
-                port_file.unlink(missing_ok=True)
+            self._port_file(name).unlink(missing_ok=True)
             log_path = self.folder / "logs" / f"{name}.log"
-            environment = {**self._environment, "SHOPSYNC_PROCESS": name if name != "sandbox" else ""}
-            process = spawn(name, self._argv(name, port_file), env=environment, log_path=log_path, cwd=CHECKOUT)
+            environment = {**self._environment, "SHOPSYNC_PROCESS": name if name not in TWINS else ""}
+            process = spawn(name, self._argv(name), env=environment, log_path=log_path, cwd=CHECKOUT)
             self.processes[name] = process
             self.book.add(process)
-            if name == "sandbox":
-                self._await("sandbox", port_file)
-                self.sandbox_url = f"http://127.0.0.1:{self._sandbox_port}"
+        for name in names:
+            if name in TWINS:
+                self._await(name, self._port_file(name))
 
-    def _argv(self, name: str, port_file: Path) -> list[str]:
+    def _port_file(self, name: str) -> Path:
+        return self.folder / f"{name}.port"
+
+    def _argv(self, name: str) -> list[str]:
         python = [sys.executable, "-m"]
+        if name in TWINS:
+            listening = ["--port", str(self._twin_ports[name]), "--port-file", str(self._port_file(name))]
+            return [*python, TWINS[name], *listening]
         celery = [*python, "celery", "-A", "config.celery"]
         threads = ["--worker-class", "gthread", "--threads", str(WEB_THREADS), "--workers", str(WEB_WORKERS)]
         web = [*python, "gunicorn", "config.wsgi:application", "--bind", f"127.0.0.1:{self.web_port}", *threads]
         quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat"]  # one worker has nobody to ask
-        worker = [*celery, "worker", "-Q", QUEUES, "-c", str(WORKER_PROCESSES), *quiet]
-        sandbox = [*python, "messaging.providers.sandbox", "--port", str(self._sandbox_port)]
         return {
             "web": [*web, "--no-control-socket", "--graceful-timeout", "10"],
-            "worker": worker,
+            "worker": [*celery, "worker", "-Q", QUEUES, "-c", str(WORKER_PROCESSES), *quiet],
             "beat": [*celery, "beat", "--pidfile="],
-            "sandbox": [*sandbox, "--port-file", str(port_file)],
         }[name]
 
     def _await(self, name: str, path: Path) -> None:
@@ -117,7 +137,7 @@ class LocalStack:
 
     def stop(self, *, grace_seconds: float = 10.0) -> None:
         """End everything, side by side."""
-        with ThreadPoolExecutor(max_workers=4) as pool:
+        with ThreadPoolExecutor(max_workers=len(TWINS) + 3) as pool:
             list(pool.map(lambda name: self.stop_one(name, grace_seconds=grace_seconds), list(self.processes)))
 
 

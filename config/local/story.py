@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Protocol
 
 from config.local import samples
 from config.local.deliveries import Shop, as_bytes
@@ -14,6 +14,18 @@ from config.local.samples import Customer, Item, Purchase
 from config.local.session import say
 
 Totals = Counter[tuple[str, str]]  # (demo-one, "orders") -> how many; ("", "refused: bad_signature") for everybody
+
+
+class Speaker(Protocol):
+    """Whose deliveries are sent."""
+
+    @property
+    def label(self) -> str:
+        """The tenant's short name."""
+
+    @property
+    def shop(self) -> Shop:
+        """The shop, as Shopify speaks for it."""
 
 
 @dataclass
@@ -70,9 +82,19 @@ class Narrator:
         for noun, count in nouns.items():
             self.expected[label, noun.replace("_", " ")] += count
 
+    def tell(self, label: str, text: str) -> None:
+        """Print a line of a tenant's."""
+        say(f"   {label:<10}  {text}")
+
+    def check(self, label: str, what: str, got: object, *, wanted: object) -> None:
+        """Print what something is, and note it when it should be something else."""
+        self.tell(label, f"{what}: {got}")
+        if got != wanted:
+            self.surprises.append(f"{label}: {what}: {got} instead of {wanted}")
+
     def send(
         self,
-        chapter: Chapter,
+        chapter: Speaker,
         topic: str,
         body: Mapping[str, Any] | bytes,
         *,
@@ -87,7 +109,7 @@ class Narrator:
         shop = shop or chapter.shop
         got = shop.post(topic, body, webhook_id=webhook_id, event_id=event_id, without=without)
         said = f"{got.status} {got.text}"
-        say(f"   {chapter.label}  {topic:<42}{about:<44}→ {said}")
+        self.tell(chapter.label, f"{topic:<42}{about:<44}→ {said}")
         if said != answer and str(got.status) != answer:
             self.surprises.append(f"{chapter.label} {topic} ({about}) was answered {said!r} instead of {answer!r}")
         counted = {"200 stored": "deliveries stored", "200 already stored": "duplicates counted"}
@@ -124,7 +146,7 @@ def tell_catalogue(narrator: Narrator, chapter: Chapter) -> None:
     send(
         chapter, "customers_email_marketing_consent/update", body, about=f"{chapter.silent.name} agrees to e-mail only"
     )
-    narrator.expect(chapter.label, products=2, stock_levels=2, stock_movements=3, contacts=3, consent_statements=3)
+    narrator.expect(chapter.label, products=2, stock_levels=2, counts_of_Shopify=3, contacts=3, consent_statements=3)
 
 
 def tell_orders(narrator: Narrator, chapter: Chapter) -> None:

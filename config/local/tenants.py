@@ -5,14 +5,18 @@ Imported after the settings are ready.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from django.contrib.auth.hashers import check_password, make_password
 from django.db import transaction
 
 from config.infra import tenancy
+from config.infra.breaker import Breaker
 from config.local.deliveries import register_reports
 from config.local.environment import ADMIN_USERNAME, SHOP_DOMAINS, LocalKeys, TenantKeys
+from config.local.stack import TWINS, LocalStack
+from config.local.twins import EasyPostTwin, StripeTwin
 from messaging.models import Automation, AutomationVersion
 from shopsync.actions.tenants import connect_service, create_api_key, create_tenant
 from shopsync.models import ApiKey, Connection, Membership, Tenant, User, hash_secret
@@ -22,6 +26,8 @@ THANKS = (
     "Thank you{% if contact.first_name != '' %}, {{ contact.first_name }}{% endif %}! "
     "We have received your payment of {{ order.currency }} {{ order.total }} for {{ order.name }}. {{ tenant.name }}"
 )
+
+_BREAKERS = {"stripe": "payments", "easypost": "shipping"}
 
 
 @dataclass(frozen=True)
@@ -33,8 +39,9 @@ class DemoTenant:
     name: str
     country: str
     currency: str
-    account_id: str
+    account_id: str  # at every twin; those of Stripe and EasyPost take it as the key
     keys: TenantKeys
+    counts_here: bool  # we count its stock, and not Shopify
 
     @property
     def label(self) -> str:
@@ -45,20 +52,42 @@ class DemoTenant:
 _FACTS = {
     SHOP_DOMAINS[0]: {"name": "Samos Ceramics", "country": "GR", "currency": "EUR", "timezone": "Europe/Athens"},
     SHOP_DOMAINS[1]: {"name": "Hudson Lamps", "country": "US", "currency": "USD", "timezone": "America/New_York"},
+    SHOP_DOMAINS[2]: {
+        "name": "Aegean Pantry",
+        "country": "GR",
+        "currency": "EUR",
+        "timezone": "Europe/Athens",
+        "stock_authority": "shopsync",
+    },
 }
 
 
-def set_up_tenants(keys: LocalKeys, *, sandbox_url: str, base_url: str) -> list[DemoTenant]:
-    """Make the demo tenants with their keys, connections and automation, and lead the sandbox's reports to them."""
-    demo_tenants = [_set_up_tenant(shop_domain, keys, sandbox_url) for shop_domain in SHOP_DOMAINS]
-    for demo in demo_tenants:
-        url = f"{base_url}/webhooks/mitto/dlr/{demo.keys.mitto_token}"
-        register_reports(sandbox_url, account_id=demo.account_id, url=url)
+def set_up_tenants(keys: LocalKeys, stack: LocalStack) -> list[DemoTenant]:
+    """Make the demo tenants with their keys, connections and automation, and lead the twins' events to them."""
+    demo_tenants = [_set_up_tenant(shop_domain, keys, stack) for shop_domain in SHOP_DOMAINS]
+    lead_events(stack, demo_tenants, TWINS)
     return demo_tenants
 
 
+def lead_events(stack: LocalStack, tenants: Sequence[DemoTenant], started: Iterable[str]) -> None:
+    """Tell the twins just started (those of TWINS among the names) where events go: a twin that ends forgets it."""
+    doors = f"{stack.base_url}/webhooks"
+    for name in TWINS.keys() & set(started):
+        url = stack.twin_url(name)
+        for demo in tenants:
+            keys, account_id = demo.keys, demo.account_id
+            if name == "sandbox":
+                register_reports(url, account_id=account_id, url=f"{doors}/mitto/dlr/{keys.mitto_token}")
+            elif name == "stripe-sandbox":
+                door = f"{doors}/stripe/{keys.stripe_token}"
+                StripeTwin(url, account_id).lead_events(url=door, secret=keys.stripe_secret)
+            else:
+                door = f"{doors}/easypost/{keys.easypost_token}"
+                EasyPostTwin(url, account_id).lead_events(url=door, secret=keys.easypost_secret)
+
+
 @transaction.atomic
-def _set_up_tenant(shop_domain: str, keys: LocalKeys, sandbox_url: str) -> DemoTenant:
+def _set_up_tenant(shop_domain: str, keys: LocalKeys, stack: LocalStack) -> DemoTenant:
     facts = _FACTS[shop_domain]
     tenant = Tenant.objects.filter(shop_domain=shop_domain).first()
     if tenant is None:
@@ -68,11 +97,30 @@ def _set_up_tenant(shop_domain: str, keys: LocalKeys, sandbox_url: str) -> DemoT
     with tenancy.tenant_scope(tenant.pk):
         if not ApiKey.objects.filter(secret_hash=hash_secret(own.api_key)).exists():
             create_api_key(name="local", actor=ACTOR, secret=own.api_key)
-        mitto = {"base_url": sandbox_url, "account_id": account_id, "sender": "Shopsync", "api_key": "sandbox"}
-        _connect("mitto", token=own.mitto_token, **mitto)
-        _connect("segment", token=own.write_key)
+        _set_up_connections(own, stack, account_id)
         _set_up_automation()
-    return DemoTenant(tenant.pk, shop_domain, tenant.name, facts["country"], facts["currency"], account_id, own)
+    return DemoTenant(
+        tenant_id=tenant.pk,
+        shop_domain=shop_domain,
+        name=tenant.name,
+        country=facts["country"],
+        currency=facts["currency"],
+        account_id=account_id,
+        keys=own,
+        counts_here=facts.get("stock_authority") == Tenant.StockAuthority.SHOPSYNC,
+    )
+
+
+def _set_up_connections(own: TenantKeys, stack: LocalStack, account_id: str) -> None:
+    mitto = {"base_url": stack.sandbox_url, "account_id": account_id, "sender": "Shopsync", "api_key": "sandbox"}
+    _connect("mitto", token=own.mitto_token, **mitto)
+    for service, secret in (("stripe", own.stripe_secret), ("easypost", own.easypost_secret)):
+        token = {"stripe": own.stripe_token, "easypost": own.easypost_token}[service]
+        url = stack.twin_url(f"{service}-sandbox")
+        _connect(service, token=token, base_url=url, account_id=account_id, api_key=account_id, signing_secret=secret)
+    _connect("segment", token=own.write_key)
+    for connection in Connection.objects.filter(service__in=("stripe", "easypost")).order_by("pk"):
+        Breaker(_BREAKERS[connection.service], str(connection.pk)).reset()  # the twins have just been started
 
 
 def _connect(service: str, **fields: str) -> None:

@@ -7,7 +7,7 @@ EasyPost's own (any key but "wrong" will do, by HTTP Basic):
     POST /v2/shipments                {shipment{reference, to_address, from_address, parcel}}
     GET  /v2/shipments/ID             ID or reference
     POST /v2/shipments/ID/rerate      /buy {rate{id}}      /refund
-    POST /v2/webhooks                 {webhook{url, webhook_secret}}
+    POST /v2/webhooks                 {webhook{url, webhook_secret}}: where events of this key's parcels go
     GET  /labels/ID.pdf               without a key
 The sandbox's own:
     PUT  /sandbox/behaviour           the whole behaviour: `sandbox_state.Behaviour` lists it
@@ -37,7 +37,7 @@ from types import TracebackType
 from typing import Any, cast
 
 from orders.carriers.events import HEADER, sign
-from orders.carriers.sandbox_state import FILES, BadRequestError, Behaviour, Known, Sandbox, make_rates
+from orders.carriers.sandbox_state import FILES, BadRequestError, Behaviour, Hook, Known, Sandbox, make_rates
 
 _BODY_LIMIT_BYTES = 1024 * 1024
 _TRIES = 4
@@ -95,7 +95,7 @@ class _Handler(BaseHTTPRequestHandler):
         length = self.headers.get("Content-Length") or ""
         raw = self.rfile.read(min(int(length), _BODY_LIMIT_BYTES) if length.isdecimal() else 0)
         parts = self.path.partition("?")[0].strip("/").split("/")
-        if parts[0] == "v2" and not self._is_signed_in():
+        if parts[0] == "v2" and self._key() in {"", "wrong"}:
             return self._refuse(401, "the API key is missing or wrong")
         try:
             return self._route(parts, json.loads(raw or b"{}"))
@@ -106,13 +106,13 @@ class _Handler(BaseHTTPRequestHandler):
 
     do_POST = do_PUT = do_GET  # noqa: N815  (the base class's names)
 
-    def _is_signed_in(self) -> bool:
+    def _key(self) -> str:
         scheme, _, pair = self.headers.get("Authorization", "").partition(" ")
         try:
             key = base64.b64decode(pair).decode().partition(":")[0]
         except ValueError:
-            return False
-        return scheme == "Basic" and key not in {"", "wrong"}
+            return ""
+        return key if scheme == "Basic" else ""
 
     def _route(self, parts: list[str], document: Any) -> None:
         routes: dict[tuple[str, ...], Callable[[], None]] = {
@@ -165,7 +165,8 @@ class _Handler(BaseHTTPRequestHandler):
         return self._cut() if state.take("cut_after") else self._answer(200, answer)
 
     def _create(self, document: Any) -> dict[str, Any]:
-        return self._sandbox.create(document.get("shipment") if isinstance(document, dict) else None).document
+        wanted = document.get("shipment") if isinstance(document, dict) else None
+        return self._sandbox.create(wanted, key=self._key()).document
 
     def _rerate(self, known: Known) -> dict[str, Any]:
         with self._sandbox.lock:
@@ -186,7 +187,7 @@ class _Handler(BaseHTTPRequestHandler):
         if not isinstance(hook, dict) or not str(hook.get("url")).startswith("http"):
             raise BadRequestError("webhook.url is not an http address")
         with self._sandbox.lock:
-            self._sandbox.hooks.append((str(hook["url"]), str(hook.get("webhook_secret") or "")))
+            self._sandbox.hooks.append(Hook(str(hook["url"]), str(hook.get("webhook_secret") or ""), self._key()))
         self._answer(201, {"id": f"hook_{uuid.uuid4().hex}", "url": hook["url"]})
 
     # Its own
@@ -209,16 +210,16 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _travel(self, known: Known) -> None:
         events = [("tracker.updated", self._sandbox.tracker(known, steps)) for steps in (1, 2, 3, 4)]
-        self._answer(200, {"posted": self._post_all(events)})
+        self._answer(200, {"posted": self._post_all(known, events)})
 
     def _decide(self, known: Known) -> None:
         status = self._sandbox.behaviour.decision
         with self._sandbox.lock:
             known.document["refund_status"] = status
         refund = {"object": "Refund", "status": status, "shipment_id": known.remote_id}
-        self._answer(200, {"posted": self._post_all([("refund.successful", refund)])})
+        self._answer(200, {"posted": self._post_all(known, [("refund.successful", refund)])})
 
-    def _post_all(self, events: list[tuple[str, dict[str, Any]]]) -> int:
+    def _post_all(self, known: Known, events: list[tuple[str, dict[str, Any]]]) -> int:
         how = self._sandbox.behaviour.events
         bodies = [
             json.dumps(
@@ -234,7 +235,7 @@ class _Handler(BaseHTTPRequestHandler):
         taken = 0
         for body in bodies:
             time.sleep(self._sandbox.behaviour.event_delay_seconds)
-            taken += sum(post_event(url, secret, body) for url, secret in list(self._sandbox.hooks))
+            taken += sum(post_event(hook.url, hook.secret, body) for hook in self._sandbox.hooks_of(known))
         return taken
 
     # Answers

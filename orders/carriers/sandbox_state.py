@@ -59,6 +59,16 @@ class Known:
     reference: str
     document: dict[str, Any]
     purchases: int = 0
+    key: str = ""  # who made it
+
+
+@dataclass(frozen=True)
+class Hook:
+    """Where events are posted, and with what they are signed."""
+
+    url: str
+    secret: str
+    key: str = ""  # whose: events of what this API key made; empty: all of them
 
 
 @dataclass
@@ -70,7 +80,7 @@ class Sandbox:
     behaviour: Behaviour = Behaviour()
     shipments: dict[str, Known] = field(default_factory=dict)
     calls: list[str] = field(default_factory=list)
-    hooks: list[tuple[str, str]] = field(default_factory=list)  # address, secret
+    hooks: list[Hook] = field(default_factory=list)
 
     def take(self, name: str) -> bool:
         """Use up one of a counted behaviour; False when none is left."""
@@ -85,7 +95,12 @@ class Sandbox:
         with self.lock:
             return self.shipments.get(key) or next((s for s in self.shipments.values() if s.reference == key), None)
 
-    def create(self, wanted: Any) -> Known:
+    def hooks_of(self, known: Known) -> list[Hook]:
+        """Return the hooks of the account that a shipment is of."""
+        with self.lock:
+            return [hook for hook in self.hooks if hook.key in {"", known.key}]
+
+    def create(self, wanted: Any, *, key: str = "") -> Known:
         """Make a shipment known and rate it.
 
         Raises: BadRequestError naming what is missing.
@@ -103,7 +118,7 @@ class Sandbox:
             "tracker": None,
         }
         document |= {"reference": wanted.get("reference"), "rates": make_rates(), "refund_status": None}
-        known = Known(remote_id, str(wanted.get("reference") or ""), {**wanted, **document})
+        known = Known(remote_id, str(wanted.get("reference") or ""), {**wanted, **document}, key=key)
         with self.lock:
             self.shipments[remote_id] = known
         return known

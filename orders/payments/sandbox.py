@@ -12,7 +12,7 @@ Stripe's own, form-encoded (any key but "wrong" will do; an Idempotency-Key is a
     GET    /v1/refunds · /v1/disputes                 payment_intent or charge
 The sandbox's own, JSON:
     PUT    /sandbox/behaviour                         the whole behaviour: `sandbox_state.Behaviour` lists it
-    POST   /sandbox/hooks                             {url, secret}: where signed events go
+    POST   /sandbox/hooks                             {url, secret, key}: where signed events go (of one key's, or all)
     POST   /sandbox/expire/INTENT · /sandbox/fail/REFUND
     POST   /sandbox/dispute/CHARGE · /sandbox/close/DISPUTE {status: won | lost}
     GET    /sandbox/log                               {objects[…], calls[…]}
@@ -132,8 +132,11 @@ class _Handler(BaseHTTPRequestHandler):
             return self._answer(error.status, error.document)
 
     def _refuse_wrong_key(self) -> None:
-        if self.headers.get("Authorization", "Bearer wrong") == "Bearer wrong":
+        if self._key() == "wrong":
             raise RefusedError("Invalid API Key provided", status=401)
+
+    def _key(self) -> str:
+        return self.headers.get("Authorization", "Bearer wrong").removeprefix("Bearer ")
 
     def _answer(self, status: int, document: Any, **headers: str) -> None:
         body = json.dumps(document).encode()
@@ -186,6 +189,7 @@ class _Handler(BaseHTTPRequestHandler):
                 raise RefusedError("Keys for idempotent requests can only be used once", kind="idempotency_error")
             if before is not None:
                 return before[1:]
+            self._sandbox.key = self._key()
             try:
                 status, document = 200, dict(self._do(parts, params))
             except RefusedError as error:
@@ -218,6 +222,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _control(self, parts: list[str], raw: bytes) -> Any:
         document = _json(raw)
         with self._sandbox.lock:
+            self._sandbox.key = self._sandbox.owners.get(parts[-1] if parts else "", "")
             answer = self._controls(document).get((self.command, parts[0] if parts else ""), _nothing)(parts[-1])
         self._owner.poster.post_outbox(self._sandbox.behaviour)
         return answer
@@ -226,7 +231,7 @@ class _Handler(BaseHTTPRequestHandler):
         state = self._sandbox
         return {
             ("PUT", "behaviour"): lambda _: self._behave(document),
-            ("POST", "hooks"): lambda _: state.hooks.append(Hook(str(document["url"]), str(document["secret"]))),
+            ("POST", "hooks"): lambda _: state.hooks.append(_read_hook(document)),
             ("POST", "expire"): lambda one: state.cancel(state.find(one, "payment_intent"), "automatic"),
             ("POST", "fail"): lambda one: state.fail_refund(state.find(one, "refund")),
             ("POST", "dispute"): lambda one: state.dispute(state.find(one, "charge")),
@@ -237,6 +242,10 @@ class _Handler(BaseHTTPRequestHandler):
     def _behave(self, document: Any) -> dict[str, Any]:
         self._sandbox.behaviour = Behaviour.read(document)
         return {"ok": True}
+
+
+def _read_hook(document: Any) -> Hook:
+    return Hook(str(document["url"]), str(document["secret"]), str(document.get("key", "")))
 
 
 def _nothing(_: str) -> Any:

@@ -35,10 +35,10 @@ class Poster:
     def post_outbox(self, behaviour: Behaviour) -> None:
         """Send on what was noted: now for "before", else from the thread, after the behaviour's delay."""
         with self._sandbox.lock:
-            hooks = list(self._sandbox.hooks)
-            if not hooks:
+            if not self._sandbox.hooks:
                 return  # kept until somebody wants to hear of it
             events, self._sandbox.outbox = self._sandbox.outbox, []
+            hooks = {event["id"]: self._sandbox.hooks_of(event) for event in events}
         if behaviour.events == "none":
             return
         if behaviour.events == "out_of_order":
@@ -46,7 +46,7 @@ class Poster:
         if behaviour.events == "twice":
             events = [event for event in events for _ in range(2)]
         for place, event in enumerate(events, start=1):
-            for hook in hooks:
+            for hook in hooks[event["id"]]:
                 if behaviour.events == "before":
                     post_event(hook, event)
                 else:

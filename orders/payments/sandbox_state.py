@@ -63,6 +63,7 @@ class Hook:
 
     url: str
     secret: str
+    key: str = ""  # whose: events of what this API key made; empty: all of them
 
 
 @dataclass
@@ -77,6 +78,8 @@ class Sandbox:
     calls: list[dict[str, Any]] = field(default_factory=list)
     outbox: list[dict[str, Any]] = field(default_factory=list)
     numbers: Any = field(default_factory=lambda: itertools.count(1))
+    key: str = ""  # who asks now
+    owners: dict[str, str] = field(default_factory=dict)  # object -> the key that made it
 
     def take(self, name: str) -> bool:
         """Use up one of a counted behaviour; False when none is left."""
@@ -124,7 +127,13 @@ class Sandbox:
             "request": {"id": self.new_id("req"), "idempotency_key": None},
             "type": topic,
         }
+        self.owners.setdefault(thing["id"], self.key)
         self.outbox.append(event)
+
+    def hooks_of(self, event: dict[str, Any]) -> list[Hook]:
+        """Return the hooks of the account that an event is about."""
+        owner = self.owners.get(event["data"]["object"]["id"], "")
+        return [hook for hook in self.hooks if hook.key in {"", owner}]
 
     # What may be done
 

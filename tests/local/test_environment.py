@@ -59,6 +59,7 @@ def test_servers_and_keys_of_the_environment_are_used_instead(tmp_path, monkeypa
     assert {name: environment[name] for name in given} == given
     assert environment["SECRET_KEY"] == local_keys(tmp_path).secret_key
     assert environment["SHOPSYNC_ENV"] == "local"
+    assert environment["MEDIA_ROOT"] == str(tmp_path / "media")  # beside the rest, wherever that is
     assert not list(tmp_path.glob("postgres*"))
 
 

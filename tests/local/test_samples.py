@@ -77,6 +77,7 @@ def test_sample_bodies_of_one_shop_fit_together(tenant):
         ("customers/create", samples.customer_body(customer)),
         ("customers_email_marketing_consent/update", samples.email_consent_body(customer)),
         ("orders/paid", samples.order_body(purchase, financial_status="paid")),
+        ("orders/fulfilled", samples.fulfilled_body(purchase)),
         ("app/uninstalled", samples.uninstalled_body(tenant.shop_domain)),
     ]
     for topic, body in bodies:
@@ -84,6 +85,7 @@ def test_sample_bodies_of_one_shop_fit_together(tenant):
     drain_all()
     with tenancy.tenant_scope(tenant.pk):
         order, variant = Order.objects.get(), Variant.objects.get()
+        assert (order.fulfillment_status, order.fulfillments.count()) == ("fulfilled", 1)
         assert order.lines.get().variant_shopify_id == variant.shopify_id
         assert f"{order.total_amount:.2f}" == purchase.total == "25.00"
         assert StockLevel.objects.get().item_id == variant.item_id

@@ -19,6 +19,7 @@ from config.infra import tenancy
 from orders.actions.labels import buy_label, void_shipment
 from orders.actions.shipments import open_units
 from orders.carriers.events import HEADER, is_signed, read_envelope, read_tracker, sign
+from orders.carriers.sandbox_state import Hook
 from orders.carriers.tracking import RANKS, Said, standing_of
 from orders.models import OrderLine, TrackingEvent
 from shopsync.models import Alert, RefusedDelivery, WebhookEvent
@@ -217,7 +218,7 @@ def test_the_same_event_is_stored_once(desk, parcel):
 @pytest.mark.django_db(transaction=True)
 def test_the_twins_own_events_come_late_twice_and_out_of_order(desk, parcel, live_server):
     url = f"{live_server.url}/webhooks/easypost/{desk.connection.token}"
-    desk.sandbox.state.hooks.append((url, SECRET))
+    desk.sandbox.state.hooks.append(Hook(url, SECRET))
     for how in ("out_of_order", "twice"):
         desk.sandbox.behave(events=how, event_delay_seconds=0.01)
         asked = urllib.request.Request(f"{desk.sandbox.base_url}/sandbox/travel/{parcel.remote_id}", method="POST")

@@ -13,9 +13,11 @@ import pytest
 
 from config.embedded import EmbeddedServers
 from config.local.deliveries import request
+from config.local.merchant import Merchant
 from config.local.processes import ProcessBook, is_same_process, wait_until
-from config.local.stack import CHECKOUT
+from config.local.stack import CHECKOUT, TWINS
 from config.local.state import read_json
+from config.local.twins import StripeTwin
 from tests.services import services_root
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -50,6 +52,14 @@ def finish(process: subprocess.Popen[str]) -> tuple[int, str]:
     return process.returncode, output
 
 
+def wait_for_line(process: subprocess.Popen[str], text: str) -> None:
+    """Read what a command prints, up to the line that holds the text."""
+    for line in process.stdout:
+        if text in line:
+            return
+    raise AssertionError(f"it ended without saying {text!r}")
+
+
 def wait_for_run(process: subprocess.Popen[str], state: Path) -> dict:
     wait_until(lambda: (state / "run.json").exists() or process.poll() is not None, 120, "run.json")
     assert process.poll() is None, process.stdout.read()
@@ -68,17 +78,48 @@ def test_the_demo_succeeds_twice_and_leaves_nothing_running(state):
         assert code == 0, output
         assert_nothing_runs(state)
     assert "no migration is missing" in output
+    for sentence in (
+        "200 buyers at once for 10 × Thyme Honey: 10 × 201, 190 × 409 insufficient-stock",
+        "labels that the twin took money for: 1",
+        "the order: fulfilled",
+        "the order: partially_refunded",
+        "the count is handed to shopsync: 201",
+    ):
+        assert sentence in output
+    assert output.count("levels: none") == 4
     for word in ("stored", "already stored", "quarantined", "401", "404", "400", "no_consent", "unknown", "delivered"):
         assert word in output
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_a_demo_that_is_ended_while_the_count_is_ours_leaves_nothing_that_the_next_would_stumble_over(state, number):
+    process = start(DEMO, state)
+    wait_for_line(process, "the count is handed to shopsync: 201")
+    left = [(entry.pid, entry.started) for entry in ProcessBook(state / "processes.json").entries()]
+    assert len(left) == 3 + len(TWINS)
+    process.send_signal(number)
+    code, output = finish(process)
+    if number == signal.SIGINT:
+        assert code == 130, output
+        assert_nothing_runs(state)
+    code, output = finish(start(DEMO, state))
+    assert code == 0, output
+    assert not any(is_same_process(pid, started) for pid, started in left)
+    assert_nothing_runs(state)
 
 
 def test_run_says_how_to_attach_refuses_a_second_start_and_ends_by_ctrl_c(state):
     process = start(RUN, state)
     run = wait_for_run(process, state)
     assert (state / "run.json").stat().st_mode & 0o777 == 0o600
-    assert set(run) == {"base_url", "tenants", "shopify_secret", "admin", "sandbox_url", "pids"}
-    assert set(run["tenants"]) == {"demo-one.myshopify.com", "demo-two.myshopify.com"}
+    assert set(run) == {"base_url", "tenants", "shopify_secret", "admin", "sandbox_url", "twins", "pids"}
+    assert set(run["tenants"]) == {f"demo-{number}.myshopify.com" for number in ("one", "two", "three")}
+    assert set(run["twins"]) == {"mitto", "stripe", "easypost"}
+    assert {"web", "worker", "beat", "postgres", "redis", "run", *TWINS} == set(run["pids"])
     assert request("GET", run["base_url"] + "/ready").status == 200
+    for tenant in run["tenants"].values():
+        assert set(tenant["webhook_tokens"]) == {"mitto", "stripe", "easypost"}
+        assert_doors_are_open(run, tenant)
     for command in (DEMO, RUN):
         code, output = finish(start(command, state))
         assert code != 0
@@ -100,6 +141,32 @@ def test_a_killed_run_is_cleaned_up_by_the_next_demo(state):
     assert code == 0, output
     assert "ended what an earlier start left behind: web" in output
     assert not any(is_same_process(pid, started) for pid, started in left)
+    assert_nothing_runs(state)
+
+
+def assert_doors_are_open(run: dict, tenant: dict) -> None:
+    """A body that nobody signed is refused for that: its connection is known."""
+    for source in ("stripe", "easypost"):
+        door = f"{run['base_url']}/webhooks/{source}/{tenant['webhook_tokens'][source]}"
+        headers = {"Stripe-Signature": "t=1,v1=00", "X-Hmac-Signature": "hmac-sha256-hex=00"}
+        assert request("POST", door, raw=b"{}", headers=headers).status == 401
+
+
+@pytest.mark.parametrize("name", ["sandbox", "stripe-sandbox", "easypost-sandbox"])
+def test_run_starts_a_twin_again_that_dies_and_hears_of_it_again(state, name):
+    process = start(RUN, state)
+    run = wait_for_run(process, state)
+    os.kill(run["pids"][name], signal.SIGKILL)
+    wait_until(lambda: is_replaced(state, run, name), 60, f"{name} to be started again")
+    assert read_json(state / "run.json")["twins"] == run["twins"]  # on its old port
+    if name == "stripe-sandbox":
+        tenant = run["tenants"]["demo-two.myshopify.com"]
+        paid = StripeTwin(run["twins"]["stripe"], tenant["twin_account"]).pay(order_id=7, amount="5.00", currency="USD")
+        merchant = Merchant(run["base_url"], tenant["api_key"])
+        wait_until(lambda: bool(merchant.rows(f"payments?provider_id={paid}")), 60, "the twin's signed events")
+    process.send_signal(signal.SIGINT)
+    code, output = finish(process)
+    assert code == 0, output
     assert_nothing_runs(state)
 
 
