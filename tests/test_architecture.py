@@ -55,7 +55,18 @@ MODULES = {  # the six kinds, by name
 }
 NOUNS = {  # what a module that became a package may be split into
     "actions": {
-        *("products", "levels", "stock", "reservations", "at_once", "holds", "order_holds", "upkeep", "verification"),
+        *(
+            "products",
+            "levels",
+            "stock",
+            "authority",
+            "reservations",
+            "at_once",
+            "holds",
+            "order_holds",
+            "upkeep",
+            "verification",
+        ),
         *("thresholds", "watching", "watches"),
         *("alerts", "sync", "backorders", "placing", "moves", "refunds", "gateway_refunds", "handover", "own_stock"),
         "shopify_stock",

@@ -61,10 +61,11 @@ def begin_count(*, actor: str) -> int:
     return levels
 
 
-# A level that Shopify never spoke of keeps our number: untracked would mean unlimited.
+# A level that Shopify never spoke of keeps our number (untracked would mean unlimited), and what is held from now on is
+# no longer off it.
 _END = """
 UPDATE inventory_stocklevel AS l SET
-    available = CASE WHEN l.mirrored_at IS NULL THEN l.available ELSE l.mirrored_available END,
+    available = CASE WHEN l.mirrored_at IS NULL THEN l.available + coalesce(k.held, 0) ELSE l.mirrored_available END,
     held = l.held + coalesce(k.held, 0), on_hand = NULL, committed = NULL, updated_at = clock_timestamp()
 FROM (SELECT v.id, k.held FROM inventory_stocklevel v
       LEFT JOIN unnest(%(levels)s::bigint[], %(held)s::bigint[]) AS k(id, held) ON k.id = v.id

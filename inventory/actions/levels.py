@@ -11,14 +11,12 @@ from django.utils import timezone
 
 from audit.actions import record
 from config.infra import tenancy
-from inventory.actions.products import ensure_items
+from inventory.actions.authority import authority_of
+from inventory.actions.products import ask_for_adoption, ensure_items
 from inventory.models import STATES, InventoryItem, Location, Reservation, ReservationLine, StockLevel
 from inventory.shopify import LevelSnapshot, parse_level
 from shopsync.models import Tenant
 from shopsync.shopify import Delivery
-
-# We count from now on: the orders that changed since the count was taken are to be set against it.
-ADOPTION_ASKED = "stock.adoption_asked"
 
 
 @transaction.atomic(savepoint=False)
@@ -72,8 +70,7 @@ def _begin_count(level: StockLevel, snapshot: LevelSnapshot, *, reference: str) 
     explain_movements(reason="first_seen", reference=reference, actor="shopify")
     first = InventoryItem.objects.filter(pk=level.item_id, counted_at__isnull=True)
     if first.update(counted_at=snapshot.taken_at):
-        subject = f"item:{level.item_id}"
-        record(name=ADOPTION_ASKED, subject=subject, actor="system", data={"after": 0, "item_id": level.item_id})
+        ask_for_adoption([level.item_id])
     level.available = level.on_hand = snapshot.available
     level.committed = None if snapshot.available is None else 0
     data = {"item_id": level.item_id, "location_id": level.location_id, "was": None, "sellable": level.sellable}
@@ -108,17 +105,6 @@ def _lock_level(snapshot: LevelSnapshot) -> StockLevel:
         [StockLevel(tenant_id=tenant_id, item=item, location=location)], ignore_conflicts=True
     )
     return StockLevel.objects.select_for_update().get(item=item, location=location)
-
-
-def authority_of(tenant_id: int) -> str:
-    """Say who counts this tenant's stock; the shared lock keeps a hand-over out until the transaction ends.
-
-    It comes before the locks of levels: whoever waits for a hand-over holds none that it waits for.
-    """
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT stock_authority FROM shopsync_tenant WHERE id = %s FOR SHARE", [tenant_id])
-        (authority,) = cursor.fetchone()
-    return str(authority)
 
 
 def explain_movements(*, reason: str, reference: str, actor: str) -> None:

@@ -19,8 +19,9 @@ from audit.actions import Value, record
 from config.infra import tenancy
 from config.infra.transactions import retrying_atomic
 from inventory.actions.at_once import CREATED, reserve_at_once
+from inventory.actions.authority import authority_of
 from inventory.actions.holds import give_back, push_holds
-from inventory.actions.levels import Move, authority_of, explain_movements, lock_levels, move_units, note_increase
+from inventory.actions.levels import Move, explain_movements, lock_levels, move_units, note_increase
 from inventory.models import Reservation, ReservationLine, StockLevel, Variant
 from inventory.rules import Destination, Offer, Pick, Shortage, allocate
 from shopsync.models import Tenant

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from audit.actions import Value, record
 from config.infra import tenancy
 from config.infra.transactions import retrying_atomic
-from inventory.actions.levels import authority_of, explain_movements, lock_levels, note_increase
+from inventory.actions.authority import authority_of
+from inventory.actions.levels import explain_movements, lock_levels, note_increase
 from inventory.models import InventoryItem, Location, StockLevel, Variant
 from shopsync.models import Tenant
 

@@ -6,6 +6,8 @@ from collections import defaultdict
 from datetime import datetime, timedelta
 from functools import partial
 
+from django.db import DatabaseError
+
 from config.infra import tenancy
 from config.infra.transactions import retrying_atomic
 from inventory.actions.holds import give_back
@@ -42,13 +44,23 @@ def expire_reservations(*, now: datetime) -> int:
     Returns how many.
     """
     expired = 0
+    failures: list[DatabaseError] = []
+    failed: set[int] = set()
     while True:
-        overdue = Reservation.objects.filter(status=Status.ACTIVE, expires_at__lte=now)
+        overdue = Reservation.objects.filter(status=Status.ACTIVE, expires_at__lte=now).exclude(pk__in=failed)
         ids = list(overdue.order_by("expires_at", "pk").values_list("pk", flat=True)[:EXPIRE_BATCH])
-        done = sum(_expire(reservation_id=reservation_id, now=now) for reservation_id in ids)
-        expired += done
-        if not done:
-            return expired
+        for reservation_id in ids:
+            try:
+                expired += _expire(reservation_id=reservation_id, now=now)
+            except DatabaseError as failure:  # one that is broken keeps no other from expiring
+                failure.add_note(f"of reservation {reservation_id}")
+                failures.append(failure)
+                failed.add(reservation_id)
+        if len(ids) < EXPIRE_BATCH:
+            break
+    if failures:
+        raise ExceptionGroup(f"{len(failures)} reservations could not expire; {expired} others did", failures)
+    return expired
 
 
 @retrying_atomic

@@ -30,13 +30,15 @@ def fill(*, event: Event) -> None:
         return  # somebody else was faster, and whoever gives it back says so again
     wants = Q(backordered__gt=0) | Q(unplaced__gt=0)
     waiting = Commitment.objects.filter(wants, item_id=level.item_id).order_by("since", "pk")
-    oldest_first = list(dict.fromkeys(waiting.values_list("line__order_id", flat=True)[:BATCH]))
+    oldest_first = list(dict.fromkeys(waiting.values_list("line__order_id", flat=True)))[:BATCH]
     orders = lock_with_levels(oldest_first)
-    for order_id in oldest_first:
-        _fill_order(orders[order_id], now=event.created_at)
+    filled = sum(_fill_order(orders[order_id], now=event.created_at) for order_id in oldest_first)
+    if filled and len(oldest_first) >= BATCH:  # more may wait, and there was something for these
+        record(name=event.name, subject=event.subject, actor="system", data=event.data)
 
 
-def _fill_order(order: Order, *, now: datetime) -> None:
+def _fill_order(order: Order, *, now: datetime) -> int:
+    """Let an order take what there is; return how many units it waited for and has now."""
     commitments = Commitment.objects.filter(line__order=order)
     before = sum(commitments.values_list("backordered", flat=True))
     if order.source == Order.Source.API:
@@ -47,3 +49,4 @@ def _fill_order(order: Order, *, now: datetime) -> None:
     if after < before:
         data: dict[str, Value] = {"filled": before - after, "backordered": after}
         record(name="order.backorder_filled", subject=f"order:{order.pk}", actor="system", data=data)
+    return before - after

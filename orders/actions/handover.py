@@ -20,7 +20,7 @@ from audit.actions import Event, Value, record
 from config.infra import tenancy, work
 from config.infra.transactions import retrying_atomic
 from inventory.actions.handover import begin_count, count_open_pushes, end_count, lock_authority
-from inventory.actions.levels import ADOPTION_ASKED
+from inventory.actions.products import ADOPTION_ASKED
 from orders.actions.own_stock import adopt_hold
 from orders.actions.shopify_stock import follow_stock
 from orders.actions.stock import counts_here, lock_with_levels
@@ -77,7 +77,7 @@ def hand_over(*, to: str, actor: str, now: datetime) -> HandedOver:
     data: dict[str, Value] = {"to": to, "levels": done.levels, "held_units": done.held_units, "at": now.isoformat()}
     record(name="stock.handed_over", subject=subject, actor=actor, data=data)
     if to == Authority.SHOPSYNC:
-        record(name=ADOPTION_ASKED, subject=subject, actor="system", data={"after": 0, "item_id": None})
+        record(name=ADOPTION_ASKED, subject=subject, actor="system", data={"after": 0, "items": None})
     return done
 
 
@@ -152,7 +152,7 @@ def adopt_orders(*, event: Event) -> None:
         elif order.stock_state == Order.StockState.COMMITTED:
             adopt_hold(order, actor="system")
     if len(batch) == BATCH:
-        data: dict[str, Value] = {"after": batch[-1], "item_id": event.data["item_id"]}
+        data: dict[str, Value] = {"after": batch[-1], "items": event.data["items"]}
         record(name=ADOPTION_ASKED, subject=event.subject, actor="system", data=data)
 
 
@@ -164,17 +164,22 @@ JOIN orders_order o ON o.id = n.order_id
 LEFT JOIN inventory_variant v ON v.tenant_id = n.tenant_id AND v.shopify_id = n.variant_shopify_id
 LEFT JOIN inventory_inventoryitem i ON i.id = v.item_id
 WHERE n.tenant_id = %(tenant)s AND o.source = 'shopify' AND n.order_id > %(after)s
-  AND (%(item)s::bigint IS NULL OR i.id = %(item)s) AND (c.quantity > 0 OR o.source_updated_at > i.counted_at)
+  AND (%(items)s::bigint[] IS NULL OR i.id = ANY (%(items)s)) AND (c.quantity > 0 OR o.source_updated_at > i.counted_at)
 UNION SELECT o.id FROM orders_order o JOIN inventory_reservation r ON r.id = o.reservation_id
 WHERE o.tenant_id = %(tenant)s AND o.source = 'api' AND r.settles_by = 'order' AND o.id > %(after)s
-  AND %(item)s::bigint IS NULL
+  AND %(items)s::bigint[] IS NULL
 ORDER BY 1 LIMIT %(batch)s"""
 
 
 def _to_adopt(event: Event) -> list[int]:
     """List the next orders that our count is to hear of."""
-    after, item = event.data["after"], event.data["item_id"]
+    after, items = event.data["after"], event.data["items"]
     with connection.cursor() as cursor:
-        parameters = {"tenant": tenancy.current_tenant_id(), "after": after, "item": item, "batch": BATCH}
+        parameters = {
+            "tenant": tenancy.current_tenant_id(),
+            "after": after,
+            "items": [int(item) for item in items] if isinstance(items, list) else None,
+            "batch": BATCH,
+        }
         cursor.execute(_TO_ADOPT, parameters)
         return [order_id for (order_id,) in cursor.fetchall()]

@@ -30,8 +30,8 @@ def sell_stock(order: Order, *, actor: str, now: datetime) -> bool:
     Where nothing is left the order is paid_unallocated, an alert says so, and False is returned.
     """
     lines = list(OrderLine.objects.filter(order=order).order_by("pk"))
-    if not any(line.unsent_quantity for line in lines):
-        return True
+    if order.stock_state == State.COMMITTED or not any(line.unsent_quantity for line in lines):
+        return True  # sold already, when it was sent before it was paid; or nothing is left to sell
     try:
         sold = _commit(order, actor=actor, now=now)
     except ReservationEnded:
@@ -103,10 +103,13 @@ def follow_lines(order: Order, *, actor: str, now: datetime) -> None:
         return
     if holds_stock(order) and order.reservation_id is not None:
         _shrink(order, lines, actor=actor, now=now)
+    if counts_here(order.tenant_id):
+        _let_go(order, lines, actor=actor)
     for line in lines:
         line.commitment.quantity = line.unsent_quantity
     Commitment.objects.bulk_update([line.commitment for line in lines], ["quantity"])
     if order.is_cancelled:
+        close_alert(kind=UNALLOCATED, subject=f"order:{order.pk}")
         Order.objects.filter(pk=order.pk).exclude(stock_state=State.COMMITTED).update(stock_state=State.RELEASED)
 
 
@@ -153,8 +156,8 @@ def holds_stock(order: Order) -> bool:
 def _shrink(order: Order, lines: Sequence[OrderLine], *, actor: str, now: datetime) -> None:
     """Hold no more than the lines still ask for.
 
-    Units that are not put back are off the shelf: where we count, the count says so; where Shopify does, which knows
-    nothing of it, they stay held.
+    Units that have left, or are not put back, are off the shelf: where we count, the count says so; where Shopify does,
+    which knows nothing of it, they stay held.
     """
     is_ours = counts_here(order.tenant_id)
     wanted = {line.pk: line.unsent_quantity for line in lines} if is_ours else _held_beside(lines)
@@ -164,9 +167,13 @@ def _shrink(order: Order, lines: Sequence[OrderLine], *, actor: str, now: dateti
             kept[line.variant_id] += wanted[line.pk]
     assert order.reservation_id is not None
     order_holds.shrink(reservation_id=order.reservation_id, kept=kept, actor=actor, now=now)
-    if is_ours and any(line.lost_quantity for line in lines):
-        lost = [(line, line.variant, StockTarget(committed=0, gone=line.lost_quantity)) for line in lines]
-        set_stock(order, lost, actor=actor)
+
+
+def _let_go(order: Order, lines: Sequence[OrderLine], *, actor: str) -> None:
+    """Take what has left off our count, of an order whose units are not sold: it has left all the same."""
+    targets = [(line, line.variant, StockTarget(committed=0, gone=_target(line).gone)) for line in lines]
+    if any(target.gone for _, _, target in targets) or Allocation.objects.filter(commitment__line__in=lines).exists():
+        set_stock(order, targets, actor=actor)
 
 
 def _target(line: OrderLine) -> StockTarget:

@@ -13,7 +13,7 @@ from audit.actions import record
 from config.infra import work
 from config.infra.transactions import retrying_atomic
 from orders.actions.moves import name_fulfillment
-from orders.actions.own_stock import follow_lines
+from orders.actions.own_stock import follow_lines, sell_stock
 from orders.models import Fulfillment, Order, OrderLine, Shipment, ShipmentCall, ShipmentLine
 from shopsync.actions.alerts import raise_alert
 
@@ -103,6 +103,9 @@ def _ensure_sendable(order: Order) -> None:
         raise NotNow("The order is cancelled; nothing of it is to be sent.")
     if order.held_at is not None:
         raise NotNow("The order is on hold; release it first.")
+    has_nothing = order.stock_state in {Order.StockState.UNALLOCATED, Order.StockState.PAID_UNALLOCATED}
+    if has_nothing and OrderLine.objects.filter(order=order, variant__isnull=False).exists():
+        raise NotNow("Nothing is held for the order: mark it paid, or allocate it, before it is sent.")
 
 
 def _ensure_open(wanted: Sequence[Units], left: Mapping[int, int]) -> None:
@@ -210,6 +213,7 @@ def leave(shipment: Shipment, *, at: datetime, actor: str) -> None:
         return
     shipment.status, shipment.shipped_at = Status.SHIPPED, at
     shipment.save(update_fields=["status", "shipped_at"])
+    _sell(shipment.order_id, actor=actor, now=at)
     exceeds = _too_many(shipment)
     for row in shipment.lines.filter(line__isnull=False).order_by("line_id"):
         most = F("current_quantity") + F("refunded_quantity")
@@ -221,6 +225,13 @@ def leave(shipment: Shipment, *, at: datetime, actor: str) -> None:
     if exceeds:
         message = f"Shipment {shipment.pk} left with units that order {shipment.order} has no more."
         raise_alert(kind="shipment.exceeds_order", subject=f"shipment:{shipment.pk}", message=message)
+
+
+def _sell(order_id: int, *, actor: str, now: datetime) -> None:
+    """Sell the units of an order of ours that is sent before it is paid: their hold must not run out on the road."""
+    order = Order.objects.select_related("reservation").get(pk=order_id)
+    if order.source == Order.Source.API and order.stock_state == Order.StockState.RESERVED and not order.is_cancelled:
+        sell_stock(order, actor=actor, now=now)
 
 
 def _follow(order_id: int, *, actor: str, now: datetime) -> None:

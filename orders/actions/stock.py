@@ -10,7 +10,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from inventory.actions.levels import Move, authority_of, explain_movements, lock_levels, move_units, note_increase
+from inventory.actions.authority import authority_of
+from inventory.actions.levels import Move, explain_movements, lock_levels, move_units, note_increase
 from inventory.actions.reservations import offers_of
 from inventory.models import StockLevel, Variant
 from inventory.rules import Destination, nearness, take

@@ -266,3 +266,16 @@ def test_both_ways_write_the_same_rows(locations):
         assert (event.subject, event.actor, event.data) == (f"reservation:{row.pk}", "buyer", {"lines": 2, "units": 4})
         with pytest.raises(IdempotencyConflict):
             reserve(**asked | {"request": Request(lines=lines[:1])}, now=timezone.now())
+
+
+@pytest.mark.drifts
+def test_one_that_is_broken_keeps_no_other_from_expiring(shop):
+    variant, (level,) = stock_variant(5)
+    broken, fine = promise((variant, 2)), promise((variant, 1))
+    StockLevel.objects.filter(pk=level.pk).update(held=1)  # behind our back: giving back two would go below zero
+    later = timezone.now() + timedelta(days=2)
+    with pytest.raises(ExceptionGroup, match="1 reservations could not expire; 1 others did") as caught:
+        expire_reservations(now=later)
+    assert caught.value.exceptions[0].__notes__ == [f"of reservation {broken.pk}"]
+    fine.refresh_from_db()
+    assert fine.status == "expired"

@@ -339,3 +339,16 @@ def test_the_api_hands_over_once_and_names_what_is_in_the_way(shop):
     assert again.json() == done.json()
     assert (ask("shopsync").status_code, ask("me").status_code) == (409, 400)
     assert "to" in ask("me").json()["errors"]
+
+
+def test_to_and_fro_over_levels_that_shopify_never_counted_changes_nothing(shop):
+    shop.stock_authority = "shopsync"
+    shop.save()
+    variant, (level,) = stock_variant(10)
+    buy(variant, 3)
+    for _ in range(3):
+        hand_over(to="shopify", actor="test", now=NOW)
+        assert counts(level)[:2] == (10, 3)
+        hand_over(to="shopsync", actor="test", now=NOW)
+        follow_events(set())
+        assert counts(level) == (7, 0, 3, 10)

@@ -188,7 +188,8 @@ class StockMachine(RuleBasedStateMachine):
         if to == "shopify":
             self.model.available.clear()
             for level in levels:
-                shown = level.available if level.mirrored_at is None else level.mirrored_available
+                ours = level.available + level.committed  # what is held from now on is no longer off it
+                shown = ours if level.mirrored_at is None else level.mirrored_available
                 self.model.available[variant_of[level.item_id]] += shown
             self.model.held.update(waiting)
             self.gone = {line.pk: gone_of(line) for line in OrderLine.objects.all()}

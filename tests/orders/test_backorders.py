@@ -1,0 +1,78 @@
+"""What was sold and not there is taken as soon as it is there, however many wait and whatever was heard of last."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+from config.infra import tenancy
+from inventory.actions.stock import Spot, receive_stock
+from inventory.models import Location, StockLevel, Variant
+from orders.actions.backorders import BATCH
+from orders.models import Commitment
+from tests.factories import deliver, drain_all, make_tenant
+
+pytestmark = pytest.mark.django_db(transaction=True)
+PRODUCT = {"id": 1, "title": "Mug", "updated_at": "2026-11-03T08:01:00Z"}
+PRODUCT |= {"variants": [{"id": 7, "inventory_item_id": 8}]}
+LEVEL = {"inventory_item_id": 8, "location_id": 3, "available": 10, "updated_at": "2026-11-03T08:02:00Z"}
+
+
+def order(number: int, quantity: int) -> dict:
+    line = {"id": number * 10, "variant_id": 7, "quantity": quantity, "fulfillable_quantity": quantity}
+    line["current_quantity"] = quantity
+    placed = "2026-11-03T08:10:00Z"
+    return {"id": number, "currency": "USD", "created_at": placed, "updated_at": placed, "line_items": [line]}
+
+
+@pytest.fixture
+def shop():
+    return make_tenant(stock_authority="shopsync")
+
+
+def counts(shop):
+    with tenancy.tenant_scope(shop.pk):
+        waiting = sum(Commitment.objects.values_list("backordered", flat=True))
+        level = StockLevel.objects.get()
+        return level.available, level.committed, level.on_hand, waiting
+
+
+@pytest.mark.parametrize("arrival", list(itertools.permutations(["order", "product", "level"])), ids="-".join)
+def test_whichever_of_product_level_and_order_comes_last_the_units_are_taken(shop, arrival):
+    bodies = {
+        "order": ("orders/create", order(1, 2)),
+        "product": ("products/create", PRODUCT),
+        "level": ("inventory_levels/update", LEVEL),
+    }
+    for name in arrival:
+        deliver(*bodies[name], shop)
+        drain_all()
+    assert counts(shop) == (8, 2, 10, 0)
+
+
+def test_more_than_a_batch_of_waiting_orders_is_filled_by_one_receipt(shop):
+    deliver("products/create", PRODUCT, shop)
+    deliver("inventory_levels/update", LEVEL | {"available": 0}, shop)
+    drain_all()
+    for number in range(1, BATCH + 21):
+        deliver("orders/create", order(number, 1), shop)
+    drain_all()
+    assert counts(shop) == (0, 0, 0, BATCH + 20)
+    with tenancy.tenant_scope(shop.pk):
+        spot = Spot(Variant.objects.get().pk, Location.objects.get().pk)
+        receive_stock(spot=spot, quantity=BATCH + 20, reference="", actor="test")
+    drain_all()
+    assert counts(shop) == (0, BATCH + 20, BATCH + 20, 0)
+
+
+def test_a_variant_that_may_be_oversold_from_now_on_waits_no_longer(shop):
+    deliver("products/create", PRODUCT, shop)
+    deliver("inventory_levels/update", LEVEL | {"available": 0}, shop)
+    deliver("orders/create", order(1, 2), shop)
+    drain_all()
+    assert counts(shop) == (0, 0, 0, 2)
+    variant = {"id": 7, "inventory_item_id": 8, "inventory_policy": "continue"}
+    deliver("products/update", PRODUCT | {"updated_at": "2026-11-04T08:01:00Z", "variants": [variant]}, shop)
+    drain_all()
+    assert counts(shop) == (-2, 2, 0, 0)
