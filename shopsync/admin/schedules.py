@@ -27,6 +27,7 @@ from config.infra import tenancy
 from config.infra.tasks import SystemTask
 from shopsync.admin.base import actor_of
 from shopsync.models import ScheduleWatch
+from shopsync.models.schedules import NeverRuns, run_after
 
 for _model in (ClockedSchedule, CrontabSchedule, IntervalSchedule, PeriodicTask, SolarSchedule):
     admin.site.unregister(_model)  # their own pages know neither our look nor our roles; the rest has no use here
@@ -72,6 +73,22 @@ def _system_tasks() -> list[tuple[str, str]]:
     current_app.loader.import_default_modules()
     names = sorted(name for name, task in current_app.tasks.items() if isinstance(task, SystemTask))
     return [(name, name) for name in names]
+
+
+class _TimingForm(forms.ModelForm):  # type: ignore[type-arg]
+    """An interval or a cron line: one that never comes would end beat, and with it every schedule."""
+
+    def clean(self) -> dict[str, Any]:
+        """Refuse what never comes."""
+        given: dict[str, Any] = super().clean() or {}
+        if not self.errors:
+            timing = self._meta.model(**given)
+            kind = "interval" if isinstance(timing, IntervalSchedule) else "crontab"
+            try:
+                run_after(timezone.now(), PeriodicTask(**{kind: timing}))
+            except NeverRuns as error:
+                raise forms.ValidationError(str(error)) from error
+        return given
 
 
 class _ScheduleForm(forms.ModelForm):  # type: ignore[type-arg]
@@ -170,6 +187,7 @@ def _watch(schedule: PeriodicTask) -> ScheduleWatch | None:
 class IntervalAdmin(_Recorded):
     """Intervals to choose from."""
 
+    form = _TimingForm
     list_display = ("__str__", "every", "period")
 
 
@@ -177,5 +195,6 @@ class IntervalAdmin(_Recorded):
 class CrontabAdmin(_Recorded):
     """Cron lines to choose from."""
 
+    form = _TimingForm
     list_display = ("__str__", "minute", "hour", "day_of_month", "month_of_year", "day_of_week", "timezone")
     fields = ("minute", "hour", "day_of_month", "month_of_year", "day_of_week", "timezone")

@@ -11,6 +11,30 @@ from django_celery_beat.models import PeriodicTask
 DEFAULT_GRACE_SECONDS = 300
 
 
+class NeverRuns(ValueError):  # noqa: N818
+    """A schedule whose time never comes: a day that no month has, an interval beyond the calendar."""
+
+
+def run_after(moment: datetime, schedule: PeriodicTask) -> datetime | None:
+    """Say when a schedule runs next after a moment; None for a kind without a period.
+
+    Raises: NeverRuns.
+    """
+    try:
+        if schedule.interval is not None:
+            period: timedelta = schedule.interval.schedule.run_every
+            return moment + period
+        if schedule.crontab is not None:
+            # Celery reads the fields of the moment as it is given, so it must be on the line's own clock.
+            line = schedule.crontab.schedule
+            start, wait, _ = line.remaining_delta(moment.astimezone(line.tz))
+            due_at: datetime = start + wait
+            return due_at.astimezone(UTC)
+    except (RuntimeError, OverflowError, ValueError) as error:
+        raise NeverRuns(f"{schedule.scheduler} never comes: choose another time.") from error
+    return None
+
+
 class ScheduleWatch(models.Model):
     """The runs of one schedule. The system's, not a tenant's; each run stamps the row with two small UPDATEs."""
 
@@ -49,16 +73,10 @@ class ScheduleWatch(models.Model):
         seen = [moment for moment in (self.last_finished_at, self.watched_since) if moment is not None]
         if self.watched_since is None or not self.schedule.enabled:
             return None
-        interval, crontab = self.schedule.interval, self.schedule.crontab
-        if interval is not None:
-            period: timedelta = interval.schedule.run_every
-            return max(seen) + period
-        if crontab is not None:
-            # Celery reads the fields of the moment as it is given, so it must be on the line's own clock.
-            start, wait, _ = crontab.schedule.remaining_delta(max(seen).astimezone(crontab.schedule.tz))
-            due_at: datetime = start + wait
-            return due_at.astimezone(UTC)
-        return None
+        try:
+            return run_after(max(seen), self.schedule)
+        except NeverRuns:
+            return max(seen)  # so it is missed from now on, and somebody is told
 
     def is_missed(self, now: datetime) -> bool:
         """Should it have run by now, its grace included?"""

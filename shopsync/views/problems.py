@@ -74,13 +74,22 @@ def declare_problem(
     _KINDS[error] = Kind(status, slug, title, members)
 
 
+def _printable(value: Any) -> Any:
+    """Replace what no encoding can carry, such as half a surrogate pair that a refusal quotes."""
+    if isinstance(value, dict):
+        return {_printable(key): _printable(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_printable(part) for part in value]
+    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
+
+
 def _of_the_domain(error: Exception) -> Response | None:
     kind = next((_KINDS[base] for base in type(error).__mro__ if base in _KINDS), None)
     if kind is None:
         return None
     head = {"type": f"{settings.PUBLIC_URL}/problems/{kind.slug}", "title": kind.title, "status": kind.status}
     data = {**head, "detail": str(error), **kind.members(error)}
-    return Response(data, status=kind.status, content_type=CONTENT_TYPE)
+    return Response(_printable(data), status=kind.status, content_type=CONTENT_TYPE)
 
 
 def document(status: int, detail: str) -> dict[str, Any]:
@@ -132,6 +141,7 @@ def problem_details(error: Exception, context: dict[str, Any]) -> Response | Non
         detail = "Some values were refused; `errors` names each of them and what is wrong with it."
         errors = data if isinstance(data, dict) else {"non_field_errors": data}
         response.data = {**document(response.status_code, detail), "errors": errors}
+    response.data = _printable(response.data)
     response.content_type = CONTENT_TYPE
     return response
 

@@ -90,3 +90,20 @@ def test_nobody_else_sees_them(request, person, sweep):
     assert client.get(change_page(sweep)).status_code == 403
     assert client.post(change_page(sweep), form(sweep, enabled=None)).status_code == 403
     assert "periodictask" not in client.get("/admin/").content.decode()
+
+
+@pytest.mark.parametrize(
+    ("kind", "values"),
+    [
+        (
+            "crontabschedule",
+            {"minute": "0", "hour": "0", "day_of_month": "31", "month_of_year": "2", "day_of_week": "*"},
+        ),
+        ("intervalschedule", {"every": "2147483647", "period": "days"}),
+    ],
+)
+def test_a_time_that_never_comes_is_refused_for_it_would_end_beat(superuser, kind, values):
+    page = f"/admin/django_celery_beat/{kind}/add/"
+    answer = superuser.post(page, {**values, "timezone": "UTC"})
+    assert answer.status_code == 200
+    assert "never comes: choose another time" in answer.content.decode()

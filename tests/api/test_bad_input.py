@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 from urllib.parse import quote
 
 import pytest
@@ -154,3 +155,18 @@ def test_a_problem_names_itself_by_an_address_of_ours(nobody, db, settings):
 def test_a_date_at_the_edge_of_the_calendar_is_refused_in_words(owner, moment, query):
     answer = owner.get(f"/api/v1/{query}={moment}")
     assert (answer.status_code, answer["Content-Type"]) == (400, "application/problem+json")
+
+
+@pytest.mark.parametrize(
+    ("path", "field", "body"),
+    [
+        ("stock/hand-over", "to", {}),
+        ("stock/adjust", "reason", {"variant_id": 1, "location_id": 1, "delta": 1}),
+        ("orders/watches", "kind", {"hours": 1}),
+    ],
+)
+def test_half_a_surrogate_pair_in_a_choice_is_refused_by_name(newcomer, path, field, body):
+    raw = json.dumps({**body, field: "\ud800"})  # escaped, as it comes
+    answer = newcomer.post(f"/api/v1/{path}", raw, content_type="application/json")
+    assert answer.status_code == 400, answer.content
+    assert "not a valid choice" in answer.json()["errors"][field][0]
