@@ -72,6 +72,7 @@ def mark_paid(*, order_id: int, actor: str, now: datetime) -> Order:
     Raises: Order.DoesNotExist, ShopifysOrder, IllegalMove.
     """
     order = lock_own(order_id)
+    ensure_move("money", order.financial_status, "paid")
     pay(order=order, actor=actor, now=now)
     return order
 
@@ -79,9 +80,8 @@ def mark_paid(*, order_id: int, actor: str, now: datetime) -> Order:
 def pay(*, order: Order, actor: str, now: datetime) -> None:
     """Move a locked order of ours to paid: order.paid once; its units are sold, reserved anew, or missing.
 
-    Raises: IllegalMove.
+    Whoever calls has decided that it may be.
     """
-    ensure_move("money", order.financial_status, "paid")
     order.financial_status, order.paid_at, order.updated_at = "paid", order.paid_at or now, now
     order.save(update_fields=["financial_status", "paid_at", "updated_at"])
     record(name="order.paid", subject=f"order:{order.pk}", actor=actor, once_key=f"order.paid:{order.pk}")

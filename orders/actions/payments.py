@@ -28,6 +28,7 @@ from shopsync.actions.alerts import raise_alert
 from shopsync.shopify import Delivery
 
 ASK_ABOUT_GAPS_AFTER = timedelta(minutes=1)  # the event that is missing is mostly on its way
+_PAID = ("paid", "partially_refunded", "refunded")  # it was paid in full, whatever became of the money
 _ALARMING = ("lost", "needs_response", "under_review")
 
 
@@ -236,26 +237,32 @@ def adopt_payments(*, event: Event) -> None:
 def apply_payment_state(*, order: Order) -> None:
     """Move an order of our own where its payments say it stands; one that is paid is paid once, and its units are sold.
 
-    Shopify's orders are Shopify's to say: their payments are only compared, by the reconciliation. A move that the
-    table of moves does not know, such as back to paid when a refund failed, is left to a person, and raises an alert.
+    Shopify's orders are Shopify's to say: their payments are only compared, by the reconciliation. Where the payments
+    may not move it, it is left to a person, and raises an alert.
     """
     order = lock_order(order.pk)
     if order.source != Order.Source.API:
         return
     payments = list(Payment.objects.filter(order=order, currency=order.currency).order_by("pk"))
     target = financial_status(total=order.total_amount, payments=payments)
-    now = timezone.now()
-    is_paid = target in {"paid", "partially_refunded", "refunded"} and not order.is_paid
-    if is_paid and "paid" in MONEY_MOVES.get(order.financial_status, ()):
-        pay(order=order, actor=payments[0].gateway, now=now)
     if not target or target == order.financial_status:
         return
-    if target not in MONEY_MOVES.get(order.financial_status, ()):
+    if not _follows(order, target):
         message = f"{order} is {order.financial_status}, and by its payments it would be {target}: look at both."
         raise_alert(kind="payment.order_differs", subject=f"order:{order.pk}", message=message)
         return
+    now = timezone.now()
+    if target in _PAID and not order.is_paid:
+        pay(order=order, actor=payments[0].gateway, now=now)
     order.financial_status, order.updated_at = target, now
     order.save(update_fields=["financial_status", "updated_at"])
+
+
+def _follows(order: Order, target: str) -> bool:
+    """May its payments move the order there? One that waits for its money goes wherever they say: the buyer may give an
+    attempt up and make another, and we may hear of them in any order. One that was cancelled waits for none."""
+    is_waiting = not order.is_paid and not order.is_cancelled
+    return is_waiting or target in MONEY_MOVES.get(order.financial_status, ())
 
 
 def financial_status(*, total: Decimal, payments: Sequence[Payment]) -> str:

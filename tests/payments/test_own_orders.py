@@ -1,0 +1,82 @@
+"""Orders of our own follow their payments: every order of arrival, parts, cancelled lines, late money."""
+
+from __future__ import annotations
+
+import itertools
+from decimal import Decimal
+
+import pytest
+from django.utils import timezone
+
+from config.infra import tenancy
+from orders.actions import moves
+from orders.actions.placing import NewLine, NewOrder, place_order
+from orders.models import Order
+from orders.rules import IllegalMove
+from shopsync.models import Alert
+from tests.factories import stock_variant
+from tests.payments.conftest import T0, event, intent
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def place(shop, *prices):
+    """Place an order of one unit for each of the prices (50 when none is given)."""
+    with tenancy.tenant_scope(shop.tenant.pk):
+        variant, _ = stock_variant(5)
+        lines = tuple(
+            NewLine(variant_id=variant.pk, quantity=1, price_amount=Decimal(price)) for price in prices or (50,)
+        )
+        return place_order(new=NewOrder(lines=lines), actor="test", now=timezone.now())
+
+
+def said(order, status, *, at=T0, payment="pi_1", **fields):
+    """Make the event of a payment for this order."""
+    names = {"succeeded": "succeeded", "canceled": "canceled", "requires_capture": "amount_capturable_updated"}
+    given = intent(status, id=payment, metadata={"order_id": str(order.pk)}, **fields)
+    return event(f"payment_intent.{names.get(status, 'created')}", given, at=at)
+
+
+def captured(order, amount, **options):
+    return said(order, "succeeded", amount=5000, amount_received=amount, **options)
+
+
+def reload(shop, order):
+    with tenancy.tenant_scope(shop.tenant.pk):
+        return Order.objects.get(pk=order.pk)
+
+
+def stands(shop, order):
+    order = reload(shop, order)
+    return order.financial_status, order.stock_state
+
+
+def alerts(shop, **which):
+    with tenancy.tenant_scope(shop.tenant.pk):
+        return sorted(Alert.objects.filter(**which).values_list("kind", flat=True))
+
+
+@pytest.mark.parametrize("turns", list(itertools.permutations(range(3))))
+def test_a_cancelled_attempt_and_one_that_pays_end_paid_in_every_order_of_arrival(shop, turns):
+    order = place(shop)
+    events = [said(order, "canceled", at=T0 + 10), said(order, "requires_payment_method", payment="pi_2", at=T0 + 5),
+              said(order, "succeeded", payment="pi_2", at=T0 + 20)]  # fmt: skip
+    shop.take(*(events[turn] for turn in turns))
+    assert stands(shop, order) == ("paid", "committed")
+    assert alerts(shop) == []
+
+
+def test_a_cancelled_attempt_leaves_the_order_open_to_an_authorisation(shop):
+    order = place(shop)
+    shop.take(said(order, "canceled"))
+    assert stands(shop, order)[0] == "voided"
+    shop.take(said(order, "requires_capture", payment="pi_2"))
+    assert stands(shop, order) == ("authorized", "reserved")
+
+
+def test_nobody_marks_a_cancelled_order_paid_by_hand(shop):
+    order = place(shop)
+    with tenancy.tenant_scope(shop.tenant.pk):
+        moves.cancel_order(order_id=order.pk, reason="customer", restock=True, actor="test", now=timezone.now())
+        with pytest.raises(IllegalMove):
+            moves.mark_paid(order_id=order.pk, actor="test", now=timezone.now())
