@@ -28,7 +28,6 @@ from shopsync.actions.alerts import raise_alert
 from shopsync.shopify import Delivery
 
 ASK_ABOUT_GAPS_AFTER = timedelta(minutes=1)  # the event that is missing is mostly on its way
-_PAID = ("paid", "partially_refunded", "refunded")  # it was paid in full, whatever became of the money
 _ALARMING = ("lost", "needs_response", "under_review")
 
 
@@ -244,7 +243,10 @@ def apply_payment_state(*, order: Order) -> None:
     if order.source != Order.Source.API:
         return
     payments = list(Payment.objects.filter(order=order, currency=order.currency).order_by("pk"))
-    target = financial_status(total=order.total_amount, payments=payments)
+    due = order.total_amount
+    target = financial_status(due=due, payments=payments)
+    captured = _captured(payments)
+    is_paid = captured > 0 and captured >= due
     if not target or target == order.financial_status:
         return
     if not _follows(order, target):
@@ -252,7 +254,7 @@ def apply_payment_state(*, order: Order) -> None:
         raise_alert(kind="payment.order_differs", subject=f"order:{order.pk}", message=message)
         return
     now = timezone.now()
-    if target in _PAID and not order.is_paid:
+    if is_paid and not order.is_paid:
         pay(order=order, actor=payments[0].gateway, now=now)
     order.financial_status, order.updated_at = target, now
     order.save(update_fields=["financial_status", "updated_at"])
@@ -265,18 +267,25 @@ def _follows(order: Order, target: str) -> bool:
     return is_waiting or target in MONEY_MOVES.get(order.financial_status, ())
 
 
-def financial_status(*, total: Decimal, payments: Sequence[Payment]) -> str:
-    """Say in Shopify's words how an order stands by its payments; empty when there are none."""
+def financial_status(*, due: Decimal, payments: Sequence[Payment]) -> str:
+    """Say in Shopify's words how an order stands by its payments; empty when there are none.
+
+    One that was never paid in full is partially paid until all that was captured is given back.
+    """
     if not payments:
         return ""
-    captured = sum((payment.amount_captured for payment in payments), Decimal())
+    captured = _captured(payments)
     refunded = sum((payment.amount_refunded for payment in payments), Decimal())
     words = {payment.status for payment in payments}
-    if refunded:
-        return "refunded" if refunded >= captured else "partially_refunded"
+    if refunded and refunded >= captured:
+        return "refunded"
     if captured:
-        return "paid" if captured >= total else "partially_paid"
+        return "partially_paid" if captured < due else "partially_refunded" if refunded else "paid"
     for word, said in (("authorized", "authorized"), ("processing", "pending"), ("requires_payment", "pending")):
         if word in words:
             return said
     return "expired" if "expired" in words else "voided" if words == {"canceled"} else "pending"
+
+
+def _captured(payments: Iterable[Payment]) -> Decimal:
+    return sum((payment.amount_captured for payment in payments), Decimal())

@@ -15,7 +15,7 @@ from orders.models import Order
 from orders.rules import IllegalMove
 from shopsync.models import Alert
 from tests.factories import stock_variant
-from tests.payments.conftest import T0, event, intent
+from tests.payments.conftest import T0, event, intent, refund
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -80,3 +80,22 @@ def test_nobody_marks_a_cancelled_order_paid_by_hand(shop):
         moves.cancel_order(order_id=order.pk, reason="customer", restock=True, actor="test", now=timezone.now())
         with pytest.raises(IllegalMove):
             moves.mark_paid(order_id=order.pk, actor="test", now=timezone.now())
+
+
+def test_a_part_that_was_captured_and_partly_given_back_pays_nothing(shop):
+    order = place(shop)
+    shop.take(captured(order, 2000), event("refund.created", refund(amount=500), at=T0 + 5))
+    assert stands(shop, order) == ("partially_paid", "reserved")
+    assert not reload(shop, order).is_paid
+    shop.take(captured(order, 3000, payment="pi_2", at=T0 + 9))
+    assert stands(shop, order) == ("partially_refunded", "committed")
+    assert reload(shop, order).is_paid
+
+
+def test_a_part_that_was_given_back_whole_pays_nothing(shop):
+    order = place(shop)
+    shop.take(captured(order, 2000), event("refund.created", refund(amount=2000), at=T0 + 5))
+    assert stands(shop, order) == ("refunded", "reserved")
+    assert not reload(shop, order).is_paid
+    shop.take(captured(order, 5000, payment="pi_2", at=T0 + 9))
+    assert stands(shop, order) == ("partially_refunded", "committed")
