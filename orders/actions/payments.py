@@ -14,13 +14,14 @@ from typing import Any
 
 from django.db import connection as database
 from django.db import transaction
+from django.db.models import Sum
 from django.utils import timezone
 
 from audit.actions import Event, Value, record
 from config.infra import work
 from config.infra.work import Status
 from orders.actions.moves import lock_order, pay
-from orders.models import Dispute, GatewayRefund, Order, Payment, PaymentCall, PaymentEvent
+from orders.models import Dispute, GatewayRefund, Order, Payment, PaymentCall, PaymentEvent, RefundLine
 from orders.payments.states import DisputeState, PaymentState, RefundState, fold
 from orders.rules import MONEY_MOVES
 from orders.webhooks import Fact, read_event
@@ -232,6 +233,13 @@ def adopt_payments(*, event: Event) -> None:
     apply_payment_state(order=order)
 
 
+def follow_due(*, event: Event) -> None:
+    """Look again at an order that costs less now: what was paid may be enough (hears order.lines_cancelled)."""
+    order = Order.objects.filter(pk=int(event.subject.partition(":")[2])).first()
+    if order is not None:
+        apply_payment_state(order=order)
+
+
 @transaction.atomic(savepoint=False)
 def apply_payment_state(*, order: Order) -> None:
     """Move an order of our own where its payments say it stands; one that is paid is paid once, and its units are sold.
@@ -243,7 +251,7 @@ def apply_payment_state(*, order: Order) -> None:
     if order.source != Order.Source.API:
         return
     payments = list(Payment.objects.filter(order=order, currency=order.currency).order_by("pk"))
-    due = order.total_amount
+    due = due_amount(order=order)
     target = financial_status(due=due, payments=payments)
     captured = _captured(payments)
     is_paid = captured > 0 and captured >= due
@@ -265,6 +273,17 @@ def _follows(order: Order, target: str) -> bool:
     attempt up and make another, and we may hear of them in any order. One that was cancelled waits for none."""
     is_waiting = not order.is_paid and not order.is_cancelled
     return is_waiting or target in MONEY_MOVES.get(order.financial_status, ())
+
+
+def due_amount(*, order: Order) -> Decimal:
+    """Say how much pays an order of ours in full: what its lines cost now, with the units that were refunded.
+
+    A cancelled one was paid if it was before; money that comes later is measured by what was asked for.
+    """
+    if order.is_cancelled:
+        return Decimal() if order.is_paid else order.total_amount
+    returned = RefundLine.objects.filter(refund__order=order).aggregate(sum=Sum("amount"))["sum"] or Decimal()
+    return min(order.total_amount, order.current_total_amount + returned)
 
 
 def financial_status(*, due: Decimal, payments: Sequence[Payment]) -> str:

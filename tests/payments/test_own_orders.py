@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from datetime import timedelta
 from decimal import Decimal
 
 import pytest
@@ -11,10 +12,11 @@ from django.utils import timezone
 from config.infra import tenancy
 from orders.actions import moves
 from orders.actions.placing import NewLine, NewOrder, place_order
-from orders.models import Order
+from orders.actions.reconciliation import reconcile_payments
+from orders.models import Order, OrderLine, Payment
 from orders.rules import IllegalMove
 from shopsync.models import Alert
-from tests.factories import stock_variant
+from tests.factories import drain_all, stock_variant
 from tests.payments.conftest import T0, event, intent, refund
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -99,3 +101,55 @@ def test_a_part_that_was_given_back_whole_pays_nothing(shop):
     assert not reload(shop, order).is_paid
     shop.take(captured(order, 5000, payment="pi_2", at=T0 + 9))
     assert stands(shop, order) == ("partially_refunded", "committed")
+
+
+def cancel_first_line(shop, order):
+    with tenancy.tenant_scope(shop.tenant.pk):
+        line = OrderLine.objects.filter(order=order).order_by("pk")[0]
+        options = {"restock": True, "actor": "test", "now": timezone.now()}
+        moves.cancel_lines(order_id=order.pk, quantities={line.pk: 1}, **options)
+
+
+def differ(shop):
+    with tenancy.tenant_scope(shop.tenant.pk):
+        return [one.kind for one in reconcile_payments(now=timezone.now(), settle=timedelta(), actor="test").findings]
+
+
+@pytest.mark.parametrize("is_paid_first", [False, True])
+def test_an_order_whose_lines_were_cancelled_is_paid_by_what_it_costs_now(shop, is_paid_first):
+    order = place(shop, 25, 25)
+    turns = [lambda: cancel_first_line(shop, order), lambda: shop.take(captured(order, 2500))]
+    for turn in turns[:: -1 if is_paid_first else 1]:
+        turn()
+    drain_all()
+    assert stands(shop, order) == ("paid", "committed")
+    assert (differ(shop), alerts(shop)) == ([], [])
+
+
+def test_a_paid_order_that_costs_less_now_differs_until_the_rest_is_given_back(shop):
+    order = place(shop, 25, 25)
+    shop.take(captured(order, 5000))
+    assert differ(shop) == []
+    cancel_first_line(shop, order)
+    drain_all()
+    assert differ(shop) == ["amount_differs"]
+    shop.take(event("refund.created", refund(amount=2500), at=T0 + 5))
+    assert differ(shop) == []
+    assert stands(shop, order) == ("partially_refunded", "committed")
+
+
+def test_a_partly_paid_order_differs_once_its_sums_do(shop):
+    order = place(shop)
+    shop.take(captured(order, 2000))
+    assert differ(shop) == []
+    with tenancy.tenant_scope(shop.tenant.pk):
+        Payment.objects.update(amount_captured=50)
+    assert differ(shop) == ["amount_differs"]
+
+
+def test_a_partly_paid_order_of_shopifys_differs_once_all_of_it_was_captured(shop):
+    order = shop.order(financial_status="partially_paid")
+    shop.take(captured(order, 2000))
+    assert differ(shop) == []
+    shop.take(captured(order, 3000, payment="pi_2"))
+    assert differ(shop) == ["amount_differs"]
