@@ -257,7 +257,7 @@ def apply_payment_state(*, order: Order) -> None:
     is_paid = captured > 0 and captured >= due
     if not target or target == order.financial_status:
         return
-    if not _follows(order, target):
+    if not _follows(order, target, is_paid=is_paid):
         message = f"{order} is {order.financial_status}, and by its payments it would be {target}: look at both."
         raise_alert(kind="payment.order_differs", subject=f"order:{order.pk}", message=message)
         return
@@ -268,11 +268,14 @@ def apply_payment_state(*, order: Order) -> None:
     order.save(update_fields=["financial_status", "updated_at"])
 
 
-def _follows(order: Order, target: str) -> bool:
-    """May its payments move the order there? One that waits for its money goes wherever they say: the buyer may give an
-    attempt up and make another, and we may hear of them in any order. One that was cancelled waits for none."""
+def _follows(order: Order, target: str, *, is_paid: bool) -> bool:
+    """May its payments move the order there? is_paid: they pay it in full, whatever of it was given back, or came back.
+
+    One that waits for its money goes wherever they say: the buyer may give an attempt up and make another, and we may
+    hear of them in any order. One that was cancelled waits for none.
+    """
     is_waiting = not order.is_paid and not order.is_cancelled
-    return is_waiting or target in MONEY_MOVES.get(order.financial_status, ())
+    return is_waiting or is_paid or target in MONEY_MOVES.get(order.financial_status, ())
 
 
 def due_amount(*, order: Order) -> Decimal:

@@ -13,6 +13,7 @@ from config.infra import tenancy
 from orders.actions import moves
 from orders.actions.placing import NewLine, NewOrder, place_order
 from orders.actions.reconciliation import reconcile_payments
+from orders.actions.refunds import RefundTooLarge, refund_order
 from orders.models import Order, OrderLine, Payment
 from orders.rules import IllegalMove
 from shopsync.models import Alert
@@ -153,3 +154,39 @@ def test_a_partly_paid_order_of_shopifys_differs_once_all_of_it_was_captured(sho
     assert differ(shop) == []
     shop.take(captured(order, 3000, payment="pi_2"))
     assert differ(shop) == ["amount_differs"]
+
+
+def give_back(shop, order, amount):
+    with tenancy.tenant_scope(shop.tenant.pk):
+        refund_order(order_id=order.pk, backs=[], amount=Decimal(amount), note="", actor="test", now=timezone.now())
+
+
+@pytest.mark.parametrize(("amount", "status"), [("50", "refunded"), ("30", "partially_refunded")])
+def test_a_refund_that_failed_is_possible_again_through_the_order(shop, amount, status):
+    order = place(shop)
+    shop.pay(5000, **{"metadata[order_id]": str(order.pk)})
+    shop.sandbox.behave(fail_refunds_later=1)
+    for expected in ("paid", status):
+        give_back(shop, order, amount)
+        with pytest.raises(RefundTooLarge):
+            give_back(shop, order, "50.01" if expected == "paid" else amount)
+        shop.run_calls()
+        shop.take_outbox()
+        assert stands(shop, order) == (expected, "committed")
+    assert [row.status for row in shop.refunds()] == ["failed", "succeeded"]
+    assert alerts(shop) == ["refund.failed"]
+
+
+def test_a_refund_that_the_gateway_refused_is_possible_again_through_the_order(shop):
+    order = place(shop)
+    shop.pay(5000, **{"metadata[order_id]": str(order.pk)})
+    made = next(one for one in shop.sandbox.state.objects.values() if one["object"] == "charge")
+    made["amount_refunded"] = 4000
+    give_back(shop, order, 50)
+    shop.run_calls()
+    assert [row.status for row in shop.refunds()] == ["failed"]
+    made["amount_refunded"] = 0
+    give_back(shop, order, 50)
+    shop.run_calls()
+    shop.take_outbox()
+    assert stands(shop, order)[0] == "refunded"
