@@ -20,7 +20,7 @@ from django.utils import timezone
 from audit.actions import Event, Value, record
 from config.infra import work
 from config.infra.work import Status
-from orders.actions.moves import lock_order, pay
+from orders.actions.moves import lock_order, note_refunded, pay
 from orders.models import Dispute, GatewayRefund, Order, Payment, PaymentCall, PaymentEvent, RefundLine
 from orders.payments.states import DisputeState, PaymentState, RefundState, fold
 from orders.rules import MONEY_MOVES
@@ -266,6 +266,8 @@ def apply_payment_state(*, order: Order) -> None:
         pay(order=order, actor=payments[0].gateway, now=now)
     order.financial_status, order.updated_at = target, now
     order.save(update_fields=["financial_status", "updated_at"])
+    if target == "refunded":
+        note_refunded(order)
 
 
 def _follows(order: Order, target: str, *, is_paid: bool) -> bool:

@@ -10,7 +10,16 @@ from decimal import Decimal
 from audit.actions import Value, record
 from config.infra.transactions import retrying_atomic
 from orders.actions.gateway_refunds import RefundRequest, refundable_amount, request_refund
-from orders.actions.moves import OrderError, TooMany, lines_of, lock_own, name_fulfillment, recount, store_lines
+from orders.actions.moves import (
+    OrderError,
+    TooMany,
+    lines_of,
+    lock_own,
+    name_fulfillment,
+    note_refunded,
+    recount,
+    store_lines,
+)
 from orders.actions.own_stock import follow_lines, holds_stock
 from orders.models import GatewayRefund, Order, OrderLine, Payment, Refund, RefundLine
 from orders.rules import IllegalMove, ensure_move
@@ -78,6 +87,8 @@ def refund_order(
     order.save(update_fields=["fulfillment_status"])
     follow_lines(order, actor=actor, now=now)
     data: dict[str, Value] = {"refund": refund.pk, "units": sum(back.quantity for back in backs)}
+    if order.financial_status == "refunded":
+        note_refunded(order)
     record(name="order.refunded", subject=f"order:{order.pk}", actor=actor, data=data)
     return refund
 

@@ -190,3 +190,23 @@ def test_a_refund_that_the_gateway_refused_is_possible_again_through_the_order(s
     shop.run_calls()
     shop.take_outbox()
     assert stands(shop, order)[0] == "refunded"
+
+
+@pytest.mark.parametrize("parts", [(5000,), (2000, 3000)])
+def test_a_cancelled_order_that_is_then_paid_asks_for_its_refund_until_it_is_made(shop, parts):
+    order = place(shop)
+    *before, last = parts
+    for number, part in enumerate(before):
+        shop.take(captured(order, part, payment=f"pi_{number + 2}"))
+    with tenancy.tenant_scope(shop.tenant.pk):
+        moves.cancel_order(order_id=order.pk, reason="customer", restock=True, actor="test", now=timezone.now())
+    shop.take(captured(order, last), captured(order, last, at=T0 + 1))
+    assert stands(shop, order) == ("paid", "released")
+    assert alerts(shop, closed_at=None, severity="critical") == ["order.paid_after_cancelled"]
+    backs = [
+        refund(id=f"re_{n}", payment_intent=f"pi_{n + 2}", charge=None, amount=part) for n, part in enumerate(before)
+    ]
+    backs.append(refund(id="re_9", amount=last))
+    shop.take(*(event("refund.created", back, at=T0 + 5) for back in backs))
+    assert stands(shop, order) == ("refunded", "released")
+    assert alerts(shop, closed_at=None) == []
