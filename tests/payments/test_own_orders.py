@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import itertools
+import json
 from datetime import timedelta
 from decimal import Decimal
+from functools import partial
+from unittest.mock import patch
 
 import pytest
 from django.utils import timezone
 
 from config.infra import tenancy
 from orders.actions import moves
+from orders.actions.payments import take_facts
 from orders.actions.placing import NewLine, NewOrder, place_order
 from orders.actions.reconciliation import reconcile_payments
 from orders.actions.refunds import RefundTooLarge, refund_order
 from orders.models import Order, OrderLine, Payment
 from orders.rules import IllegalMove
+from orders.webhooks import read_event
 from shopsync.models import Alert
-from tests.factories import drain_all, stock_variant
-from tests.payments.conftest import T0, event, intent, refund
+from tests.factories import drain_all, run_together, stock_variant
+from tests.payments.conftest import T0, charge, event, intent, refund
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -210,3 +215,30 @@ def test_a_cancelled_order_that_is_then_paid_asks_for_its_refund_until_it_is_mad
     shop.take(*(event("refund.created", back, at=T0 + 5) for back in backs))
     assert stands(shop, order) == ("refunded", "released")
     assert alerts(shop, closed_at=None) == []
+
+
+def test_events_and_refunds_of_one_order_at_the_same_moment_never_wait_for_each_other_in_a_ring(shop):
+    order = place(shop, 500)
+    shop.take(said(order, "succeeded", amount=50000, amount_received=50000))
+
+    def give_one():
+        give_back(shop, order, 1)
+
+    def tell(second):
+        given = event("charge.updated", charge(amount=50000, amount_captured=50000), at=T0 + second)
+        with tenancy.tenant_scope(shop.tenant.pk):
+            take_facts(connection_id=shop.connection.pk, facts=read_event(json.dumps(given).encode()))
+
+    with patch("config.infra.transactions.logger.warning") as broken_off:
+        jobs = [job for second in range(30) for job in (give_one, partial(tell, second))]
+        assert run_together(jobs, threads=10) == [None] * len(jobs)
+    assert broken_off.call_count == 0
+    assert len(shop.refunds()) == 30
+
+
+def test_a_payment_that_turns_out_to_be_another_orders_locks_that_one_and_begins_again(shop):
+    order = place(shop)
+    told = said(order, "succeeded")
+    with patch("orders.actions.payments._find_orders", return_value=set()):
+        shop.take(told)
+    assert stands(shop, order) == ("paid", "committed")
