@@ -95,8 +95,9 @@ def pay(*, order: Order, actor: str, now: datetime) -> None:
 
 
 def note_refunded(order: Order) -> None:
-    """Close what asked for an order's refund, now that all of its money was given back."""
-    close_alert(kind=PAID_AFTER_CANCELLED, subject=f"order:{order.pk}")
+    """Close what asked for an order's refund, once all of its money was given back."""
+    if order.financial_status == "refunded":
+        close_alert(kind=PAID_AFTER_CANCELLED, subject=f"order:{order.pk}")
 
 
 @retrying_atomic

@@ -9,22 +9,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from datetime import timedelta
-from decimal import Decimal
 from typing import Any
 
 from django.db import connection as database
 from django.db import transaction
-from django.db.models import Sum
 from django.utils import timezone
 
 from audit.actions import Event, Value, record
 from config.infra import work
 from config.infra.transactions import retrying_atomic
 from config.infra.work import Status
-from orders.actions.moves import lock_order, note_refunded, pay
-from orders.models import Dispute, GatewayRefund, Order, Payment, PaymentCall, PaymentEvent, RefundLine
+from orders.actions.paid_orders import apply_payment_state
+from orders.models import Dispute, GatewayRefund, Order, Payment, PaymentCall, PaymentEvent
 from orders.payments.states import DisputeState, PaymentState, RefundState, fold
-from orders.rules import MONEY_MOVES
 from orders.webhooks import Fact, read_event
 from shopsync.actions.alerts import raise_alert
 from shopsync.shopify import Delivery
@@ -273,85 +270,3 @@ def adopt_payments(*, event: Event) -> None:
             Payment.objects.filter(pk=payment.pk, order__isnull=True).update(order=order, updated_at=timezone.now())
             record(name="payment.adopted", subject=f"payment:{payment.pk}", actor="system", data={"order": order.pk})
     apply_payment_state(order=order)
-
-
-def follow_due(*, event: Event) -> None:
-    """Look again at an order that costs less now: what was paid may be enough (hears order.lines_cancelled)."""
-    order = Order.objects.filter(pk=int(event.subject.partition(":")[2])).first()
-    if order is not None:
-        apply_payment_state(order=order)
-
-
-@transaction.atomic(savepoint=False)
-def apply_payment_state(*, order: Order) -> None:
-    """Move an order of our own where its payments say it stands; one that is paid is paid once, and its units are sold.
-
-    Shopify's orders are Shopify's to say: their payments are only compared, by the reconciliation. Where the payments
-    may not move it, it is left to a person, and raises an alert.
-    """
-    order = lock_order(order.pk)
-    if order.source != Order.Source.API:
-        return
-    payments = list(Payment.objects.filter(order=order, currency=order.currency).order_by("pk"))
-    due = due_amount(order=order)
-    target = financial_status(due=due, payments=payments)
-    captured = _captured(payments)
-    is_paid = captured > 0 and captured >= due
-    if not target or target == order.financial_status:
-        return
-    if not _follows(order, target, is_paid=is_paid):
-        message = f"{order} is {order.financial_status}, and by its payments it would be {target}: look at both."
-        raise_alert(kind="payment.order_differs", subject=f"order:{order.pk}", message=message)
-        return
-    now = timezone.now()
-    if is_paid and not order.is_paid:
-        pay(order=order, actor=payments[0].gateway, now=now)
-    order.financial_status, order.updated_at = target, now
-    order.save(update_fields=["financial_status", "updated_at"])
-    if target == "refunded":
-        note_refunded(order)
-
-
-def _follows(order: Order, target: str, *, is_paid: bool) -> bool:
-    """May its payments move the order there? is_paid: they pay it in full, whatever of it was given back, or came back.
-
-    One that waits for its money goes wherever they say: the buyer may give an attempt up and make another, and we may
-    hear of them in any order. One that was cancelled waits for none.
-    """
-    is_waiting = not order.is_paid and not order.is_cancelled
-    return is_waiting or is_paid or target in MONEY_MOVES.get(order.financial_status, ())
-
-
-def due_amount(*, order: Order) -> Decimal:
-    """Say how much pays an order of ours in full: what its lines cost now, with the units that were refunded.
-
-    A cancelled one was paid if it was before; money that comes later is measured by what was asked for.
-    """
-    if order.is_cancelled:
-        return Decimal() if order.is_paid else order.total_amount
-    returned = RefundLine.objects.filter(refund__order=order).aggregate(sum=Sum("amount"))["sum"] or Decimal()
-    return min(order.total_amount, order.current_total_amount + returned)
-
-
-def financial_status(*, due: Decimal, payments: Sequence[Payment]) -> str:
-    """Say in Shopify's words how an order stands by its payments; empty when there are none.
-
-    One that was never paid in full is partially paid until all that was captured is given back.
-    """
-    if not payments:
-        return ""
-    captured = _captured(payments)
-    refunded = sum((payment.amount_refunded for payment in payments), Decimal())
-    words = {payment.status for payment in payments}
-    if refunded and refunded >= captured:
-        return "refunded"
-    if captured:
-        return "partially_paid" if captured < due else "partially_refunded" if refunded else "paid"
-    for word, said in (("authorized", "authorized"), ("processing", "pending"), ("requires_payment", "pending")):
-        if word in words:
-            return said
-    return "expired" if "expired" in words else "voided" if words == {"canceled"} else "pending"
-
-
-def _captured(payments: Iterable[Payment]) -> Decimal:
-    return sum((payment.amount_captured for payment in payments), Decimal())

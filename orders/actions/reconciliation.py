@@ -162,9 +162,9 @@ def _is_ours(order: Order, currency: str) -> bool:
 
 def _owed(order: Order, currency: str) -> Decimal:
     """Say what an order is of: ours of what it costs now, Shopify's of what it was placed for."""
-    if _is_ours(order, currency):
-        return order.current_total_amount
-    return order.total_amount if currency == order.currency else order.presentment_total_amount
+    placed: Decimal = order.total_amount if currency == order.currency else order.presentment_total_amount
+    current: Decimal = order.current_total_amount
+    return current if _is_ours(order, currency) else placed
 
 
 def _agrees(order: Order, currency: str, *, captured: Decimal, refunded: Decimal) -> bool:

@@ -87,8 +87,7 @@ def refund_order(
     order.save(update_fields=["fulfillment_status"])
     follow_lines(order, actor=actor, now=now)
     data: dict[str, Value] = {"refund": refund.pk, "units": sum(back.quantity for back in backs)}
-    if order.financial_status == "refunded":
-        note_refunded(order)
+    note_refunded(order)
     record(name="order.refunded", subject=f"order:{order.pk}", actor=actor, data=data)
     return refund
 
