@@ -59,6 +59,7 @@ EVENT_SUBSCRIBERS: dict[str, list[str]] = {
     "reservation.expired": ["orders.actions.own_stock.note_expired"],
     "order.created": ["messaging.actions.contacts.follow_order", "orders.actions.payments.adopt_payments"],
     "order.updated": ["messaging.actions.contacts.follow_order"],
+    "order.lines_cancelled": ["orders.actions.paid_orders.follow_due"],
     "order.paid": ["messaging.actions.automations.react"],
 }
 

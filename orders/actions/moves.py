@@ -12,9 +12,11 @@ from config.infra.transactions import retrying_atomic
 from orders.actions.own_stock import follow_lines, holds_stock, sell_stock
 from orders.models import Order, OrderLine
 from orders.rules import IllegalMove, ensure_move, fulfillment_of
+from shopsync.actions.alerts import close_alert, raise_alert
 from shopsync.money import round_amount
 
 State = Order.StockState
+PAID_AFTER_CANCELLED = "order.paid_after_cancelled"
 CANCEL_REASONS = ("customer", "fraud", "inventory", "declined", "staff", "other")
 
 
@@ -72,6 +74,7 @@ def mark_paid(*, order_id: int, actor: str, now: datetime) -> Order:
     Raises: Order.DoesNotExist, ShopifysOrder, IllegalMove.
     """
     order = lock_own(order_id)
+    ensure_move("money", order.financial_status, "paid")
     pay(order=order, actor=actor, now=now)
     return order
 
@@ -79,14 +82,22 @@ def mark_paid(*, order_id: int, actor: str, now: datetime) -> Order:
 def pay(*, order: Order, actor: str, now: datetime) -> None:
     """Move a locked order of ours to paid: order.paid once; its units are sold, reserved anew, or missing.
 
-    Raises: IllegalMove.
+    One that was cancelled sells nothing: an alert asks for its refund. Whoever calls has decided that it may be.
     """
-    ensure_move("money", order.financial_status, "paid")
     order.financial_status, order.paid_at, order.updated_at = "paid", order.paid_at or now, now
     order.save(update_fields=["financial_status", "paid_at", "updated_at"])
     record(name="order.paid", subject=f"order:{order.pk}", actor=actor, once_key=f"order.paid:{order.pk}")
-    if not order.is_cancelled:
+    if order.is_cancelled:
+        message = f"{order} was cancelled, and then it was paid in full: refund the buyer."
+        raise_alert(kind=PAID_AFTER_CANCELLED, subject=f"order:{order.pk}", message=message, severity="critical")
+    else:
         sell_stock(order, actor=actor, now=now)
+
+
+def note_refunded(order: Order) -> None:
+    """Close what asked for an order's refund, once all of its money was given back."""
+    if order.financial_status == "refunded":
+        close_alert(kind=PAID_AFTER_CANCELLED, subject=f"order:{order.pk}")
 
 
 @retrying_atomic

@@ -1,7 +1,7 @@
 """Payments as a gateway tells of them: whatever it says is kept once, and the rows follow from all that was said.
 
-Whoever writes about a payment first takes its advisory lock: events of one payment come side by side, and the rows are
-a function of the whole set.
+Whoever writes about a payment first locks its order, then takes the payment's advisory lock: events of one payment come
+side by side, and the rows are a function of the whole set.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from datetime import timedelta
-from decimal import Decimal
 from typing import Any
 
 from django.db import connection as database
@@ -18,11 +17,11 @@ from django.utils import timezone
 
 from audit.actions import Event, Value, record
 from config.infra import work
+from config.infra.transactions import retrying_atomic
 from config.infra.work import Status
-from orders.actions.moves import lock_order, pay
+from orders.actions.paid_orders import apply_payment_state
 from orders.models import Dispute, GatewayRefund, Order, Payment, PaymentCall, PaymentEvent
 from orders.payments.states import DisputeState, PaymentState, RefundState, fold
-from orders.rules import MONEY_MOVES
 from orders.webhooks import Fact, read_event
 from shopsync.actions.alerts import raise_alert
 from shopsync.shopify import Delivery
@@ -31,7 +30,14 @@ ASK_ABOUT_GAPS_AFTER = timedelta(minutes=1)  # the event that is missing is most
 _ALARMING = ("lost", "needs_response", "under_review")
 
 
-@transaction.atomic(savepoint=False)
+class _OtherOrder(Exception):  # noqa: N818  (nothing is wrong: the order is only not locked yet)
+    """A payment turned out to be of an order that was not locked before it."""
+
+    def __init__(self, order_id: int) -> None:
+        super().__init__(order_id)
+        self.order_id = order_id
+
+
 def sync_stripe_event(*, delivery: Delivery) -> None:
     """Take one of Stripe's events.
 
@@ -41,21 +47,52 @@ def sync_stripe_event(*, delivery: Delivery) -> None:
     take_facts(connection_id=delivery.connection_id, facts=read_event(delivery.body))
 
 
-@transaction.atomic(savepoint=False)
+@retrying_atomic
 def take_facts(*, connection_id: int, facts: Sequence[Fact], answers: PaymentCall | None = None) -> None:
     """Keep what a gateway said, each thing once, and bring the rows in line with all that it has said.
 
     Where its events contradict each other, or tell of a payment that we know nothing of, it is asked. `answers`: the
     call that this is the answer to; whoever holds it completes it, and an answer raises no further question.
     """
-    for payment_id in sorted({fact.payment_id for fact in facts}):
+    order_ids = _find_orders(connection_id, facts)
+    while True:
+        try:
+            with transaction.atomic():  # a savepoint: undone, it lets the payments go again
+                _take(connection_id, facts, answers, order_ids=order_ids)
+        except _OtherOrder as found:
+            order_ids.add(found.order_id)
+        else:
+            return
+
+
+def _find_orders(connection_id: int, facts: Sequence[Fact]) -> set[int]:
+    """Find, before anything is locked, the orders that these payments are of."""
+    payments = Payment.objects.filter(connection_id=connection_id, order__isnull=False)
+    known = payments.filter(provider_id__in={fact.payment_id for fact in facts}).values_list("order_id", flat=True)
+    keys = {str(fact.values["order_key"]) for fact in facts if fact.values.get("order_key")}
+    named = [find_order(order_key=key) for key in sorted(keys)]
+    return {pk for pk in known if pk is not None} | {order.pk for order in named if order is not None}
+
+
+def _take(connection_id: int, facts: Sequence[Fact], answers: PaymentCall | None, *, order_ids: set[int]) -> None:
+    """Lock and write.
+
+    Raises: _OtherOrder.
+    """
+    # 1. The orders: whoever moves or refunds one locks it before its payments, and two in the order of their ids.
+    list(Order.objects.select_for_update().filter(pk__in=order_ids).order_by("pk"))
+    # 2. The payments.
+    payment_ids = sorted({fact.payment_id for fact in facts})
+    for payment_id in payment_ids:
         lock_payment(connection_id=connection_id, provider_id=payment_id)
+    # 3. The rows.
+    for payment_id in payment_ids:
         _keep(connection_id, [fact for fact in facts if fact.payment_id == payment_id])
-        _rebuild(connection_id, payment_id, answers)
+        _rebuild(connection_id, payment_id, answers, order_ids=order_ids)
 
 
 def lock_payment(*, connection_id: int, provider_id: str) -> None:
-    """Wait until nobody else writes about this payment; held until the transaction ends."""
+    """Wait until nobody else writes about this payment; held until the transaction ends. Its order is locked before."""
     with database.cursor() as cursor:
         key = f"payment:{connection_id}:{provider_id}"
         cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [key])
@@ -86,10 +123,12 @@ def _facts_of(connection_id: int, provider_id: str) -> list[Fact]:
     ]
 
 
-def _rebuild(connection_id: int, provider_id: str, answers: PaymentCall | None) -> None:
+def _rebuild(connection_id: int, provider_id: str, answers: PaymentCall | None, *, order_ids: set[int]) -> None:
     state = fold(_facts_of(connection_id, provider_id))
     payment = _write_payment(connection_id, provider_id, state)
     if payment.order is not None:
+        if payment.order.pk not in order_ids:
+            raise _OtherOrder(payment.order.pk)
         apply_payment_state(order=payment.order)  # before alerts: an order's row is locked first
     for refund in state.refunds:
         if _write_refund(payment, refund):
@@ -217,9 +256,10 @@ def _write_dispute(payment: Payment, state: DisputeState) -> None:
         raise_alert(kind="payment.disputed", subject=f"dispute:{row.pk}", message=message, severity="critical")
 
 
+@retrying_atomic
 def adopt_payments(*, event: Event) -> None:
     """Give a new order the payments that came before it (hears order.created)."""
-    order = Order.objects.filter(pk=int(event.subject.partition(":")[2])).first()
+    order = Order.objects.select_for_update().filter(pk=int(event.subject.partition(":")[2])).first()
     if order is None:
         return
     keys = [f"id:{order.pk}", f"shopify:{order.shopify_id}", f"name:{order.name}"]
@@ -230,46 +270,3 @@ def adopt_payments(*, event: Event) -> None:
             Payment.objects.filter(pk=payment.pk, order__isnull=True).update(order=order, updated_at=timezone.now())
             record(name="payment.adopted", subject=f"payment:{payment.pk}", actor="system", data={"order": order.pk})
     apply_payment_state(order=order)
-
-
-@transaction.atomic(savepoint=False)
-def apply_payment_state(*, order: Order) -> None:
-    """Move an order of our own where its payments say it stands; one that is paid is paid once, and its units are sold.
-
-    Shopify's orders are Shopify's to say: their payments are only compared, by the reconciliation. A move that the
-    table of moves does not know, such as back to paid when a refund failed, is left to a person, and raises an alert.
-    """
-    order = lock_order(order.pk)
-    if order.source != Order.Source.API:
-        return
-    payments = list(Payment.objects.filter(order=order, currency=order.currency).order_by("pk"))
-    target = financial_status(total=order.total_amount, payments=payments)
-    now = timezone.now()
-    is_paid = target in {"paid", "partially_refunded", "refunded"} and not order.is_paid
-    if is_paid and "paid" in MONEY_MOVES.get(order.financial_status, ()):
-        pay(order=order, actor=payments[0].gateway, now=now)
-    if not target or target == order.financial_status:
-        return
-    if target not in MONEY_MOVES.get(order.financial_status, ()):
-        message = f"{order} is {order.financial_status}, and by its payments it would be {target}: look at both."
-        raise_alert(kind="payment.order_differs", subject=f"order:{order.pk}", message=message)
-        return
-    order.financial_status, order.updated_at = target, now
-    order.save(update_fields=["financial_status", "updated_at"])
-
-
-def financial_status(*, total: Decimal, payments: Sequence[Payment]) -> str:
-    """Say in Shopify's words how an order stands by its payments; empty when there are none."""
-    if not payments:
-        return ""
-    captured = sum((payment.amount_captured for payment in payments), Decimal())
-    refunded = sum((payment.amount_refunded for payment in payments), Decimal())
-    words = {payment.status for payment in payments}
-    if refunded:
-        return "refunded" if refunded >= captured else "partially_refunded"
-    if captured:
-        return "paid" if captured >= total else "partially_paid"
-    for word, said in (("authorized", "authorized"), ("processing", "pending"), ("requires_payment", "pending")):
-        if word in words:
-            return said
-    return "expired" if "expired" in words else "voided" if words == {"canceled"} else "pending"

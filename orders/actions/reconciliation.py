@@ -142,17 +142,46 @@ def compare(order: Order, payments: list[Payment]) -> Iterator[Finding]:
     if len(currencies) != 1:
         return  # paid in both its currencies: there is no one sum to compare
     (currency,) = currencies
-    total = order.total_amount if currency == order.currency else order.presentment_total_amount
     captured = sum((one.amount_captured for one in payments), Decimal())
-    if captured != (total if order.is_paid else Decimal()) and order.financial_status != "partially_paid":
+    refunded = sum((one.amount_refunded for one in payments), Decimal())
+    total = _owed(order, currency)
+    if not _agrees(order, currency, captured=captured, refunded=refunded):
         owed = f"{_written(total, currency)} ({'paid' if order.is_paid else 'not paid'})"
         said = f"{order} is of {owed}, and its payments captured {_written(captured, currency)}"
         yield Finding(_Kind.AMOUNT_DIFFERS, subject, said, order.pk, payments[0].pk)
-    refunded = sum((one.amount_refunded for one in payments), Decimal())
     told = sum((one.amount for one in order.refunds.all()), Decimal())
     if currency == order.currency and order.shopify_id and refunded != told:
         both = f"{_written(told, currency)} by the order, {_written(refunded, currency)} by its payments"
         yield Finding(_Kind.REFUNDS_DIFFER, subject, f"{order} was refunded {both}", order.pk, payments[0].pk)
+
+
+def _is_ours(order: Order, currency: str) -> bool:
+    """Are its lines ours to count, in this currency? Only what was placed is known in the buyer's own."""
+    return order.source == Order.Source.API and currency == order.currency
+
+
+def _owed(order: Order, currency: str) -> Decimal:
+    """Say what an order is of: ours of what it costs now, Shopify's of what it was placed for."""
+    placed: Decimal = order.total_amount if currency == order.currency else order.presentment_total_amount
+    current: Decimal = order.current_total_amount
+    return current if _is_ours(order, currency) else placed
+
+
+def _agrees(order: Order, currency: str, *, captured: Decimal, refunded: Decimal) -> bool:
+    """Do the sums of an order's payments fit what it says of itself?
+
+    Of ours, money that was given back may belong to units that were taken off or be a courtesy: enough was captured,
+    and no more is kept than it costs.
+    """
+    owed, kept = _owed(order, currency), captured - refunded
+    if order.financial_status == "partially_paid":
+        if _is_ours(order, currency):
+            return 0 < captured < owed
+        edited = order.current_total_amount if currency == order.currency else Decimal()
+        return captured < max(owed, edited)  # another gateway may have taken the part
+    if not _is_ours(order, currency):
+        return captured == (owed if order.is_paid else Decimal())
+    return captured >= owed >= kept if order.is_paid else kept == 0
 
 
 def _written(amount: Decimal, currency: str) -> str:

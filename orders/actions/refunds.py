@@ -10,13 +10,23 @@ from decimal import Decimal
 from audit.actions import Value, record
 from config.infra.transactions import retrying_atomic
 from orders.actions.gateway_refunds import RefundRequest, refundable_amount, request_refund
-from orders.actions.moves import OrderError, TooMany, lines_of, lock_own, name_fulfillment, recount, store_lines
+from orders.actions.moves import (
+    OrderError,
+    TooMany,
+    lines_of,
+    lock_own,
+    name_fulfillment,
+    note_refunded,
+    recount,
+    store_lines,
+)
 from orders.actions.own_stock import follow_lines, holds_stock
-from orders.models import Order, OrderLine, Payment, Refund, RefundLine
+from orders.models import GatewayRefund, Order, OrderLine, Payment, Refund, RefundLine
 from orders.rules import IllegalMove, ensure_move
 from shopsync.money import decimals_of, round_amount
 
 Restock = RefundLine.RestockType
+_CAME_BACK = (GatewayRefund.Status.FAILED, GatewayRefund.Status.CANCELED)
 
 
 class RefundTooLarge(OrderError):  # noqa: N818
@@ -53,11 +63,10 @@ def refund_order(
     order = lock_own(order_id)
     if amount is not None:
         _ensure_not_too_fine(amount, order.currency)
-    refunded = sum(Refund.objects.filter(order=order).values_list("amount", flat=True), Decimal(0))
     lines = {line.pk: line for line in lines_of(order, {back.line_id: back.quantity for back in backs})}
     worth = {back.line_id: _worth(order, lines[back.line_id], back.quantity) for back in backs}
     asked = sum(worth.values(), Decimal(0)) if amount is None else amount
-    left = order.total_amount - refunded
+    left = order.total_amount - _refunded(order)
     if asked > left:
         raise RefundTooLarge(f"{asked} were asked for, and {left} of the order are not refunded yet.", field="amount")
     if order.financial_status == "refunded":
@@ -78,6 +87,7 @@ def refund_order(
     order.save(update_fields=["fulfillment_status"])
     follow_lines(order, actor=actor, now=now)
     data: dict[str, Value] = {"refund": refund.pk, "units": sum(back.quantity for back in backs)}
+    note_refunded(order)
     record(name="order.refunded", subject=f"order:{order.pk}", actor=actor, data=data)
     return refund
 
@@ -99,9 +109,21 @@ def _give_back_through_gateway(order: Order, refund: Refund, *, actor: str) -> b
     for payment in payments:
         if payment.currency == refund.currency and refundable_amount(payment=payment) >= refund.amount:
             request = RefundRequest(payment_id=payment.pk, amount=refund.amount, currency=refund.currency)
-            request_refund(request=request, idempotency_key=f"order-refund:{refund.pk}", actor=actor)
+            request_refund(request=request, idempotency_key=_key_of(refund), actor=actor)
             return True
     raise RefundTooLarge("No payment of the order has that much left; refund its payments one by one.", field="amount")
+
+
+def _key_of(refund: Refund) -> str:
+    return f"order-refund:{refund.pk}"
+
+
+def _refunded(order: Order) -> Decimal:
+    """Say what of an order is given back or on its way: what the gateway could not give back is still to be."""
+    failed = GatewayRefund.objects.filter(payment__order=order, status__in=_CAME_BACK)
+    keys = set(failed.values_list("idempotency_key", flat=True))
+    refunds = Refund.objects.filter(order=order)
+    return sum((refund.amount for refund in refunds if _key_of(refund) not in keys), Decimal())
 
 
 def _worth(order: Order, line: OrderLine, quantity: int) -> Decimal:
