@@ -19,7 +19,7 @@ from shopsync.models import Tenant
 def lock_authority() -> str:
     """Lock who counts the stock of the tenant in scope, and say who that is.
 
-    Waits for everybody who goes by the answer (levels.authority_of); deliveries are taken in meanwhile.
+    Waits for everybody who goes by the answer (authority.authority_of); deliveries are taken in meanwhile.
     """
     tenant = Tenant.objects.select_for_update(no_key=True).get(pk=tenancy.current_tenant_id())
     return tenant.stock_authority

@@ -30,10 +30,11 @@ def fill(*, event: Event) -> None:
         return  # somebody else was faster, and whoever gives it back says so again
     wants = Q(backordered__gt=0) | Q(unplaced__gt=0)
     waiting = Commitment.objects.filter(wants, item_id=level.item_id).order_by("since", "pk")
-    oldest_first = list(dict.fromkeys(waiting.values_list("line__order_id", flat=True)))[:BATCH]
+    lines = list(waiting.values_list("line__order_id", flat=True)[:BATCH])
+    oldest_first = list(dict.fromkeys(lines))
     orders = lock_with_levels(oldest_first)
     filled = sum(_fill_order(orders[order_id], now=event.created_at) for order_id in oldest_first)
-    if filled and len(oldest_first) >= BATCH:  # more may wait, and there was something for these
+    if filled and len(lines) == BATCH:  # more may wait, and there was something for these
         record(name=event.name, subject=event.subject, actor="system", data=event.data)
 
 
