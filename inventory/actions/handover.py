@@ -50,14 +50,15 @@ def begin_count(*, actor: str) -> int:
     """Let our count begin where Shopify's stands: what it has off is off. Returns how many levels are counted."""
     explain_movements(reason="handed_over", reference="to:shopsync", actor=actor)
     pushed = list(ReservationLine.objects.filter(pushed__gt=0).order_by("pk"))
-    give_back(pushed)
+    units = [line.pushed for line in pushed]
     with connection.cursor() as cursor:
         cursor.execute(_DATE_ITEMS, {"tenant": tenancy.current_tenant_id()})
         cursor.execute(_BEGIN, {"tenant": tenancy.current_tenant_id()})
         levels: int = cursor.rowcount
-    for line in pushed:
-        line.held, line.pushed = line.held + line.pushed, 0
-    ReservationLine.objects.bulk_update(pushed, ["held", "pushed"], batch_size=500)
+    give_back(pushed)
+    for line, back in zip(pushed, units, strict=True):
+        line.held += back
+    ReservationLine.objects.bulk_update(pushed, ["held"], batch_size=500)
     return levels
 
 

@@ -2,13 +2,13 @@
 
 Available becomes reserved by compare-and-swap under an idempotency key. Once Shopify has them set aside, its
 `available` has them off, so they no longer weigh on our level: a line's units are `held` here or `pushed` there, never
-both.
+both. Units that are on their way back are neither: nobody is promised them, and Shopify's count has them off still.
 """
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 from django.conf import settings
@@ -16,6 +16,7 @@ from django.conf import settings
 from audit.actions import record
 from config.infra import work
 from config.infra.work import Apply, Caller, CallError
+from inventory.actions.authority import authority_of
 from inventory.actions.levels import Move, apply_snapshot, explain_movements, lock_levels, move_units
 from inventory.client import HoldMove, Place, Quantities, StaleQuantities, move_quantities, read_quantities
 from inventory.models import HoldPush, Reservation, ReservationLine
@@ -26,6 +27,7 @@ from shopsync.shopify import version
 
 SWAPS = 3
 Direction = HoldPush.Direction
+_NEW_SWAP: dict[str, None] = {"from_available": None, "from_reserved": None}
 
 
 def push_holds(lines: Sequence[ReservationLine]) -> None:
@@ -35,27 +37,38 @@ def push_holds(lines: Sequence[ReservationLine]) -> None:
         _queue(lines, Direction.HOLD, [line.held for line in lines])
 
 
-def give_back(lines: Sequence[ReservationLine]) -> None:
-    """Queue the calls that undo what was set aside; a call that was not begun yet is not needed any more."""
-    ids = [line.pk for line in lines]
-    pushes = HoldPush.objects.filter(line_id__in=ids, direction=Direction.HOLD)
-    if not pushes.exists():
+def give_back(lines: Sequence[ReservationLine], *, kept: Mapping[int, int] | None = None) -> None:
+    """Queue the calls that undo what was set aside beyond the units kept of each line (by its id; none by default).
+
+    A call that was not begun yet sets fewer aside, or is not needed any more. One that is on its way can't be changed:
+    what it sets aside too many goes back when it is known to be done. The lines' reservation is locked.
+    """
+    wanted = kept or {}
+    if not HoldPush.objects.filter(line__in=lines, direction=Direction.HOLD).exists():
         return
-    waiting = pushes.filter(status=work.Status.READY, started_at__isnull=True)
-    waiting.update(
-        status=work.Status.DONE, outcome="not needed: the reservation ended first", finished_at=datetime.now(UTC)
+    waiting = HoldPush.objects.filter(
+        line__in=lines, direction=Direction.HOLD, status=work.Status.READY, started_at__isnull=True
     )
-    pushed = list(ReservationLine.objects.filter(pk__in=ids, pushed__gt=0).order_by("pk"))
-    _queue(pushed, Direction.GIVE_BACK, [line.pushed for line in pushed])
+    waiting.exclude(line_id__in=[line_id for line_id, units in wanted.items() if units]).update(
+        status=work.Status.DONE, outcome="not needed: the units were given up first", finished_at=datetime.now(UTC)
+    )
+    for line_id, units in wanted.items():
+        waiting.filter(line_id=line_id, quantity__gt=units).update(quantity=units, **_NEW_SWAP, key=uuid.uuid4())
+    surplus = [(line, line.pushed - wanted.get(line.pk, 0)) for line in lines if line.pushed > wanted.get(line.pk, 0)]
+    for line, units in surplus:
+        line.pushed -= units
+    ReservationLine.objects.bulk_update([line for line, _ in surplus], ["pushed"], batch_size=500)
+    _queue([line for line, _ in surplus], Direction.GIVE_BACK, [units for _, units in surplus])
 
 
 def _queue(lines: Sequence[ReservationLine], direction: Direction, quantities: Sequence[int]) -> None:
-    rows = [
-        HoldPush(line=line, direction=direction, quantity=quantity, lane=f"level:{line.level_id}")
-        for line, quantity in zip(lines, quantities, strict=True)
-        if quantity
-    ]
-    work.add(rows, ignore_conflicts=True)
+    work.add(
+        [
+            HoldPush(line=line, direction=direction, quantity=quantity, lane=f"level:{line.level_id}")
+            for line, quantity in zip(lines, quantities, strict=True)
+            if quantity
+        ]
+    )
 
 
 def _account(push: HoldPush) -> ShopifyAccount:
@@ -103,27 +116,28 @@ def _start_of(push: HoldPush, account: ShopifyAccount, place: Place) -> Quantiti
 
 def _forget_start(push: HoldPush) -> None:
     """Begin a new swap: the last one was surely not made, so it gets another key."""
-    push.from_available = push.from_reserved = None
-    push.key = uuid.uuid4()
+    push.from_available, push.from_reserved, push.key = None, None, uuid.uuid4()
     push.save(update_fields=["from_available", "from_reserved", "key"])
 
 
 def _apply(push: HoldPush, start: Quantities, moved_at: datetime) -> None:
-    line = push.line
+    """Write what Shopify did: the line's units are set aside there now, as many of them as are still wanted."""
+    (level,) = lock_levels(pk=push.line.level_id)
+    reservation = Reservation.objects.select_for_update().get(pk=push.line.reservation_id)
+    line = ReservationLine.objects.get(pk=push.line_id)
     is_hold = push.direction == Direction.HOLD
-    lock_levels(pk=line.level_id)
-    reservation = Reservation.objects.select_for_update().get(pk=line.reservation_id)
-    line = ReservationLine.objects.select_for_update().get(pk=line.pk)
     explain_movements(reason="pushed" if is_hold else "given_back", reference=f"hold_push:{push.pk}", actor="shopify")
     if is_hold:
-        move_units({line.level_id: Move(held=-line.held)})
-        line.held = 0
-    line.pushed = push.quantity if is_hold else 0
-    line.save(update_fields=["held", "pushed"])
+        kept = min(line.held, push.quantity) if _keeps(reservation) else 0
+        move_units({level.pk: Move(held=-kept)})
+        line.held -= kept
+        line.pushed += kept
+        line.save(update_fields=["held", "pushed"])
+        _queue([line], Direction.GIVE_BACK, [push.quantity - kept])
     moved = push.quantity if is_hold else -push.quantity
     snapshot = LevelSnapshot(
-        item_shopify_id=line.level.item.shopify_id,
-        location_shopify_id=line.level.location.shopify_id,
+        item_shopify_id=level.item.shopify_id,
+        location_shopify_id=level.location.shopify_id,
         available=start.available - moved,
         states={**start.others, "reserved": start.reserved + moved},
         version=version(moved_at, moved_at, rank=1, digest=push.key.hex),
@@ -132,9 +146,13 @@ def _apply(push: HoldPush, start: Quantities, moved_at: datetime) -> None:
     apply_snapshot(snapshot, reference=f"hold_push:{push.pk}")
     subject = f"reservation:{reservation.pk}"
     record(name="hold.pushed" if is_hold else "hold.given_back", subject=subject, actor="shopify")
-    keeps = reservation.status == Reservation.Status.ACTIVE or reservation.settles_by == Reservation.SettlesBy.ORDER
-    if is_hold and not keeps:
-        give_back([line])
+
+
+def _keeps(reservation: Reservation) -> bool:
+    """Are a reservation's units still to be set aside in Shopify?"""
+    if authority_of(reservation.tenant_id) != Tenant.StockAuthority.SHOPIFY:
+        return False
+    return reservation.status == Reservation.Status.ACTIVE or reservation.settles_by == Reservation.SettlesBy.ORDER
 
 
 def _refuse(push: HoldPush, error: CallError) -> None:

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from config.infra.transactions import retrying_atomic
+from inventory.actions.holds import give_back
 from inventory.actions.levels import Move, explain_movements, move_units
-from inventory.actions.reservations import free_units, lock_reservation
+from inventory.actions.reservations import free_units, lock_reservation, note_freed
 from inventory.models import Reservation, ReservationLine
 from inventory.rules import Pick
 
@@ -35,29 +36,31 @@ def sell_held(*, reservation_id: int, actor: str) -> list[Pick]:
 
 @retrying_atomic
 def shrink(*, reservation_id: int, kept: Mapping[int, int], actor: str, now: datetime) -> None:
-    """Give back what a reservation has of each variant beyond the units kept; one that keeps nothing ends.
-
-    Units that are set aside in Shopify go back when the reservation ends.
-    """
+    """Give back what a reservation has of each variant beyond the units kept; one that keeps nothing ends."""
     locked = lock_reservation(reservation_id)
     if locked.reservation.status == Status.ACTIVE and not any(kept.values()):
         free_units(locked, status=Status.RELEASED, actor=actor, now=now)
         return
     if locked.reservation.status in {Status.RELEASED, Status.EXPIRED}:
         return  # nothing is held any more
+    # 1. Which units go, those that are set aside here before those that are in Shopify. 2. Off the levels. 3. Back.
     surplus = {variant_id: -quantity for variant_id, quantity in kept.items()}
     for line in locked.lines:
         surplus[line.variant_id] = surplus.get(line.variant_id, 0) + line.held + line.pushed
     moves: dict[int, Move] = defaultdict(Move)
+    keeps: dict[int, int] = {}
     for line in reversed(locked.lines):
-        part = min(line.held, max(0, surplus[line.variant_id]))
+        given_up = min(line.held + line.pushed, max(0, surplus[line.variant_id]))
+        surplus[line.variant_id] -= given_up
+        keeps[line.pk] = line.held + line.pushed - given_up
+        part = min(line.held, given_up)
         line.held -= part
-        surplus[line.variant_id] -= part
         moves[line.level_id] += Move(held=-part)
-        if locked.reservation.status == Status.ACTIVE and part:
-            line.quantity = max(line.held + line.pushed, 1)
+        if locked.reservation.status == Status.ACTIVE:
+            line.quantity = keeps[line.pk]
     explain_movements(reason="cancelled", reference=f"reservation:{reservation_id}", actor=actor)
     move_units(moves)
-    ReservationLine.objects.bulk_update(locked.lines, ["held", "quantity"])
-    if locked.reservation.status == Status.ACTIVE:
-        ReservationLine.objects.filter(reservation_id=reservation_id, held=0, pushed=0).delete()
+    give_back(locked.lines, kept=keeps)
+    ReservationLine.objects.bulk_update(locked.lines, ["held", "quantity"], batch_size=500)
+    ReservationLine.objects.filter(reservation_id=reservation_id, quantity=0, pushes__isnull=True).delete()
+    note_freed(locked, moves)

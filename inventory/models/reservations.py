@@ -82,6 +82,7 @@ class ReservationLine(TenantModel):
     """Units of one variant promised from one level.
 
     `held` of them weigh on our level; `pushed` of them are set aside in Shopify itself, where `available` has them off.
+    One that was given up whole stays, of no units, while calls to Shopify name it.
     """
 
     reservation = models.ForeignKey(Reservation, on_delete=models.CASCADE, related_name="lines")
@@ -102,7 +103,6 @@ class ReservationLine(TenantModel):
                 ),
                 name="reservationline_is_one_per_level",
             ),
-            models.CheckConstraint(name="reservationline_reserves_something", condition=Q(quantity__gt=0)),
             models.CheckConstraint(
                 name="reservationline_holds_no_more_than_reserved", condition=Q(quantity__gte=F("held") + F("pushed"))
             ),
@@ -142,11 +142,7 @@ class HoldPush(TenantModel, WorkRow):
         constraints = (
             *WorkRow.Meta.constraints,
             models.UniqueConstraint(
-                fields=(
-                    "line",
-                    "direction",
-                ),
-                name="holdpush_is_one_each_way",
+                fields=("line",), name="holdpush_sets_a_line_aside_once", condition=Q(direction="hold")
             ),
             models.CheckConstraint(
                 name="holdpush_direction_is_known", condition=Q(direction__in=("hold", "give_back"))

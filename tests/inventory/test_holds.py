@@ -2,102 +2,37 @@
 
 from __future__ import annotations
 
-import json
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pytest
-from django.db import connection
 from django.utils import timezone
-from werkzeug import Request, Response
 
-from config.infra import tenancy
 from inventory.actions.reservations import Request as Wish
 from inventory.actions.reservations import Wanted, commit, release, reserve
 from inventory.models import HoldPush, StockLevel
 from inventory.tasks import drain_holds, settle_lost_holds
 from shopsync.models import Tenant
-from tests.factories import make_tenant, stock_variant
+from tests.factories import stock_variant
+from tests.inventory.shop_double import counts, make_due, pushes, pushing_tenant, shop_at
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-class Shop:
-    """A double of Shopify's inventory: two quantities, moved by compare-and-swap, each key once."""
-
-    def __init__(self, available: int) -> None:
-        self.available, self.reserved = available, 0
-        self.done: set[str] = set()
-        self.calls: list[str] = []
-        self.behaviour: list[str] = []  # what happens to the next calls: "cut" (done, no answer), "throttle", "race"
-
-    def __call__(self, request: Request) -> Response:
-        asked = json.loads(request.data)
-        if "inventoryMoveQuantities" not in asked["query"]:
-            quantities = [{"name": "available", "quantity": self.available}]
-            quantities.append({"name": "reserved", "quantity": self.reserved})
-            quantities += [{"name": "on_hand", "quantity": 9}, {"name": "incoming", "quantity": 4}]
-            return self.answer({"inventoryItem": {"inventoryLevel": {"quantities": quantities}}})
-        behaviour = self.behaviour.pop(0) if self.behaviour else ""
-        if behaviour == "throttle":
-            return Response(json.dumps({"errors": [{"message": "Throttled", "extensions": {"code": "THROTTLED"}}]}))
-        if behaviour == "race":
-            self.available -= 1
-        payload = self.move(asked["variables"])
-        if behaviour == "cut":
-            return Response("lost", status=502)
-        return self.answer({"inventoryMoveQuantities": payload})
-
-    def move(self, variables):
-        (change,) = variables["input"]["changes"]
-        source, target, key = change["from"], change["to"], variables["key"]
-        self.calls.append(source["name"])
-        moved = {"userErrors": [], "inventoryAdjustmentGroup": {"createdAt": datetime.now(UTC).isoformat()}}
-        if key in self.done:
-            return moved
-        if source["changeFromQuantity"] != getattr(self, source["name"]):
-            return {"userErrors": [{"code": "CHANGE_FROM_QUANTITY_STALE", "message": "stale"}]}
-        setattr(self, source["name"], getattr(self, source["name"]) - change["quantity"])
-        setattr(self, target["name"], getattr(self, target["name"]) + change["quantity"])
-        self.done.add(key)
-        return moved
-
-    def answer(self, data) -> Response:
-        return Response(json.dumps({"data": data}), content_type="application/json")
-
-
 @pytest.fixture
 def tenant(httpserver, settings):
-    settings.SHOPIFY_ADMIN_URL = httpserver.url_for("").rstrip("/")
-    tenant = make_tenant()
-    Tenant.objects.filter(pk=tenant.pk).update(push_holds=True, access_token="shpat_test")
-    with tenancy.tenant_scope(tenant.pk):
+    with pushing_tenant(httpserver, settings) as tenant:
         yield tenant
 
 
 @pytest.fixture
 def shopify(httpserver):
-    shop = Shop(5)
-    httpserver.expect_request("/admin/api/2026-07/graphql.json", method="POST").respond_with_handler(shop)
-    return shop
+    return shop_at(httpserver, available=5)
 
 
 def promise(quantity=2):
     variant, _ = stock_variant(5)
     wish = Wish(lines=(Wanted(variant.pk, quantity),))
     return reserve(request=wish, idempotency_key="k", actor="test", now=timezone.now())[0]
-
-
-def counts():
-    return StockLevel.objects.values_list("available", "held").get()
-
-
-def pushes():
-    return list(HoldPush.objects.order_by("pk").values_list("direction", "status"))
-
-
-def make_due():
-    with connection.cursor() as cursor:
-        cursor.execute("UPDATE inventory_holdpush SET due_at = clock_timestamp() WHERE status IN ('ready', 'unknown')")
 
 
 def test_held_units_are_set_aside_in_shopify_and_weigh_once(tenant, shopify):

@@ -8,6 +8,7 @@ call made, answered     apply and complete, together
 surely not done         back to the queue, with the blocker named; the attempt is not counted
 refused for good        `refuse(row, error)` and complete, together
 nobody knows            parked as `unknown`; `settle_unknown` asks until the service says
+answered, not stored    parked with the error (`apply` failed: ours to mend); asked about again as any other
 """
 
 from __future__ import annotations
@@ -100,6 +101,15 @@ def _make(row: R, caller: Caller[R]) -> None:
 
 
 def _finish(row: R, apply: Apply) -> None:
+    """Write what became of the call; what can't be written is parked with the reason, and no other row suffers."""
+    try:
+        _store(row, apply)
+    except Exception as error:
+        logger.exception("%s %s was answered, and the answer could not be stored", type(row).__name__, row.pk)
+        _park(row, f"answered, but not stored: {type(error).__name__}: {error}")
+
+
+def _store(row: R, apply: Apply) -> None:
     try:
         with transaction.atomic():
             apply()
@@ -131,11 +141,20 @@ def settle_unknown(model: type[R], caller: Caller[R]) -> int:
 
     A call that was surely not done goes back to the queue, or is buried after its last attempt. One that nobody knows
     of yet is asked about again later, at growing intervals, and stays shown among the dead letters meanwhile.
+
+    Raises: ExceptionGroup after all were asked, with what failed of ours around an answer; those are asked again.
     """
     settled = 0
+    failures: list[Exception] = []
     for row in _take_unknown(model):
         with tenancy.tenant_scope(row.tenant_id):
-            settled += _ask(row, caller)
+            try:
+                settled += _ask(row, caller)
+            except Exception as failure:
+                failure.add_note(f"of {type(row).__name__} {row.pk}")
+                failures.append(failure)
+    if failures:
+        raise ExceptionGroup(f"{len(failures)} answers could not be stored; {settled} others were", failures)
     return settled
 
 
@@ -158,7 +177,7 @@ def _ask(row: R, caller: Caller[R]) -> bool:
     except CallError as error:
         logger.warning("%s %s: asked, and not told: %s", type(row).__name__, row.pk, error)
         if error.permanent:
-            _finish(row, partial(caller.refuse, row, error))
+            _store(row, partial(caller.refuse, row, error))
         return error.permanent
     if answer == "unknown":
         return False
@@ -166,5 +185,5 @@ def _ask(row: R, caller: Caller[R]) -> bool:
         claims.disprove(row, error=f"the service does not know of it: {row.last_error}")
         return True
     assert callable(answer)
-    _finish(row, answer)
+    _store(row, answer)
     return True
