@@ -68,7 +68,18 @@ NOUNS = {  # what a module that became a package may be split into
             "verification",
         ),
         *("thresholds", "watching", "watches"),
-        *("alerts", "sync", "backorders", "placing", "moves", "refunds", "gateway_refunds", "handover", "own_stock"),
+        *(
+            "alerts",
+            "sync",
+            "backorders",
+            "placing",
+            "moves",
+            "refunds",
+            "releases",
+            "gateway_refunds",
+            "handover",
+            "own_stock",
+        ),
         *("shopify_stock", "paid_orders"),
         *("shipments", "labels", "carrier_calls", "tracking"),
         "breakers",
@@ -83,7 +94,7 @@ NOUNS = {  # what a module that became a package may be split into
         "automations",
         "sending",
         "reports",
-        *("orders", "payments", "refunds", "calls", "reconciliation"),
+        *("orders", "payments", "refunds", "releases", "calls", "reconciliation"),
     },
     "models": {
         *("products", "stock", "thresholds", "reservations", "tenants", "inbox", "alerts", "schedules", "digests"),
@@ -96,7 +107,7 @@ NOUNS = {  # what a module that became a package may be split into
     "shopify": {"bodies", "snapshots"},
     "admin": {
         *("alerts", "schedules", "digests", "base", "inbox", "people", "settings", "trail"),
-        *("shop", "orders", "payments", "messages", "shipments", "forms", "moves", "refunds", "handover"),
+        *("shop", "orders", "payments", "messages", "shipments", "forms", "moves", "refunds", "releases", "handover"),
         *("products", "stock", "ledger", "reservations", "locations", "thresholds", "watches"),
     },
     "serializers": {
@@ -109,7 +120,7 @@ NOUNS = {  # what a module that became a package may be split into
     },
 }
 REACHES = {  # every place that reaches over tenants, and why
-    "audit/actions.py": ["write an audit event, of a tenant or of the system"],
+    "audit/actions.py": ["write audit events of the system"],
     "config/health.py": ["health counts the work of every tenant"],
     "config/infra/work/calls.py": ["ask about parked calls of every tenant"],
     "config/infra/work/claims.py": ["_CLAIM_REASON"] * 3 + ["expire leases of every tenant"],

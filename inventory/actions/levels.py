@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
 from django.db import connection, transaction
 from django.utils import timezone
 
-from audit.actions import record
+from audit.actions import Happening, Value, record, record_all
 from config.infra import tenancy
 from inventory.actions.authority import authority_of
 from inventory.actions.products import ask_for_adoption, ensure_items
@@ -172,12 +172,22 @@ def lock_levels(**conditions: object) -> list[StockLevel]:
 
 def note_increase(level: StockLevel, *, was: int | None, fills_backorders: bool = False) -> None:
     """Record that a level can be sold from again, and, where we count, that backorders may be filled from it."""
-    now = level.sellable
-    if now is None or now <= 0 or (was is not None and now <= was):
-        return
-    data = {"item_id": level.item_id, "location_id": level.location_id, "was": was, "sellable": now}
-    subject = f"level:{level.pk}"
-    if was is not None and was <= 0:
-        record(name="stock.replenished", subject=subject, actor="system", data=data)
+    note_increases([(level, was)], fills_backorders=fills_backorders)
+
+
+def note_increases(levels: Iterable[tuple[StockLevel, int | None]], *, fills_backorders: bool = False) -> None:
+    """Do so of several levels, each with what could be sold from it before."""
+    again: list[Happening] = []
+    more: list[Happening] = []
+    for level, was in levels:
+        now = level.sellable
+        if now is None or now <= 0 or (was is not None and now <= was):
+            continue
+        data: dict[str, Value] = {"item_id": level.item_id, "location_id": level.location_id, "was": was}
+        happening = Happening(f"level:{level.pk}", {**data, "sellable": now})
+        more.append(happening)
+        if was is not None and was <= 0:
+            again.append(happening)
+    record_all(name="stock.replenished", actor="system", happenings=again)
     if fills_backorders:
-        record(name="stock.increased", subject=subject, actor="system", data=data)
+        record_all(name="stock.increased", actor="system", happenings=more)

@@ -9,7 +9,8 @@ from datetime import datetime
 from config.infra.transactions import retrying_atomic
 from inventory.actions.holds import give_back
 from inventory.actions.levels import Move, explain_movements, move_units
-from inventory.actions.reservations import free_units, lock_reservation, note_freed
+from inventory.actions.releases import free_units, note_freed
+from inventory.actions.reservations import lock_reservation
 from inventory.models import Reservation, ReservationLine
 from inventory.rules import Pick
 
@@ -39,7 +40,7 @@ def shrink(*, reservation_id: int, kept: Mapping[int, int], actor: str, now: dat
     """Give back what a reservation has of each variant beyond the units kept; one that keeps nothing ends."""
     locked = lock_reservation(reservation_id)
     if locked.reservation.status == Status.ACTIVE and not any(kept.values()):
-        free_units(locked, status=Status.RELEASED, actor=actor, now=now)
+        free_units([locked.reservation], locked.levels.values(), status=Status.RELEASED, actor=actor, now=now)
         return
     if locked.reservation.status in {Status.RELEASED, Status.EXPIRED}:
         return  # nothing is held any more
@@ -63,4 +64,4 @@ def shrink(*, reservation_id: int, kept: Mapping[int, int], actor: str, now: dat
     give_back(locked.lines, kept=keeps)
     ReservationLine.objects.bulk_update(locked.lines, ["held", "quantity"], batch_size=500)
     ReservationLine.objects.filter(reservation_id=reservation_id, quantity=0, pushes__isnull=True).delete()
-    note_freed(locked, moves)
+    note_freed(locked.levels.values(), {level_id: -move.held for level_id, move in moves.items()})

@@ -21,7 +21,8 @@ from config.infra.transactions import retrying_atomic
 from inventory.actions.at_once import CREATED, reserve_at_once
 from inventory.actions.authority import authority_of
 from inventory.actions.holds import give_back, push_holds
-from inventory.actions.levels import Move, explain_movements, lock_levels, move_units, note_increase
+from inventory.actions.levels import Move, explain_movements, lock_levels, move_units
+from inventory.actions.releases import free_units
 from inventory.models import Reservation, ReservationLine, StockLevel, Variant
 from inventory.rules import Destination, Offer, Pick, Shortage, allocate
 from shopsync.models import Tenant
@@ -279,31 +280,8 @@ def release(*, reservation_id: int, actor: str, now: datetime) -> Reservation:
     if locked.reservation.status == Status.COMMITTED:
         raise ReservationEnded(locked.reservation, "released")
     if locked.reservation.status == Status.ACTIVE:
-        free_units(locked, status=Status.RELEASED, actor=actor, now=now)
+        free_units([locked.reservation], locked.levels.values(), status=Status.RELEASED, actor=actor, now=now)
     return locked.reservation
-
-
-def free_units(locked: Locked, *, status: Status, actor: str, now: datetime) -> None:
-    """End a promise without a sale: what it held may be promised again."""
-    reservation = locked.reservation
-    explain_movements(reason=status.value, reference=f"reservation:{reservation.pk}", actor=actor)
-    moves: dict[int, Move] = defaultdict(Move)
-    for line in locked.lines:
-        moves[line.level_id] += Move(held=-line.held)
-    move_units(moves)
-    ReservationLine.objects.filter(reservation=reservation).update(held=0)
-    _end(reservation, status=status, actor=actor, now=now)
-    give_back(locked.lines)
-    note_freed(locked, moves)
-
-
-def note_freed(locked: Locked, moves: Mapping[int, Move]) -> None:
-    """Record of levels that held less after these moves that they can be sold from again."""
-    fills_backorders = authority_of(locked.reservation.tenant_id) == Tenant.StockAuthority.SHOPSYNC
-    for level_id, move in moves.items():
-        level = locked.levels[level_id]
-        was, level.held = level.sellable, level.held + move.held
-        note_increase(level, was=was, fills_backorders=fills_backorders)
 
 
 def _end(reservation: Reservation, *, status: Status, actor: str, now: datetime) -> None:
@@ -367,8 +345,5 @@ def _expire_overdue(levels: Sequence[StockLevel], now: datetime) -> bool:
     overdue -= set(elsewhere.values_list("reservation_id", flat=True))
     rows = Reservation.objects.filter(pk__in=overdue, status=Status.ACTIVE, expires_at__lte=now)
     found = list(rows.select_for_update(skip_locked=True).order_by("pk"))
-    for reservation in found:
-        lines = list(ReservationLine.objects.filter(reservation=reservation).order_by("pk"))
-        locked = Locked(reservation, lines, {level.pk: level for level in levels})
-        free_units(locked, status=Status.EXPIRED, actor="system", now=now)
+    free_units(found, levels, status=Status.EXPIRED, actor="system", now=now)
     return bool(found)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections import defaultdict
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -11,12 +13,16 @@ from django.db import DatabaseError
 from config.infra import tenancy
 from config.infra.transactions import retrying_atomic
 from inventory.actions.holds import give_back
-from inventory.actions.levels import Move, explain_movements, move_units
-from inventory.actions.reservations import free_units, lock_reservation, note_freed
+from inventory.actions.levels import Move, explain_movements, lock_levels, move_units
+from inventory.actions.releases import free_units, note_freed
+from inventory.actions.reservations import lock_reservation
 from inventory.models import Reservation, ReservationLine
 
+logger = logging.getLogger(__name__)
+
 Status = Reservation.Status
-EXPIRE_BATCH = 100
+EXPIRE_BATCH = 200
+EXPIRE_AT_MOST = 5000
 SETTLE_AFTER = timedelta(hours=1)  # by then Shopify's count has the sale in it, or a reconciliation has
 
 
@@ -39,37 +45,46 @@ def _expire_and_settle(*, now: datetime) -> int:
 
 
 def expire_reservations(*, now: datetime) -> int:
-    """Expire the reservations in scope whose time is up, in batches, each reservation in a transaction of its own.
+    """Expire the reservations in scope whose time is up, a batch to a transaction; return how many.
 
-    Returns how many.
+    A batch that can't be expired is gone through one by one, so that one that is broken keeps no other from it. What is
+    beyond `EXPIRE_AT_MOST` waits for the next run: other tenants have their turn meanwhile.
+
+    Raises: ExceptionGroup of what failed, after the last.
     """
     expired = 0
-    failures: list[DatabaseError] = []
-    failed: set[int] = set()
-    while True:
-        overdue = Reservation.objects.filter(status=Status.ACTIVE, expires_at__lte=now).exclude(pk__in=failed)
+    failures: dict[int, DatabaseError] = {}
+    while expired < EXPIRE_AT_MOST:
+        overdue = Reservation.objects.filter(status=Status.ACTIVE, expires_at__lte=now).exclude(pk__in=failures)
         ids = list(overdue.order_by("expires_at", "pk").values_list("pk", flat=True)[:EXPIRE_BATCH])
-        for reservation_id in ids:
-            try:
-                expired += _expire(reservation_id=reservation_id, now=now)
-            except DatabaseError as failure:  # one that is broken keeps no other from expiring
-                failure.add_note(f"of reservation {reservation_id}")
-                failures.append(failure)
-                failed.add(reservation_id)
+        try:
+            expired += _expire(ids, now=now)
+        except DatabaseError:
+            logger.exception("a batch of reservations could not expire together: one by one")
+            for reservation_id in ids:
+                try:
+                    expired += _expire([reservation_id], now=now)
+                except DatabaseError as failure:
+                    failure.add_note(f"of reservation {reservation_id}")
+                    failures[reservation_id] = failure
         if len(ids) < EXPIRE_BATCH:
             break
     if failures:
-        raise ExceptionGroup(f"{len(failures)} reservations could not expire; {expired} others did", failures)
+        raise ExceptionGroup(
+            f"{len(failures)} reservations could not expire; {expired} others did", list(failures.values())
+        )
     return expired
 
 
 @retrying_atomic
-def _expire(*, reservation_id: int, now: datetime) -> bool:
-    locked = lock_reservation(reservation_id)
-    if locked.reservation.status != Status.ACTIVE or not locked.reservation.is_overdue(now):
-        return False  # it was extended, sold or released since
-    free_units(locked, status=Status.EXPIRED, actor="system", now=now)
-    return True
+def _expire(ids: Sequence[int], *, now: datetime) -> int:
+    """Expire those of these that are overdue still: some were extended, sold or released since."""
+    lines = ReservationLine.objects.filter(reservation_id__in=ids)
+    levels = lock_levels(pk__in=list(lines.values_list("level_id", flat=True).distinct()))
+    overdue = Reservation.objects.filter(pk__in=ids, status=Status.ACTIVE, expires_at__lte=now)
+    found = list(overdue.select_for_update().order_by("pk"))
+    free_units(found, levels, status=Status.EXPIRED, actor="system", now=now)
+    return len(found)
 
 
 def settle_reservations(*, now: datetime) -> int:
@@ -97,4 +112,4 @@ def settle(*, reservation_id: int, actor: str) -> None:
     move_units(moves)
     ReservationLine.objects.filter(reservation_id=reservation_id).update(held=0)
     give_back(locked.lines)
-    note_freed(locked, moves)
+    note_freed(locked.levels.values(), {level_id: -move.held for level_id, move in moves.items()})

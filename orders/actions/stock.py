@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from inventory.actions.authority import authority_of
-from inventory.actions.levels import Move, explain_movements, lock_levels, move_units, note_increase
+from inventory.actions.levels import Move, explain_movements, lock_levels, move_units, note_increases
 from inventory.actions.reservations import offers_of
 from inventory.models import StockLevel, Variant
 from inventory.rules import Destination, nearness, take
@@ -96,8 +96,7 @@ def set_stock(order: Order, targets: Iterable[tuple[OrderLine, Variant | None, S
         _take(line, stock)
     stock.flush(reason="committed", order=order, actor=actor)
     _store(lines)
-    for level_id, level in stock.levels.items():
-        note_increase(level, was=stock.was[level_id], fills_backorders=True)
+    note_increases(((level, stock.was[level.pk]) for level in stock.levels.values()), fills_backorders=True)
 
 
 def drop_stock(order: Order, lines: Sequence[OrderLine], *, actor: str) -> None:
