@@ -75,10 +75,10 @@ NOUNS = {  # what a module that became a package may be split into
             "placing",
             "moves",
             "refunds",
-            "releases",
             "gateway_refunds",
             "handover",
             "own_stock",
+            "releases",
         ),
         *("shopify_stock", "paid_orders"),
         *("shipments", "labels", "carrier_calls", "tracking"),
@@ -94,7 +94,7 @@ NOUNS = {  # what a module that became a package may be split into
         "automations",
         "sending",
         "reports",
-        *("orders", "payments", "refunds", "releases", "calls", "reconciliation"),
+        *("orders", "payments", "refunds", "calls", "reconciliation"),
     },
     "models": {
         *("products", "stock", "thresholds", "reservations", "tenants", "inbox", "alerts", "schedules", "digests"),
@@ -107,7 +107,7 @@ NOUNS = {  # what a module that became a package may be split into
     "shopify": {"bodies", "snapshots"},
     "admin": {
         *("alerts", "schedules", "digests", "base", "inbox", "people", "settings", "trail"),
-        *("shop", "orders", "payments", "messages", "shipments", "forms", "moves", "refunds", "releases", "handover"),
+        *("shop", "orders", "payments", "messages", "shipments", "forms", "moves", "refunds", "handover"),
         *("products", "stock", "ledger", "reservations", "locations", "thresholds", "watches"),
     },
     "serializers": {

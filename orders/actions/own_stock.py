@@ -88,11 +88,16 @@ def _allocate(lines: Sequence[OrderLine], picks: Sequence[Pick], wanted: Mapping
             left[index] -= part
             missing -= part
     commitments = dict(Commitment.objects.filter(line__in=lines).values_list("line_id", "pk"))
+    rows = Allocation.objects.filter(commitment_id__in=commitments.values())
+    there = {(row.commitment_id, row.level_id): row for row in rows}
+    new: list[Allocation] = []
     for (line_id, level_id), quantity in taken.items():
-        if quantity:
-            row, _ = Allocation.objects.get_or_create(commitment_id=commitments[line_id], level_id=level_id)
+        if row := there.get((commitments[line_id], level_id)):
             row.committed += quantity
-            row.save(update_fields=["committed"])
+        elif quantity:
+            new.append(Allocation(commitment_id=commitments[line_id], level_id=level_id, committed=quantity, gone=0))
+    Allocation.objects.bulk_update(there.values(), ["committed"], batch_size=500)
+    Allocation.objects.bulk_create(new)
 
 
 def follow_lines(order: Order, *, actor: str, now: datetime) -> None:
