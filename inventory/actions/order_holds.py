@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from datetime import datetime
 
+from audit.actions import Value, record
 from config.infra.transactions import retrying_atomic
 from inventory.actions.holds import give_back
 from inventory.actions.levels import Move, explain_movements, move_units
@@ -33,6 +34,27 @@ def sell_held(*, reservation_id: int, actor: str) -> list[Pick]:
     ReservationLine.objects.filter(reservation_id=reservation_id).update(held=0)
     Reservation.objects.filter(pk=reservation_id).update(settles_by="")
     return [Pick(line.variant_id, line.level_id, line.held) for line in held]
+
+
+@retrying_atomic
+def hold_until(
+    *, reservation_id: int, until: datetime, actor: str, now: datetime, shorten: bool = False
+) -> Reservation:
+    """Hold an active reservation's units at least until then, however often it was extended; or at most, to shorten.
+
+    One whose time is up, or that ended, stays as it is.
+
+    Raises: Reservation.DoesNotExist.
+    """
+    reservation = Reservation.objects.select_for_update().get(pk=reservation_id)
+    expires_at = (min if shorten else max)(reservation.expires_at, until)
+    if reservation.status != Status.ACTIVE or reservation.is_overdue(now) or expires_at == reservation.expires_at:
+        return reservation
+    reservation.expires_at = expires_at
+    reservation.save(update_fields=["expires_at"])
+    data: dict[str, Value] = {"until": expires_at.isoformat()}
+    record(name="reservation.extended", subject=f"reservation:{reservation_id}", actor=actor, data=data)
+    return reservation
 
 
 @retrying_atomic

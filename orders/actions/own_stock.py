@@ -37,7 +37,7 @@ def sell_stock(order: Order, *, actor: str, now: datetime) -> bool:
     except ReservationEnded:
         try:
             with transaction.atomic():
-                _reserve_anew(order, lines, actor=actor, now=now)
+                reserve_anew(order, actor=actor, now=now)
                 sold = _commit(order, actor=actor, now=now)
         except InsufficientStock as error:
             _note_unallocated(order, str(error))
@@ -55,7 +55,12 @@ def _commit(order: Order, *, actor: str, now: datetime) -> Sequence[Pick]:
     return reservations.commit(reservation_id=order.reservation_id, actor=actor, now=now, for_order=True).picks
 
 
-def _reserve_anew(order: Order, lines: Sequence[OrderLine], *, actor: str, now: datetime) -> None:
+def reserve_anew(order: Order, *, actor: str, now: datetime) -> None:
+    """Give a locked order that lost its units others, as many as wait to be sent.
+
+    Raises: InsufficientStock.
+    """
+    lines = OrderLine.objects.filter(order=order).order_by("pk")
     wanted = tuple(
         Wanted(line.variant_id, line.unsent_quantity) for line in lines if line.variant_id and line.unsent_quantity
     )

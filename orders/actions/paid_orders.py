@@ -10,6 +10,7 @@ from django.db.models import Sum
 from django.utils import timezone
 
 from audit.actions import Event
+from orders.actions.authorisations import follow_authorisation
 from orders.actions.moves import lock_order, note_refunded, pay
 from orders.models import Order, Payment, RefundLine
 from orders.rules import MONEY_MOVES
@@ -38,6 +39,7 @@ def apply_payment_state(*, order: Order) -> None:
     target = financial_status(due=due, payments=payments)
     captured = _captured(payments)
     is_paid = captured > 0 and captured >= due
+    follow_authorisation(order, payments, is_authorised=target == "authorized", now=timezone.now())
     if not target or target == order.financial_status:
         return
     if not _follows(order, target, is_paid=is_paid):

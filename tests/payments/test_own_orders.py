@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import time
 from datetime import timedelta
 from decimal import Decimal
 from functools import partial
@@ -13,6 +14,8 @@ import pytest
 from django.utils import timezone
 
 from config.infra import tenancy
+from inventory.actions.upkeep import expire_reservations
+from inventory.models import StockLevel
 from orders.actions import moves
 from orders.actions.payments import take_facts
 from orders.actions.placing import NewLine, NewOrder, place_order
@@ -80,6 +83,54 @@ def test_a_cancelled_attempt_leaves_the_order_open_to_an_authorisation(shop):
     assert stands(shop, order)[0] == "voided"
     shop.take(said(order, "requires_capture", payment="pi_2"))
     assert stands(shop, order) == ("authorized", "reserved")
+
+
+def held_until(shop, order):
+    with tenancy.tenant_scope(shop.tenant.pk):
+        return Order.objects.select_related("reservation").get(pk=order.pk).reservation.expires_at
+
+
+def expire(shop, *, after):
+    with tenancy.tenant_scope(shop.tenant.pk):
+        expire_reservations(now=timezone.now() + after)
+    drain_all()
+
+
+def test_an_authorised_order_keeps_its_units_for_as_long_as_the_money_can_be_captured(shop):
+    order = place(shop)
+    soon, late = int(time.time()) + 3600, int(time.time()) + 5 * 86400
+    shop.take(said(order, "requires_capture", at=int(time.time())))  # nobody says until when: seven days
+    assert held_until(shop, order) > timezone.now() + timedelta(days=6, hours=23)
+    other = place(shop)
+    ends = [{"payment_method_details": {"card": {"capture_before": end}}, "captured": False} for end in (late, soon)]
+    shop.take(*(said(other, "requires_capture", payment=f"pi_{n}") for n in (3, 4)))
+    for number, end in zip((3, 4), ends, strict=True):
+        shop.take(event("charge.succeeded", charge(id=f"ch_{number}", payment_intent=f"pi_{number}", **end), at=T0 + 1))
+    assert held_until(shop, other).timestamp() >= late
+    expire(shop, after=timedelta(days=4))
+    assert stands(shop, other) == ("authorized", "reserved")
+    shop.take(*(said(other, "canceled", payment=f"pi_{n}", at=T0 + 9) for n in (3, 4)))
+    assert stands(shop, other) == ("voided", "reserved")
+    assert held_until(shop, other) < timezone.now() + timedelta(minutes=16)
+    expire(shop, after=timedelta(minutes=20))
+    assert stands(shop, other) == ("voided", "unallocated")
+    assert stands(shop, order) == ("authorized", "reserved")
+
+
+def test_one_authorised_too_late_is_given_units_anew_or_says_that_they_are_gone(shop):
+    order, other = place(shop), place(shop)
+    expire(shop, after=timedelta(minutes=20))
+    assert stands(shop, order) == ("pending", "unallocated")
+    shop.take(said(order, "requires_capture", at=int(time.time())))
+    assert stands(shop, order) == ("authorized", "reserved")
+    with tenancy.tenant_scope(shop.tenant.pk):
+        level = other.reservation.lines.get().level
+        StockLevel.objects.filter(pk=level.pk).update(available=0)
+    shop.take(said(other, "requires_capture", payment="pi_2", at=int(time.time())))
+    assert stands(shop, other) == ("authorized", "unallocated")
+    assert alerts(shop, kind="order.authorised_unallocated", closed_at=None) == ["order.authorised_unallocated"]
+    shop.take(said(other, "canceled", payment="pi_2", at=int(time.time()) + 9))
+    assert alerts(shop, kind="order.authorised_unallocated", closed_at=None) == []
 
 
 def test_nobody_marks_a_cancelled_order_paid_by_hand(shop):
