@@ -79,6 +79,7 @@ NOUNS = {  # what a module that became a package may be split into
             "handover",
             "own_stock",
             "releases",
+            "authorisations",
         ),
         *("shopify_stock", "paid_orders"),
         *("shipments", "labels", "carrier_calls", "tracking"),

@@ -39,8 +39,8 @@ def free_units(
     holding = [line for line in lines if line.held]
     with connection.cursor() as cursor:
         references = [f"reservation:{line.reservation_id}" for line in holding]
-        columns = [references, [line.level_id for line in holding], [line.held for line in holding]]
-        cursor.execute(_RELEASE, [tenancy.current_tenant_id(), *columns])
+        level_ids, units = [line.level_id for line in holding], [line.held for line in holding]
+        cursor.execute(_RELEASE, [tenancy.current_tenant_id(), references, level_ids, units])
     ReservationLine.objects.filter(pk__in=[line.pk for line in holding]).update(held=0)
     for reservation in reservations:
         reservation.status, reservation.ended_at = status, now
