@@ -40,6 +40,7 @@ class Stack:
         self.failpoints.mkdir(parents=True)
         environment = {
             **os.environ,
+            "SHOPIFY_ADMIN_URL": "http://{shop_domain}",  # a double's address can be a tenant's domain
             "SHOPSYNC_ENV": "test",
             "DATABASE_URL": database_url(),
             "REDIS_URL": settings.REDIS_URL,
