@@ -21,7 +21,7 @@ from config.infra import tenancy, work
 from config.infra.transactions import retrying_atomic
 from inventory.actions.handover import begin_count, count_open_pushes, end_count, lock_authority
 from inventory.actions.products import ADOPTION_ASKED
-from orders.actions.own_stock import adopt_hold
+from orders.actions.own_stock import adopt_hold, follow_lines
 from orders.actions.shopify_stock import follow_stock
 from orders.actions.stock import counts_here, lock_with_levels
 from orders.models import Order
@@ -151,13 +151,15 @@ def adopt_orders(*, event: Event) -> None:
             follow_stock(order)
         elif order.stock_state == Order.StockState.COMMITTED:
             adopt_hold(order, actor="system")
+        elif order.stock_state == Order.StockState.RESERVED:
+            follow_lines(order, actor="system", now=event.created_at)
     if len(batch) == BATCH:
         data: dict[str, Value] = {"after": batch[-1], "items": event.data["items"]}
         record(name=ADOPTION_ASKED, subject=event.subject, actor="system", data=data)
 
 
 # Of Shopify's orders those that wait to be sent, and those that changed after the count of what they sold was taken; of
-# ours those that hold units beside Shopify's count.
+# ours those that hold units beside Shopify's count: sold ones, and unpaid ones that hold units which are lost.
 _TO_ADOPT = """
 SELECT n.order_id FROM orders_orderline n JOIN orders_commitment c ON c.line_id = n.id
 JOIN orders_order o ON o.id = n.order_id
@@ -168,6 +170,10 @@ WHERE n.tenant_id = %(tenant)s AND o.source = 'shopify' AND n.order_id > %(after
 UNION SELECT o.id FROM orders_order o JOIN inventory_reservation r ON r.id = o.reservation_id
 WHERE o.tenant_id = %(tenant)s AND o.source = 'api' AND r.settles_by = 'order' AND o.id > %(after)s
   AND %(items)s::bigint[] IS NULL
+UNION SELECT o.id FROM orders_order o JOIN inventory_reservation r ON r.id = o.reservation_id
+JOIN orders_orderline n ON n.order_id = o.id
+WHERE o.tenant_id = %(tenant)s AND o.source = 'api' AND o.stock_state = 'reserved' AND r.status = 'active'
+  AND o.id > %(after)s AND %(items)s::bigint[] IS NULL AND n.sent_quantity - n.returned_quantity + n.lost_quantity > 0
 ORDER BY 1 LIMIT %(batch)s"""
 
 

@@ -32,6 +32,9 @@ def sell_stock(order: Order, *, actor: str, now: datetime) -> bool:
     lines = list(OrderLine.objects.filter(order=order).order_by("pk"))
     if order.stock_state == State.COMMITTED or not any(line.unsent_quantity for line in lines):
         return True  # sold already, when it was sent before it was paid; or nothing is left to sell
+    if counts_here(order.tenant_id) and any(_target(line).gone for line in lines):
+        follow_lines(order, actor=actor, now=now)  # units lost while Shopify counted are held still, and not for sale
+        order.refresh_from_db(fields=["reservation"])
     try:
         sold = _commit(order, actor=actor, now=now)
     except ReservationEnded:

@@ -237,6 +237,24 @@ def test_a_level_that_shopify_never_counted_keeps_our_number(shop):
     assert counts(level)[0] == 5
 
 
+@pytest.mark.parametrize("is_adopted", [True, False], ids=["adopted", "paid before it is adopted"])
+def test_units_lost_from_an_unpaid_order_while_shopify_counted_are_off_our_count_and_sold_to_nobody(shop, is_adopted):
+    variant, (level,) = stock_variant(9)
+    StockLevel.objects.update(mirrored_available=9, mirrored_at=NOW)
+    new = NewOrder(lines=(NewLine(variant_id=variant.pk, quantity=4, price_amount=Decimal(1)),))
+    placed = place_order(new=new, actor="test", now=NOW)
+    lost = {placed.lines.get().pk: 1}
+    moves.cancel_lines(order_id=placed.pk, quantities=lost, restock=False, actor="test", now=NOW)
+    assert counts(level)[:2] == (9, 4)  # Shopify counts the lost unit still: it stays held
+    hand_over(to="shopsync", actor="test", now=NOW)
+    if is_adopted:
+        follow_events(set())
+        assert counts(level) == (8, 3, 0, 8)
+    moves.mark_paid(order_id=placed.pk, actor="test", now=NOW)
+    assert counts(level) == (5, 0, 3, 8)
+    assert find_misallocation(tenant_id=shop.pk) == []
+
+
 def test_units_set_aside_in_shopify_are_held_here_from_then_on_and_given_back_there(shop):
     variant, (level,) = stock_variant(6)
     StockLevel.objects.update(mirrored_available=6, mirrored_at=NOW)
