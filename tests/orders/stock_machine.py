@@ -70,6 +70,8 @@ class StockRules(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
+        self.example = transaction.atomic()
+        self.example.__enter__()
         self.tenant = make_tenant(stock_authority=self.authority)
         self.scope = tenancy.tenant_scope(self.tenant.pk)
         self.scope.__enter__()
@@ -87,7 +89,10 @@ class StockRules(RuleBasedStateMachine):
         self.orders: list[int] = []
 
     def teardown(self) -> None:
+        """Undo the example: the next one finds small tables, and plans that fit them."""
         self.scope.__exit__(None, None, None)
+        transaction.set_rollback(True)
+        self.example.__exit__(None, None, None)
 
     # Helpers
 
