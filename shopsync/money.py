@@ -14,9 +14,14 @@ def decimals_of(currency: str) -> int:
     return 0 if currency in _NO_DECIMALS.split() else 3 if currency in _THREE_DECIMALS.split() else 2
 
 
+def unit_of(currency: str) -> Decimal:
+    """Say what the smallest amount of a currency is."""
+    return Decimal(1).scaleb(-decimals_of(currency))
+
+
 def round_amount(amount: Decimal, currency: str) -> Decimal:
     """Round half up to the decimals of the currency."""
-    return amount.quantize(Decimal(1).scaleb(-decimals_of(currency)), rounding=ROUND_HALF_UP)
+    return amount.quantize(unit_of(currency), rounding=ROUND_HALF_UP)
 
 
 def format_amount(amount: Decimal, currency: str) -> str:

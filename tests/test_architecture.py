@@ -102,7 +102,7 @@ NOUNS = {  # what a module that became a package may be split into
     "serializers": {
         *("products", "stock", "thresholds", "reservations", "watches", "orders", "writes", "payments", "shipments"),
     },
-    "payments": {"base", "states", "stripe", "sandbox", "sandbox_state", "sandbox_events"},
+    "payments": {"base", "states", "sums", "stripe", "sandbox", "sandbox_state", "sandbox_events"},
     "views": {
         *("products", "stock", "reservations", "idempotency", "alerts", "orders", "payments", "shipments", "carriers"),
         *("intake", "inbox", "problems", "sign_in", "api", "schema", "thresholds", "watches"),

@@ -21,6 +21,7 @@ from orders.actions.moves import (
     store_lines,
 )
 from orders.actions.own_stock import follow_lines, holds_stock
+from orders.actions.paid_orders import prices_of
 from orders.models import GatewayRefund, Order, OrderLine, Payment, Refund, RefundLine
 from orders.rules import IllegalMove, ensure_move
 from shopsync.money import decimals_of, round_amount
@@ -99,19 +100,32 @@ def _ensure_not_too_fine(amount: Decimal, currency: str) -> None:
 
 
 def _give_back_through_gateway(order: Order, refund: Refund, *, actor: str) -> bool:
-    """Queue the money's way back through the gateway that charged; say whether there is one.
+    """Queue the money's way back through the gateway that charged, in the currency that it charged; say whether there
+    is one.
 
     Raises: RefundTooLarge when no payment of the order has that much left.
     """
     payments = list(Payment.objects.filter(order=order, amount_captured__gt=0).order_by("pk"))
     if not payments or not refund.amount:
         return False
+    amounts = {order.presentment_currency: _shown(order, refund), order.currency: refund.amount}
     for payment in payments:
-        if payment.currency == refund.currency and refundable_amount(payment=payment) >= refund.amount:
-            request = RefundRequest(payment_id=payment.pk, amount=refund.amount, currency=refund.currency)
+        amount = amounts.get(payment.currency)
+        if amount is not None and refundable_amount(payment=payment) >= amount:
+            request = RefundRequest(payment_id=payment.pk, amount=amount, currency=payment.currency)
             request_refund(request=request, idempotency_key=_key_of(refund), actor=actor)
             return True
     raise RefundTooLarge("No payment of the order has that much left; refund its payments one by one.", field="amount")
+
+
+def _shown(order: Order, refund: Refund) -> Decimal:
+    """Say what a refund is in the buyer's currency: rounded so that all refunds together are what they are at once."""
+    rows = GatewayRefund.objects.filter(payment__order=order, currency=order.presentment_currency)
+    given = dict(rows.exclude(status__in=_CAME_BACK).values_list("idempotency_key", "amount"))
+    before = {_key_of(one): one.amount for one in Refund.objects.filter(order=order)}
+    earlier = before.keys() & given.keys()
+    amount = sum((before[key] for key in earlier), refund.amount)
+    return prices_of(order).show(amount) - sum((given[key] for key in earlier), Decimal())
 
 
 def _key_of(refund: Refund) -> str:
