@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -19,6 +19,7 @@ from inventory.models import Reservation, Variant
 from inventory.rules import Destination
 from orders.actions.moves import OrderError, pay
 from orders.models import Commitment, Order, OrderLine
+from orders.money import FaultyAmount, NewLine, PricedLine, amounts_of, ensure_fits, price_lines
 from shopsync.models import Tenant
 from shopsync.money import round_amount
 
@@ -29,17 +30,6 @@ class CurrencyMismatch(OrderError):  # noqa: N818
 
 class ReservationMismatch(OrderError):  # noqa: N818
     """The reservation that was named does not hold what the order asks for, or is another order's."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NewLine:
-    """A line to buy; amounts in the order's currency, the price for one unit."""
-
-    variant_id: int
-    quantity: int
-    price_amount: Decimal | None = None
-    discount_amount: Decimal = Decimal(0)
-    tax_amount: Decimal = Decimal(0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +55,7 @@ def place_order(*, new: NewOrder, actor: str, now: datetime) -> Order:
 
     A paid order's units are sold at once; else they are held until the reservation's time is up.
 
-    Raises: InsufficientStock, UnknownVariants, CurrencyMismatch, ReservationMismatch, ReservationEnded.
+    Raises: InsufficientStock, UnknownVariants, CurrencyMismatch, FaultyAmount, ReservationMismatch, ReservationEnded.
     """
     tenant = Tenant.objects.get(pk=tenancy.current_tenant_id())
     currency = new.currency or tenant.currency
@@ -73,7 +63,9 @@ def place_order(*, new: NewOrder, actor: str, now: datetime) -> Order:
         sentence = f"Orders of this tenant are kept in {tenant.currency}; send {currency} as presentment_currency."
         raise CurrencyMismatch(sentence, field="currency")
     variants = _variants(new.lines)
-    order = _order(new, currency, variants, now=now)
+    prices = {variant_id: variant.price_amount for variant_id, variant in variants.items()}
+    lines = price_lines(new.lines, prices=prices, currency=currency)
+    order = _order(new, currency, lines, now=now)
     # 1. The units. 2. The order, which names the reservation. 3. Its lines. 4. The sale, if it is paid.
     reservation = _reserve(new, actor=actor, now=now)
     order.reservation = reservation
@@ -83,7 +75,7 @@ def place_order(*, new: NewOrder, actor: str, now: datetime) -> Order:
     if not order.name:
         order.name = f"API-{order.pk}"
         order.save(update_fields=["name"])
-    _write_lines(order, new, variants)
+    _write_lines(order, new, lines, variants=variants)
     data: dict[str, Value] = {"source": "api", "lines": len(new.lines), "reservation": reservation.pk}
     record(
         name="order.created", subject=f"order:{order.pk}", actor=actor, data=data, once_key=f"order.created:{order.pk}"
@@ -101,22 +93,14 @@ def _variants(lines: Sequence[NewLine]) -> dict[int, Variant]:
     return found
 
 
-def _price(line: NewLine, variants: dict[int, Variant]) -> Decimal:
-    return variants[line.variant_id].price_amount if line.price_amount is None else line.price_amount
-
-
-def _order(new: NewOrder, currency: str, variants: dict[int, Variant], *, now: datetime) -> Order:
-    goods = sum((_price(line, variants) * line.quantity for line in new.lines), Decimal(0))
-    discount = sum((line.discount_amount for line in new.lines), Decimal(0))
-    tax = sum((line.tax_amount for line in new.lines), Decimal(0))
-    subtotal = round_amount(goods, currency) - discount
-    amounts = {
-        "subtotal_amount": subtotal,
-        "discount_amount": discount,
-        "tax_amount": tax,
-        "total_amount": subtotal + tax + new.shipping_amount,
-    }
+def _order(new: NewOrder, currency: str, lines: Sequence[PricedLine], *, now: datetime) -> Order:
+    ensure_fits("shipping_amount", new.shipping_amount, currency)
+    sums = amounts_of(lines, shipping=new.shipping_amount, currency=currency)
+    amounts = {f"{name}_amount": amount for name, amount in asdict(sums).items()}
     shown_in = new.presentment_currency or currency
+    if shown_in == currency and new.presentment_rate != 1:
+        sentence = f"The buyer pays in {currency} too: leave the rate out, or send 1."
+        raise FaultyAmount("presentment_rate", sentence)
     shown = {**amounts, "shipping_amount": new.shipping_amount}
     return Order(
         source=Order.Source.API,
@@ -165,7 +149,7 @@ def _take_over(reservation_id: int, totals: dict[int, int], now: datetime) -> Re
     return reservation
 
 
-def _write_lines(order: Order, new: NewOrder, variants: dict[int, Variant]) -> None:
+def _write_lines(order: Order, new: NewOrder, priced: Sequence[PricedLine], *, variants: dict[int, Variant]) -> None:
     lines = [
         OrderLine(
             tenant_id=order.tenant_id,
@@ -179,12 +163,12 @@ def _write_lines(order: Order, new: NewOrder, variants: dict[int, Variant]) -> N
             sku=variants[line.variant_id].sku,
             quantity=line.quantity,
             current_quantity=line.quantity,
-            price_amount=_price(line, variants),
-            presentment_price_amount=_shown_price(line, variants, new),
-            discount_amount=line.discount_amount,
-            tax_amount=line.tax_amount,
+            price_amount=cost.price,
+            presentment_price_amount=_shown_price(order, cost.price, new.presentment_rate),
+            discount_amount=cost.discount,
+            tax_amount=cost.tax,
         )
-        for position, line in enumerate(new.lines)
+        for position, (line, cost) in enumerate(zip(new.lines, priced, strict=True))
     ]
     written = OrderLine.objects.bulk_create(lines)
     Commitment.objects.bulk_create(
@@ -198,7 +182,7 @@ def _write_lines(order: Order, new: NewOrder, variants: dict[int, Variant]) -> N
     )
 
 
-def _shown_price(line: NewLine, variants: dict[int, Variant], new: NewOrder) -> Decimal:
-    shown_in = new.presentment_currency or new.currency
-    price = _price(line, variants)
-    return round_amount(price * new.presentment_rate, shown_in) if shown_in else price
+def _shown_price(order: Order, price: Decimal, rate: Decimal) -> Decimal:
+    """Say what one unit is in the buyer's currency; in the order's own it stays as fine as it is."""
+    is_own = order.presentment_currency == order.currency
+    return price if is_own else round_amount(price * rate, order.presentment_currency)

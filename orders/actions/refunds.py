@@ -13,6 +13,7 @@ from orders.actions.gateway_refunds import RefundRequest, refundable_amount, req
 from orders.actions.moves import (
     OrderError,
     TooMany,
+    amounts_now,
     lines_of,
     lock_own,
     name_fulfillment,
@@ -65,7 +66,7 @@ def refund_order(
     if amount is not None:
         _ensure_not_too_fine(amount, order.currency)
     lines = {line.pk: line for line in lines_of(order, {back.line_id: back.quantity for back in backs})}
-    worth = {back.line_id: _worth(order, lines[back.line_id], back.quantity) for back in backs}
+    worth = _worths(order, backs)
     asked = sum(worth.values(), Decimal(0)) if amount is None else amount
     left = order.total_amount - _refunded(order)
     if asked > left:
@@ -140,12 +141,18 @@ def _refunded(order: Order) -> Decimal:
     return sum((refund.amount for refund in refunds if _key_of(refund) not in keys), Decimal())
 
 
-def _worth(order: Order, line: OrderLine, quantity: int) -> Decimal:
-    """Say what units of a line cost: rounded so that all of its units, one by one, are worth what the line is."""
-    before = sum(RefundLine.objects.filter(line=line).values_list("quantity", flat=True))
-    whole = line.price_amount * line.quantity - line.discount_amount + line.tax_amount
-    first, last = (whole * units / line.quantity for units in (before, before + quantity))
-    return round_amount(last, order.currency) - round_amount(first, order.currency)
+def _worths(order: Order, backs: Sequence[Back]) -> dict[int, Decimal]:
+    """Say, by line id, what units cost: as much as the order costs less without them, one line after another.
+
+    So all of its units, in any parts, are worth what it is.
+    """
+    lines = {line.pk: line for line in OrderLine.objects.filter(order=order).order_by("pk")}
+    worths, before = {}, amounts_now(order, list(lines.values())).total
+    for back in backs:
+        lines[back.line_id].current_quantity -= back.quantity
+        after = amounts_now(order, list(lines.values())).total
+        worths[back.line_id], before = before - after, after
+    return worths
 
 
 def _write_lines(

@@ -25,6 +25,7 @@ from orders.actions import moves
 from orders.actions.placing import CurrencyMismatch, place_order
 from orders.actions.refunds import AmountTooFine, refund_order
 from orders.models import Order, OrderLine, OrderWatch
+from orders.money import FaultyAmount
 from orders.queries import flags_of, only_overdue, timeline_of
 from orders.rules import IllegalMove
 from orders.serializers.orders import OrderDetail, OrderRow
@@ -41,9 +42,18 @@ def _named(error: moves.OrderError) -> dict[str, object]:
     return {"errors": {error.field: [str(error)]}} if error.field else {}
 
 
+def _nested(error: FaultyAmount) -> dict[str, object]:
+    """Name the field as a serializer does: `lines.1.tax_amount` is the second line's."""
+    errors: Any = [str(error)]
+    for part in reversed(error.field.split(".")):
+        errors = [{}] * int(part) + [errors] if part.isdecimal() else {part: errors}
+    return {"errors": errors}
+
+
 declare_problem(moves.OrderError, status=409, slug="order-conflict", title="The order can't be moved", members=_named)
 declare_problem(moves.ShopifysOrder, status=409, slug="shopifys-order", title="Shopify's order", members=_named)
 declare_problem(CurrencyMismatch, status=400, slug="currency-mismatch", title="Another currency", members=_named)
+declare_problem(FaultyAmount, status=400, slug="faulty-amount", title="An amount does not fit", members=_nested)
 declare_problem(AmountTooFine, status=400, slug="amount-too-fine", title="Too many decimals", members=_named)
 declare_problem(
     IllegalMove,

@@ -1,0 +1,96 @@
+"""What POST /api/v1/orders takes and refuses: amounts, currencies and places that can't be, by name of the field."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from config.infra import tenancy
+from inventory.models import Variant
+from orders.models import Order
+from tests.api.test_reservations import Shop
+
+pytestmark = pytest.mark.django_db
+
+
+def open_shop(**fields):
+    shop = Shop(**fields)
+    with tenancy.tenant_scope(shop.tenant.pk):
+        Variant.objects.update(price_amount=10)
+    return shop
+
+
+def place(shop, line=(), **fields):
+    return shop.post("orders", {"lines": [{"variant_id": shop.variant.pk, "quantity": 2, **dict(line)}], **fields})
+
+
+def named(answer):
+    """Return where the first error of a refusal stands, e.g. lines.0.tax_amount."""
+    assert answer.status_code == 400, answer.content
+    node, path = answer.json()["errors"], []
+    while not (isinstance(node, list) and node and isinstance(node[0], str)):
+        key = next(iter(node)) if isinstance(node, dict) else next(at for at, part in enumerate(node) if part)
+        path.append(str(key))
+        node = node[key]
+    return ".".join(path)
+
+
+def refused(shop, cases):
+    found = [(named(place(shop, **body)), field) for body, field in cases]
+    assert [path for path, _ in found] == [field for _, field in found]
+    with tenancy.tenant_scope(shop.tenant.pk):
+        assert not Order.objects.exists()
+
+
+def test_amounts_that_can_not_be_are_refused_by_name():
+    refused(
+        open_shop(currency="JPY"),
+        [
+            ({"line": {"discount_amount": "21"}}, "lines.0.discount_amount"),
+            ({"line": {"price_amount": "3", "discount_amount": "7"}}, "lines.0.discount_amount"),
+            ({"line": {"discount_amount": "0.5"}}, "lines.0.discount_amount"),
+            ({"line": {"tax_amount": "1.5"}}, "lines.0.tax_amount"),
+            ({"shipping_amount": "5.5"}, "shipping_amount"),
+            ({"shipping_amount": "5.5", "currency": "JPY"}, "shipping_amount"),
+            ({"presentment_currency": "ZZZ"}, "presentment_currency"),
+            ({"presentment_currency": "JPY", "presentment_rate": "1.1"}, "presentment_rate"),
+            ({"presentment_rate": "2"}, "presentment_rate"),
+            ({"currency": "USD"}, "currency"),
+        ],
+    )
+
+
+def test_places_that_are_none_are_refused_by_name():
+    cases = [
+        ({"country": "ZZ"}, "country"),
+        ({"latitude": 52.3}, "longitude"),
+        ({"longitude": 4.9}, "latitude"),
+        ({"latitude": "NaN", "longitude": 4.9}, "latitude"),
+    ]
+    shop = open_shop()
+    refused(
+        shop,
+        [
+            *(({"destination": place}, f"destination.{field}") for place, field in cases),
+            ({"shipping_address": {"country_code": "ZZ"}}, "shipping_address.country_code"),
+            ({"billing_address": {"country_code": "UK"}}, "billing_address.country_code"),
+        ],
+    )
+    for destination, field in cases:
+        assert named(shop.reserve(destination=destination)) == f"destination.{field}"
+    assert shop.reserve(destination={"country": "NL", "latitude": 52.3, "longitude": 4.9}).status_code == 201
+    address = {"address1": "1 Road", "city": "Town", "country_code": "ZZ"}
+    shipment = {"from_address": address, "parcel": {"weight_grams": 1}}
+    made = place(shop, is_paid=True).json()
+    parcel = shop.post("shipments", {"order_id": made["id"]}).json()
+    assert named(shop.post(f"shipments/{parcel['id']}/rates", shipment)) == "from_address.country_code"
+
+
+def test_what_fits_is_taken_in_currencies_of_no_and_of_four_decimals():
+    yen = place(open_shop(currency="JPY"), {"discount_amount": "20", "tax_amount": "3"}, presentment_rate="1").json()
+    assert (yen["total_amount"], yen["presentment_total_amount"]) == ("3", "3")
+    shop = open_shop(currency="CLF")
+    fine = place(shop, {"price_amount": "0.1234"}, presentment_currency="UYW", presentment_rate="2").json()
+    assert (fine["total_amount"], fine["presentment_total_amount"]) == ("0.2468", "0.4936")
+    assert json.dumps(fine["lines"][0]["price_amount"]) == '"0.1234"'
