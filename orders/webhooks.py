@@ -237,6 +237,8 @@ def _convert(thing: dict[str, Any], model: type[S]) -> S:
         return msgspec.convert(thing, model)
     except msgspec.ValidationError as error:
         raise UnreadablePayloadError(f"data.object: {error}") from error
+    except UnicodeEncodeError as error:  # half of a surrogate pair, in a name or a value that msgspec looks into
+        raise UnreadablePayloadError("data.object: it has half of a surrogate pair where text is needed") from error
 
 
 def _payment_of(thing: _Charge | _Refund | _Dispute) -> str:
