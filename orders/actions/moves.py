@@ -39,6 +39,10 @@ class TooMany(OrderError):  # noqa: N818
     """More units were named than the line has left for this."""
 
 
+class UnknownLine(OrderError):  # noqa: N818
+    """A line was named that the order does not have."""
+
+
 def lock_order(order_id: int) -> Order:
     """Lock an order of the tenant in scope: the first lock that anybody takes.
 
@@ -144,7 +148,7 @@ def cancel_order(*, order_id: int, reason: str, restock: bool, actor: str, now: 
 def cancel_lines(*, order_id: int, quantities: Mapping[int, int], restock: bool, actor: str, now: datetime) -> Order:
     """Take units that were not sent off an order of ours; by line id. To take off all there are is to cancel it.
 
-    Raises: Order.DoesNotExist, ShopifysOrder, IllegalMove, TooMany, OrderError for a line of another order.
+    Raises: Order.DoesNotExist, ShopifysOrder, IllegalMove, TooMany, UnknownLine.
     """
     order = lock_own(order_id)
     ensure_move("life", life_of(order), "cancelled")
@@ -174,11 +178,11 @@ def _is_all_of_it(order: Order, quantities: Mapping[int, int]) -> bool:
 def lines_of(order: Order, quantities: Mapping[int, int]) -> list[OrderLine]:
     """Find the lines named, of this order and no other.
 
-    Raises: OrderError naming those that are not.
+    Raises: UnknownLine.
     """
     lines = list(OrderLine.objects.filter(order=order, pk__in=quantities).order_by("pk"))
     if unknown := sorted(set(quantities) - {line.pk for line in lines}):
-        raise OrderError(f"The order has no line {unknown[0]}.", field="lines")
+        raise UnknownLine(f"The order has no line {unknown[0]}.", field="lines")
     return lines
 
 

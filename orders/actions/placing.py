@@ -28,6 +28,10 @@ class CurrencyMismatch(OrderError):  # noqa: N818
     """Amounts are in another currency than the tenant's orders are kept in."""
 
 
+class UnknownReservation(OrderError):  # noqa: N818
+    """There is no reservation of the id that was named."""
+
+
 class ReservationMismatch(OrderError):  # noqa: N818
     """The reservation that was named does not hold what the order asks for, or is another order's."""
 
@@ -55,7 +59,8 @@ def place_order(*, new: NewOrder, actor: str, now: datetime) -> Order:
 
     A paid order's units are sold at once; else they are held until the reservation's time is up.
 
-    Raises: InsufficientStock, UnknownVariants, CurrencyMismatch, FaultyAmount, ReservationMismatch, ReservationEnded.
+    Raises: InsufficientStock, UnknownVariants, CurrencyMismatch, FaultyAmount, UnknownReservation, ReservationMismatch,
+    ReservationEnded.
     """
     tenant = Tenant.objects.get(pk=tenancy.current_tenant_id())
     currency = new.currency or tenant.currency
@@ -136,9 +141,10 @@ def _reserve(new: NewOrder, *, actor: str, now: datetime) -> Reservation:
 
 def _take_over(reservation_id: int, totals: dict[int, int], now: datetime) -> Reservation:
     reservation = Reservation.objects.select_for_update().filter(pk=reservation_id).first()
-    if reservation is None or Order.objects.filter(reservation_id=reservation_id).exists():
-        sentence = f"Reservation {reservation_id} is unknown, or another order's."
-        raise ReservationMismatch(sentence, field="reservation_id")
+    if reservation is None:
+        raise UnknownReservation(f"There is no reservation {reservation_id}.", field="reservation_id")
+    if Order.objects.filter(reservation_id=reservation_id).exists():
+        raise ReservationMismatch(f"Reservation {reservation_id} is another order's.", field="reservation_id")
     if reservation.status != Reservation.Status.ACTIVE or reservation.is_overdue(now):
         raise reservations.ReservationEnded(reservation, "used for an order")
     held: dict[int, int] = defaultdict(int)

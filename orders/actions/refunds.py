@@ -60,7 +60,7 @@ def refund_order(
 ) -> Refund:
     """Refund units and money of a paid order of ours; without an amount, what the units cost.
 
-    Raises: Order.DoesNotExist, ShopifysOrder, IllegalMove, TooMany, RefundTooLarge, AmountTooFine, OrderError.
+    Raises: Order.DoesNotExist, ShopifysOrder, IllegalMove, TooMany, UnknownLine, RefundTooLarge, AmountTooFine.
     """
     order = lock_own(order_id)
     if amount is not None:

@@ -22,7 +22,7 @@ from rest_framework.viewsets import ReadOnlyModelViewSet
 from audit.serializers import AuditEventRow
 from inventory.views.reservations import KEY
 from orders.actions import moves
-from orders.actions.placing import CurrencyMismatch, place_order
+from orders.actions.placing import CurrencyMismatch, UnknownReservation, place_order
 from orders.actions.refunds import AmountTooFine, refund_order
 from orders.models import Order, OrderLine, OrderWatch
 from orders.money import FaultyAmount
@@ -52,6 +52,8 @@ def _nested(error: FaultyAmount) -> dict[str, object]:
 
 declare_problem(moves.OrderError, status=409, slug="order-conflict", title="The order can't be moved", members=_named)
 declare_problem(moves.ShopifysOrder, status=409, slug="shopifys-order", title="Shopify's order", members=_named)
+declare_problem(moves.UnknownLine, status=400, slug="unknown-lines", title="Unknown lines", members=_named)
+declare_problem(UnknownReservation, status=400, slug="unknown-reservation", title="Unknown reservation", members=_named)
 declare_problem(CurrencyMismatch, status=400, slug="currency-mismatch", title="Another currency", members=_named)
 declare_problem(FaultyAmount, status=400, slug="faulty-amount", title="An amount does not fit", members=_nested)
 declare_problem(AmountTooFine, status=400, slug="amount-too-fine", title="Too many decimals", members=_named)
@@ -149,7 +151,11 @@ class Orders(ReadOnlyModelViewSet[Order]):
 
     @extend_schema(request=PlaceOrder, responses={201: OrderDetail}, parameters=[KEY], summary="Place an order")
     def create(self, request: Request) -> Response:
-        """Reserve all lines and place the order, or do nothing; 409 names each line that is short."""
+        """Reserve all lines and place the order, or do nothing.
+
+        400 names the field that can't be, also for a variant or reservation that is unknown; 409 each line that is
+        short, or why the reservation can't be taken over.
+        """
         return answer_once(request, lambda: self._create(request))
 
     def _create(self, request: Request) -> Response:
@@ -179,7 +185,7 @@ class Orders(ReadOnlyModelViewSet[Order]):
 
     @extend_schema(request=CancelInput, responses=OrderDetail, parameters=[KEY], summary="Cancel, wholly or partly")
     def cancel(self, request: Request, pk: int) -> Response:
-        """Cancel an order of ours, or some units of it that were not sent."""
+        """Cancel an order of ours, or some units of it that were not sent; 400 for a line that it does not have."""
         return answer_once(request, lambda: self._cancel(request, pk))
 
     def _cancel(self, request: Request, pk: int) -> Response:
@@ -192,7 +198,7 @@ class Orders(ReadOnlyModelViewSet[Order]):
 
     @extend_schema(request=RefundInput, responses={201: OrderDetail}, parameters=[KEY], summary="Refund")
     def refund(self, request: Request, pk: int) -> Response:
-        """Refund units and money of a paid order of ours."""
+        """Refund units and money of a paid order of ours; 400 for a line that it does not have."""
         return answer_once(request, lambda: self._refund(request, pk))
 
     def _refund(self, request: Request, pk: int) -> Response:

@@ -94,3 +94,23 @@ def test_what_fits_is_taken_in_currencies_of_no_and_of_four_decimals():
     fine = place(shop, {"price_amount": "0.1234"}, presentment_currency="UYW", presentment_rate="2").json()
     assert (fine["total_amount"], fine["presentment_total_amount"]) == ("0.2468", "0.4936")
     assert json.dumps(fine["lines"][0]["price_amount"]) == '"0.1234"'
+
+
+def test_unknown_reservations_and_lines_are_bad_input_and_conflicts_stay_conflicts():
+    shop, other = open_shop(), open_shop()
+    theirs = other.reserve(2).json()["id"]
+    strange = [place(shop, reservation_id=number) for number in (theirs, 10**6)]
+    assert [named(answer) for answer in strange] == ["reservation_id"] * 2
+    assert strange[0].json()["detail"].replace(str(theirs), "N") == strange[1].json()["detail"].replace("1000000", "N")
+    mine = shop.reserve(2).json()["id"]
+    made = place(shop, reservation_id=mine, is_paid=True)
+    assert (made.status_code, place(shop, reservation_id=mine).status_code) == (201, 409)
+    their_line = place(other).json()["lines"][0]["id"]
+    path = f"orders/{made.json()['id']}"
+    for act in ("cancel", "refunds"):
+        for number in (their_line, 10**6):
+            assert named(shop.post(f"{path}/{act}", {"lines": [{"line_id": number, "quantity": 1}]})) == "lines"
+    line = made.json()["lines"][0]["id"]
+    assert shop.post(f"{path}/cancel", {"lines": [{"line_id": line, "quantity": 3}]}).status_code == 409
+    parcel = {"order_id": made.json()["id"], "lines": [{"line_id": their_line, "quantity": 1}]}
+    assert named(shop.post("shipments", parcel)) == "lines"
