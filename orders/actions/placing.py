@@ -19,9 +19,21 @@ from inventory.models import Reservation, Variant
 from inventory.rules import Destination
 from orders.actions.moves import OrderError, pay
 from orders.models import Commitment, Order, OrderLine
-from orders.money import FaultyAmount, NewLine, PricedLine, amounts_of, ensure_fits, price_lines
+from orders.money import (
+    DiscountCode,
+    FaultyAmount,
+    NewLine,
+    PricedLine,
+    ShippingLine,
+    TaxLine,
+    add_up_taxes,
+    agree,
+    amounts_of,
+    price_lines,
+    settle_codes,
+)
 from shopsync.models import Tenant
-from shopsync.money import round_amount
+from shopsync.money import format_amount, round_amount
 
 
 class CurrencyMismatch(OrderError):  # noqa: N818
@@ -38,13 +50,18 @@ class ReservationMismatch(OrderError):  # noqa: N818
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewOrder:
-    """An order to place. `columns` are further columns of Order by name (customer, addresses, note, tags)."""
+    """An order to place. `columns` are further columns of Order by name (customer, addresses, note, tags).
+
+    What is said by lists (shipping lines, the lines' tax lines, discount codes) and by a sum too has to agree.
+    """
 
     lines: tuple[NewLine, ...]
     currency: str = ""
     reservation_id: int | None = None
     is_paid: bool = False
-    shipping_amount: Decimal = Decimal(0)
+    shipping_amount: Decimal | None = None
+    shipping_lines: tuple[ShippingLine, ...] = ()
+    discount_codes: tuple[DiscountCode, ...] = ()
     presentment_currency: str = ""
     presentment_rate: Decimal = Decimal(1)
     allow_split: bool = True
@@ -69,7 +86,7 @@ def place_order(*, new: NewOrder, actor: str, now: datetime) -> Order:
         raise CurrencyMismatch(sentence, field="currency")
     variants = _variants(new.lines)
     prices = {variant_id: variant.price_amount for variant_id, variant in variants.items()}
-    lines = price_lines(new.lines, prices=prices, currency=currency)
+    lines = price_lines(new.lines, prices=prices, codes=new.discount_codes, currency=currency)
     order = _order(new, currency, lines, now=now)
     # 1. The units. 2. The order, which names the reservation. 3. Its lines. 4. The sale, if it is paid.
     reservation = _reserve(new, actor=actor, now=now)
@@ -99,19 +116,20 @@ def _variants(lines: Sequence[NewLine]) -> dict[int, Variant]:
 
 
 def _order(new: NewOrder, currency: str, lines: Sequence[PricedLine], *, now: datetime) -> Order:
-    ensure_fits("shipping_amount", new.shipping_amount, currency)
-    sums = amounts_of(lines, shipping=new.shipping_amount, currency=currency)
+    ways = {f"shipping_lines.{place}.price": way.price for place, way in enumerate(new.shipping_lines)}
+    shipping = agree("shipping_amount", new.shipping_amount, ways, currency=currency)
+    sums = amounts_of(lines, shipping=shipping, currency=currency)
     amounts = {f"{name}_amount": amount for name, amount in asdict(sums).items()}
     shown_in = new.presentment_currency or currency
     if shown_in == currency and new.presentment_rate != 1:
         sentence = f"The buyer pays in {currency} too: leave the rate out, or send 1."
         raise FaultyAmount("presentment_rate", sentence)
-    shown = {**amounts, "shipping_amount": new.shipping_amount}
+    shown = {**amounts, "shipping_amount": shipping}
     return Order(
         source=Order.Source.API,
         currency=currency,
         presentment_currency=shown_in,
-        shipping_amount=new.shipping_amount,
+        shipping_amount=shipping,
         **amounts,
         **{f"current_{name}": amount for name, amount in amounts.items()},
         **{f"presentment_{name}": round_amount(sum_ * new.presentment_rate, shown_in) for name, sum_ in shown.items()},
@@ -119,8 +137,29 @@ def _order(new: NewOrder, currency: str, lines: Sequence[PricedLine], *, now: da
         fulfillment_status="unfulfilled",
         placed_at=now,
         source_version="",
-        **new.columns,
+        **{**_lists(new, currency, discount=sums.discount), **new.columns},
     )
+
+
+def _lists(new: NewOrder, currency: str, *, discount: Decimal) -> dict[str, list[dict[str, str]]]:
+    """Return the lists of an order as Shopify's are kept, amounts as text."""
+    codes = settle_codes("discount_codes", new.discount_codes, discount=discount, currency=currency)
+    lists: dict[str, Sequence[DiscountCode | TaxLine | ShippingLine]] = {
+        "discounts": codes,
+        "taxes": add_up_taxes(new.lines),
+        "shipping_lines": new.shipping_lines,
+    }
+    return {name: [_plain(entry, currency) for entry in entries] for name, entries in lists.items()}
+
+
+def _plain(entry: DiscountCode | TaxLine | ShippingLine, currency: str) -> dict[str, str]:
+    return {name: _written(name, value, currency) for name, value in asdict(entry).items() if value not in {None, ""}}
+
+
+def _written(name: str, value: str | Decimal, currency: str) -> str:
+    if isinstance(value, str):
+        return value
+    return format_amount(value, currency) if name in {"amount", "price"} else f"{value.normalize():f}"
 
 
 def _reserve(new: NewOrder, *, actor: str, now: datetime) -> Reservation:

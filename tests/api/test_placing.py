@@ -114,3 +114,50 @@ def test_unknown_reservations_and_lines_are_bad_input_and_conflicts_stay_conflic
     assert shop.post(f"{path}/cancel", {"lines": [{"line_id": line, "quantity": 3}]}).status_code == 409
     parcel = {"order_id": made.json()["id"], "lines": [{"line_id": their_line, "quantity": 1}]}
     assert named(shop.post("shipments", parcel)) == "lines"
+
+
+VAT = {"title": "VAT", "rate": "0.21", "price": "3.78"}
+
+
+def test_lists_are_kept_as_shopifys_are_and_their_sums_are_worked_out():
+    shop = open_shop()
+    lines = [{"variant_id": shop.variant.pk, "quantity": 1, "tax_lines": [VAT, {"title": "Town", "price": "0.22"}]},
+             {"variant_id": shop.variant.pk, "quantity": 2, "tax_lines": [VAT]}]  # fmt: skip
+    ways = [{"title": "Courier", "code": "X", "price": "4"}, {"title": "Insurance", "price": "1.50"}]
+    codes = [{"code": "SPRING", "amount": "2.00", "type": "fixed_amount"}, {"code": "AGAIN", "amount": "0.01"}]
+    body = shop.post("orders", {"lines": lines, "shipping_lines": ways, "discount_codes": codes}).json()
+    sums = [body[f"{name}_amount"] for name in ("subtotal", "discount", "tax", "shipping", "total")]
+    assert sums == ["27.99", "2.01", "7.78", "5.50", "41.27"]
+    assert [(line["discount_amount"], line["tax_amount"]) for line in body["lines"]] == [
+        ("0.67", "4.00"),
+        ("1.34", "3.78"),
+    ]
+    assert body["taxes"] == [VAT | {"price": "7.56"}, {"title": "Town", "price": "0.22"}]
+    assert body["shipping_lines"] == [ways[0] | {"price": "4.00"}, ways[1]]
+    assert body["discounts"] == codes
+    given = {"line": {"discount_amount": "3", "tax_amount": "3.78", "tax_lines": [VAT]}, "shipping_amount": "5.5"}
+    open_code = [{"code": "A", "amount": "1"}, {"code": "B"}]
+    body = place(shop, **given, shipping_lines=ways, discount_codes=open_code).json()
+    assert [code["amount"] for code in body["discounts"]] == ["1.00", "2.00"]
+    assert body["total_amount"] == "26.28"
+    body = place(shop, {"discount_amount": "1"}, discounts=[{"code": "OLD", "amount": "9"}]).json()  # for the record
+    assert ([code["code"] for code in body["discounts"]], body["total_amount"]) == (["OLD"], "19.00")
+
+
+def test_lists_that_do_not_agree_with_their_sums_are_refused_by_name():
+    way, code = {"title": "Courier", "price": "4"}, {"code": "A", "amount": "2"}
+    refused(
+        open_shop(),
+        [
+            ({"shipping_amount": "5", "shipping_lines": [way]}, "shipping_amount"),
+            ({"shipping_lines": [way, way | {"price": "0.005"}]}, "shipping_lines.1.price"),
+            ({"line": {"tax_amount": "3", "tax_lines": [VAT]}}, "lines.0.tax_amount"),
+            ({"line": {"tax_lines": [VAT | {"price": "0.001"}]}}, "lines.0.tax_lines.0.price"),
+            ({"line": {"discount_amount": "3"}, "discount_codes": [code]}, "discount_codes"),
+            ({"line": {"discount_amount": "1"}, "discount_codes": [code, {"code": "B"}]}, "discount_codes"),
+            ({"line": {"discount_amount": "1"}, "discount_codes": [{"code": "A"}, {"code": "B"}]}, "discount_codes"),
+            ({"discount_codes": [code | {"amount": "20.01"}]}, "discount_codes"),
+            ({"discount_codes": [code | {"amount": "0.001"}]}, "discount_codes.0.amount"),
+            ({"discount_codes": [code], "discounts": [code]}, "discounts"),
+        ],
+    )
