@@ -87,8 +87,9 @@ def fold(facts: Iterable[Fact]) -> PaymentState:
     intents, charges = _since_asked(known, "intent"), _since_asked(known, "charge")
     refunds, disputes = _newest_each(known, "refund"), _newest_each(known, "dispute")
     lead = (intents or charges or known)[-1]
-    refunded = _refunded(known, charges, refunds)
-    captured = max([fact.values["captured"] for fact in (*intents, *charges)] + [refunded])
+    taken = max((fact.values["captured"] for fact in (*intents, *charges)), default=0)
+    refunded = 0 if _was_let_go(intents, taken) else _refunded(known, charges, refunds)
+    captured = max(taken, refunded)
     base = _base_status(intents, charges, captured)
     status = base
     if base == "paid":
@@ -154,6 +155,11 @@ def _refunded(known: Sequence[Fact], charges: Sequence[Fact], refunds: Sequence[
         and told.topic != ASKED
     )
     return int(max(sent, told.values["refunded"] - back))
+
+
+def _was_let_go(intents: Sequence[Fact], taken: int) -> bool:
+    """Was an authorisation given up of which nothing was taken? What the gateway calls a refund then moved no money."""
+    return bool(intents) and intents[-1].values["status"] == "canceled" and not taken
 
 
 def _began(known: Sequence[Fact], subject_id: str) -> datetime:
