@@ -22,6 +22,7 @@ from orders.models import OrderLine, PaymentCall
 from shopsync.actions.tenants import create_api_key
 from shopsync.models import Alert
 from tests.factories import drain_all, run_together
+from tests.payments.conftest import T0, charge, event, refund
 from tests.payments.test_currencies import differ, place, stands
 from tests.payments.test_own_orders import said
 
@@ -113,6 +114,21 @@ def test_a_part_is_captured_and_what_is_let_go_is_no_refund(shop):
     shop.take_outbox()
     assert money(shop, provider_id) == ("paid", 30, 0)
     assert (stands(shop, order), differ(shop), open_alerts(shop)) == ("partially_paid", [], [])
+
+
+@pytest.mark.parametrize("turn", [1, -1])
+def test_the_rest_of_a_part_is_no_refund_although_it_is_told_as_one(shop, turn):
+    part = {"amount_captured": 3000, "amount_refunded": 2000}
+    events = [
+        event("charge.captured", charge(**part), at=T0),
+        event("refund.created", refund(amount=2000), at=T0),
+        event("charge.refunded", charge(**part | {"amount_refunded": 4000}), at=T0 + 9),
+        event("refund.created", refund(id="re_2", amount=2000), at=T0 + 9),
+    ]
+    shop.take(*events[:2][::turn])
+    assert money(shop, "pi_1") == ("paid", 30, 0)
+    shop.take(*events[2:][::turn])
+    assert money(shop, "pi_1") == ("partially_refunded", 30, 20)
 
 
 def test_what_is_captured_is_what_the_order_costs_by_then(shop):
