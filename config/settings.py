@@ -222,6 +222,7 @@ SPECTACULAR_SETTINGS = {
         "drf_spectacular.hooks.postprocess_schema_enums",
         "shopsync.views.schema.add_problems",
     ],
+    "ENUM_NAME_OVERRIDES": {"CountryEnum": "inventory.rules.COUNTRIES"},  # of `country` and `country_code`
     "SERVE_INCLUDE_SCHEMA": False,
     "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
     "SERVE_AUTHENTICATION": [],

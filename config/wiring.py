@@ -60,6 +60,10 @@ EVENT_SUBSCRIBERS: dict[str, list[str]] = {
     "order.created": ["messaging.actions.contacts.follow_order", "orders.actions.payments.adopt_payments"],
     "order.updated": ["messaging.actions.contacts.follow_order"],
     "order.lines_cancelled": ["orders.actions.paid_orders.follow_due"],
+    "order.cancelled": [
+        "orders.actions.paid_orders.review_order",
+        "orders.actions.authorisations.cancel_authorisations",
+    ],
     "order.paid": ["messaging.actions.automations.react"],
 }
 

@@ -8,6 +8,7 @@ from orders import views
 
 _ACTS = {
     "mark-paid": "mark_paid",
+    "capture": "capture",
     "allocate": "allocate",
     "cancel": "cancel",
     "refunds": "refund",

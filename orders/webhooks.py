@@ -237,6 +237,8 @@ def _convert(thing: dict[str, Any], model: type[S]) -> S:
         return msgspec.convert(thing, model)
     except msgspec.ValidationError as error:
         raise UnreadablePayloadError(f"data.object: {error}") from error
+    except UnicodeEncodeError as error:  # half of a surrogate pair, in a name or a value that msgspec looks into
+        raise UnreadablePayloadError("data.object: it has half of a surrogate pair where text is needed") from error
 
 
 def _payment_of(thing: _Charge | _Refund | _Dispute) -> str:
@@ -291,12 +293,21 @@ def _read_charge(thing: dict[str, Any]) -> _Read:
         "currency": read.currency.upper(),
         "status": _text(read.status, 40),
         "captured": captured if read.captured and read.status == "succeeded" else 0,
-        "refunded": read.amount_refunded or 0,
+        "refunded": _refunded(read, captured),
         "error": _text(read.failure_message),
         "capture_before": before if isinstance(before, int) and 0 <= before < 2**35 else None,
         "order_key": _order_key(read.metadata),
     }
     return read.id, _payment_of(read), values
+
+
+def _refunded(charge: _Charge, captured: int) -> int:
+    """Say what was given back of what was captured: Stripe counts as refunded what it let go of an authorisation, too.
+
+    https://docs.stripe.com/api/payment_intents/cancel: "the remaining amount_capturable is automatically refunded"
+    """
+    taken = captured if charge.captured else 0
+    return max(0, (charge.amount_refunded or 0) - max(0, charge.amount - taken))
 
 
 def _read_refund(thing: dict[str, Any]) -> _Read:

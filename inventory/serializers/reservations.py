@@ -8,7 +8,7 @@ from typing import Any
 from rest_framework import serializers
 
 from inventory.actions.reservations import DEFAULT_TTL, LONGEST_TTL, MAX_LINES, Request, Wanted
-from inventory.rules import Destination
+from inventory.rules import COUNTRIES, Destination, find_faults
 from inventory.serializers.stock import MOST_UNITS
 from shopsync.serializers import IdField, Input
 
@@ -23,9 +23,15 @@ class WantedLine(Input):
 class DestinationInput(Input):
     """Where the goods go: it decides which location is nearest."""
 
-    country = serializers.RegexField(r"^[A-Z]{2}$", required=False, default="", help_text="ISO 3166-1, e.g. CA")
+    country = serializers.ChoiceField(choices=COUNTRIES, required=False, default="", help_text="ISO 3166-1, e.g. CA")
     latitude = serializers.FloatField(min_value=-90, max_value=90, required=False, allow_null=True, default=None)
     longitude = serializers.FloatField(min_value=-180, max_value=180, required=False, allow_null=True, default=None)
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """Take both coordinates, or neither."""
+        if faults := find_faults(**attrs):
+            raise serializers.ValidationError({name: [sentence] for name, sentence in faults.items()})
+        return attrs
 
     def to_destination(self) -> Destination:
         """Return it as the rules take it."""

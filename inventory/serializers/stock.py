@@ -81,7 +81,7 @@ class LocationInput(Input):
         max_length=300, allow_blank=True, required=False, help_text="shown while Shopify gives no name"
     )
     country = serializers.ChoiceField(
-        choices=sorted(COUNTRIES), allow_blank=True, required=False, help_text="ISO 3166-1, e.g. CA"
+        choices=COUNTRIES, allow_blank=True, required=False, help_text="ISO 3166-1, e.g. CA"
     )
     latitude = serializers.FloatField(
         min_value=-90, max_value=90, allow_null=True, required=False, help_text="degrees north"

@@ -10,12 +10,25 @@ from django.utils import timezone
 
 from audit.actions import record
 from config.infra.work import Answer, Apply, Caller, CallError
-from orders.actions.payments import lock_payment, take_facts
+from orders.actions.payments import ask_gateway, lock_payment, take_facts
 from orders.models import GatewayRefund, Payment, PaymentCall
-from orders.payments.base import Gateway, GatewayAccount, GatewayError, RefundOrder, get_gateway
+from orders.payments.base import CaptureOrder, Gateway, GatewayAccount, GatewayError, RefundOrder, get_gateway
+from orders.payments.states import fold
 from orders.webhooks import Fact
 from shopsync.actions.alerts import raise_alert
 from shopsync.models import Connection
+
+_CANCELLED = "the order was cancelled before"
+_ANSWERED = {
+    PaymentCall.Kind.ASK: ("answered", "payment.asked"),
+    PaymentCall.Kind.CAPTURE: ("captured", "payment.captured"),
+    PaymentCall.Kind.CANCEL: ("canceled", "payment.canceled"),
+}
+# What each is to do -> the statuses of a payment for which it is done; AUTHORIZED is not done, anything else too late.
+_DONE = {
+    PaymentCall.Kind.CAPTURE: frozenset(("paid", "partially_refunded", "refunded", "disputed", "charged_back")),
+    PaymentCall.Kind.CANCEL: frozenset(("canceled", "expired")),
+}
 
 
 def _gateway(payment: Payment) -> Gateway:
@@ -47,10 +60,17 @@ def _perform(call: PaymentCall) -> Apply:
 
     Raises: CallError.
     """
-    gateway = _gateway(call.payment)
-    if call.refund is None:
-        return partial(_take_answer, call, gateway.ask(call.payment.provider_id))
-    return partial(_take_refund, call, gateway.refund(_order_of(call.refund)))
+    gateway, payment = _gateway(call.payment), call.payment
+    if call.refund is not None:
+        return partial(_take_refund, call, gateway.refund(_order_of(call.refund)))
+    if call.kind == PaymentCall.Kind.CAPTURE:
+        if payment.order is not None and payment.order.is_cancelled:
+            raise GatewayError(_CANCELLED, permanent=True)
+        asked = CaptureOrder(payment.provider_id, call.amount, payment.currency, call.key)
+        return partial(_take_answer, call, gateway.capture(asked))
+    if call.kind == PaymentCall.Kind.CANCEL:
+        return partial(_take_answer, call, gateway.cancel(payment.provider_id, key=call.key))
+    return partial(_take_answer, call, gateway.ask(payment.provider_id))
 
 
 def _take_answer(call: PaymentCall, facts: Sequence[Fact]) -> None:
@@ -60,8 +80,9 @@ def _take_answer(call: PaymentCall, facts: Sequence[Fact]) -> None:
     newest = [max(fact.happened_at, payment.last_event_at) for fact in facts]
     answered = [replace(fact, happened_at=at) for fact, at in zip(facts, newest, strict=True)]
     take_facts(connection_id=payment.connection_id, facts=answered, answers=call)
-    PaymentCall.objects.filter(pk=call.pk).update(outcome="answered")
-    record(name="payment.asked", subject=f"payment:{payment.pk}", actor=payment.gateway, data={"call": call.pk})
+    outcome, name = _ANSWERED[PaymentCall.Kind(call.kind)]
+    PaymentCall.objects.filter(pk=call.pk).update(outcome=outcome)
+    record(name=name, subject=f"payment:{payment.pk}", actor=payment.gateway, data={"call": call.pk})
 
 
 def _take_refund(call: PaymentCall, facts: Sequence[Fact]) -> None:
@@ -74,6 +95,9 @@ def _refuse(call: PaymentCall, error: CallError) -> None:
     reason = str(error)[:300]
     payment = call.payment
     PaymentCall.objects.filter(pk=call.pk).update(outcome=reason)
+    if call.kind in _DONE:
+        _note_refused(call, reason)
+        return
     if call.refund is None:
         subject, name = f"payment:{payment.pk}", "payment.not_found"
         record(name=name, subject=subject, actor=payment.gateway, data={"reason": reason[:200]})
@@ -89,8 +113,35 @@ def _refuse(call: PaymentCall, error: CallError) -> None:
         raise_alert(kind="refund.failed", subject=subject, message=message, severity="critical")
 
 
+def _note_refused(call: PaymentCall, reason: str) -> None:
+    """Say that an authorisation was not taken, or not given up, and ask how the payment stands."""
+    payment = call.payment
+    name = f"payment.{call.kind}_refused"
+    record(name=name, subject=f"payment:{payment.pk}", actor=payment.gateway, data={"reason": reason[:200]})
+    ask_gateway(payment=payment)
+    if reason != _CANCELLED:
+        words = "taken" if call.kind == PaymentCall.Kind.CAPTURE else "given up"
+        message = f"The authorisation {payment} could not be {words}: {reason[:200]}"
+        raise_alert(kind=name, subject=f"payment:{payment.pk}", message=message, severity="critical")
+
+
+def _take_miss(call: PaymentCall, facts: Sequence[Fact]) -> None:
+    """Take the answer to a question about a call that can't be done any more."""
+    _take_answer(call, facts)
+    reason = f"the payment is {fold(facts).status}"
+    PaymentCall.objects.filter(pk=call.pk).update(outcome=reason)
+    _note_refused(call, reason)
+
+
 def _ask(call: PaymentCall) -> Answer:
-    """Ask what became of a call: a refund is looked for by its key; a question is simply asked again."""
+    """Ask what became of a call: a refund is looked for by its key, an authorisation by how its payment stands; a
+    question is simply asked again."""
+    if (done := _DONE.get(PaymentCall.Kind(call.kind))) is not None:
+        facts = _gateway(call.payment).ask(call.payment.provider_id)
+        status = fold(facts).status
+        if status == Payment.Status.AUTHORIZED:
+            return "not_done"
+        return partial(_take_answer if status in done else _take_miss, call, facts)
     if call.refund is None:
         return _perform(call)
     facts = _gateway(call.payment).find_refund(_order_of(call.refund))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -11,9 +11,9 @@ from audit.actions import Value, record
 from config.infra.transactions import retrying_atomic
 from orders.actions.own_stock import follow_lines, holds_stock, sell_stock
 from orders.models import Order, OrderLine
+from orders.money import Amounts, PricedLine, amounts_of
 from orders.rules import IllegalMove, ensure_move, fulfillment_of
 from shopsync.actions.alerts import close_alert, raise_alert
-from shopsync.money import round_amount
 
 State = Order.StockState
 PAID_AFTER_CANCELLED = "order.paid_after_cancelled"
@@ -37,6 +37,10 @@ class ShopifysOrder(OrderError):  # noqa: N818
 
 class TooMany(OrderError):  # noqa: N818
     """More units were named than the line has left for this."""
+
+
+class UnknownLine(OrderError):  # noqa: N818
+    """A line was named that the order does not have."""
 
 
 def lock_order(order_id: int) -> Order:
@@ -144,7 +148,7 @@ def cancel_order(*, order_id: int, reason: str, restock: bool, actor: str, now: 
 def cancel_lines(*, order_id: int, quantities: Mapping[int, int], restock: bool, actor: str, now: datetime) -> Order:
     """Take units that were not sent off an order of ours; by line id. To take off all there are is to cancel it.
 
-    Raises: Order.DoesNotExist, ShopifysOrder, IllegalMove, TooMany, OrderError for a line of another order.
+    Raises: Order.DoesNotExist, ShopifysOrder, IllegalMove, TooMany, UnknownLine.
     """
     order = lock_own(order_id)
     ensure_move("life", life_of(order), "cancelled")
@@ -174,11 +178,11 @@ def _is_all_of_it(order: Order, quantities: Mapping[int, int]) -> bool:
 def lines_of(order: Order, quantities: Mapping[int, int]) -> list[OrderLine]:
     """Find the lines named, of this order and no other.
 
-    Raises: OrderError naming those that are not.
+    Raises: UnknownLine.
     """
     lines = list(OrderLine.objects.filter(order=order, pk__in=quantities).order_by("pk"))
     if unknown := sorted(set(quantities) - {line.pk for line in lines}):
-        raise OrderError(f"The order has no line {unknown[0]}.", field="lines")
+        raise UnknownLine(f"The order has no line {unknown[0]}.", field="lines")
     return lines
 
 
@@ -211,16 +215,25 @@ def store_lines(lines: list[OrderLine]) -> None:
 
 def recount(order: Order) -> None:
     """Let the current amounts of an order of ours follow its lines; what was placed stays as it was."""
-    subtotal = discount = tax = Decimal(0)
-    for line in OrderLine.objects.filter(order=order):
-        share = Decimal(line.current_quantity) / Decimal(line.quantity or 1)
-        discount += round_amount(line.discount_amount * share, order.currency)
-        tax += round_amount(line.tax_amount * share, order.currency)
-        subtotal += round_amount(line.price_amount * line.current_quantity, order.currency)
-    order.current_discount_amount, order.current_tax_amount = discount, tax
-    order.current_subtotal_amount = subtotal - discount
+    amounts = amounts_now(order, list(OrderLine.objects.filter(order=order)))
+    order.current_subtotal_amount, order.current_discount_amount = amounts.subtotal, amounts.discount
+    order.current_tax_amount, order.current_total_amount = amounts.tax, amounts.total
+
+
+def amounts_now(order: Order, lines: Sequence[OrderLine]) -> Amounts:
+    """Say what an order of ours costs with the units that its lines have now."""
+    priced = [
+        PricedLine(
+            price=line.price_amount,
+            quantity=line.quantity,
+            units=line.current_quantity,
+            discount=line.discount_amount,
+            tax=line.tax_amount,
+        )
+        for line in lines
+    ]
     shipping = order.shipping_amount if not order.is_cancelled else Decimal(0)
-    order.current_total_amount = order.current_subtotal_amount + tax + shipping
+    return amounts_of(priced, shipping=shipping, currency=order.currency)
 
 
 def name_fulfillment(order: Order) -> str:

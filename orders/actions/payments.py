@@ -6,6 +6,7 @@ side by side, and the rows are a function of the whole set.
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from datetime import timedelta
@@ -13,6 +14,7 @@ from typing import Any
 
 from django.db import connection as database
 from django.db import transaction
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from audit.actions import Event, Value, record
@@ -23,10 +25,11 @@ from orders.actions.paid_orders import apply_payment_state
 from orders.models import Dispute, GatewayRefund, Order, Payment, PaymentCall, PaymentEvent
 from orders.payments.states import DisputeState, PaymentState, RefundState, fold
 from orders.webhooks import Fact, read_event
-from shopsync.actions.alerts import raise_alert
+from shopsync.actions.alerts import close_alert, raise_alert
 from shopsync.shopify import Delivery
 
 ASK_ABOUT_GAPS_AFTER = timedelta(minutes=1)  # the event that is missing is mostly on its way
+CANCEL_REFUSED, CAPTURE_REFUSED = "payment.cancel_refused", "payment.capture_refused"
 _ALARMING = ("lost", "needs_response", "under_review")
 
 
@@ -130,9 +133,13 @@ def _rebuild(connection_id: int, provider_id: str, answers: PaymentCall | None, 
         if payment.order.pk not in order_ids:
             raise _OtherOrder(payment.order.pk)
         apply_payment_state(order=payment.order)  # before alerts: an order's row is locked first
+        if payment.order.source == Order.Source.API and payment.order.is_cancelled:
+            cancel_authorisation(payment=payment, actor="system")
+    _settle_ends(payment, but=answers)
     for refund in state.refunds:
         if _write_refund(payment, refund):
-            _settle_calls(payment, but=answers)
+            told = PaymentCall.objects.filter(payment=payment, refund__isnull=False).exclude(refund__provider_id="")
+            _settle_calls(told, but=answers)
     for dispute in state.disputes:
         _write_dispute(payment, dispute)
     if answers is None and (state.is_contradicted or state.is_incomplete):
@@ -146,6 +153,17 @@ def ask_gateway(*, payment: Payment, wait: timedelta = timedelta()) -> None:
         kind=PaymentCall.Kind.ASK, payment=payment, lane=f"payment:{payment.pk}", due_at=timezone.now() + wait
     )
     work.add([row], ignore_conflicts=True)
+
+
+def cancel_authorisation(*, payment: Payment, actor: str) -> None:
+    """Queue that an authorisation be given up, once; the payment is locked."""
+    if payment.status != Payment.Status.AUTHORIZED:
+        return
+    if PaymentCall.objects.filter(payment=payment, kind=PaymentCall.Kind.CANCEL).exists():
+        return
+    lane, key = f"payment:{payment.pk}", str(uuid.uuid4())
+    work.add([PaymentCall(kind=PaymentCall.Kind.CANCEL, payment=payment, lane=lane, key=key, actor=actor)])
+    record(name="payment.cancel_requested", subject=f"payment:{payment.pk}", actor=actor)
 
 
 def _write_payment(connection_id: int, provider_id: str, state: PaymentState) -> Payment:
@@ -205,12 +223,24 @@ def _write_refund(payment: Payment, state: RefundState) -> bool:
     return True
 
 
-def _settle_calls(payment: Payment, *, but: PaymentCall | None) -> None:
-    """End the calls of refunds that the gateway told of, however far we were: its word is proof."""
-    waiting = (Status.READY, Status.LEASED, Status.UNKNOWN, Status.BURIED)
-    calls = PaymentCall.objects.filter(payment=payment, status__in=waiting).exclude(refund__provider_id="")
-    others = calls if but is None else calls.exclude(pk=but.pk)
-    others.filter(refund__isnull=False).update(
+def _settle_ends(payment: Payment, *, but: PaymentCall | None) -> None:
+    """End the captures of what is captured, the cancellations of what is given up, and the alerts about them."""
+    kinds = [PaymentCall.Kind.CAPTURE] if payment.amount_captured else []
+    if payment.status in {Payment.Status.CANCELED, Payment.Status.EXPIRED}:
+        kinds.append(PaymentCall.Kind.CANCEL)
+    for kind in kinds:
+        _settle_calls(PaymentCall.objects.filter(payment=payment, kind=kind), but=but)
+    if payment.amount_captured:
+        close_alert(kind=CAPTURE_REFUSED, subject=f"payment:{payment.pk}")
+    if payment.status != Payment.Status.AUTHORIZED:
+        close_alert(kind=CANCEL_REFUSED, subject=f"payment:{payment.pk}")
+
+
+def _settle_calls(calls: QuerySet[PaymentCall], *, but: PaymentCall | None) -> None:
+    """End those of these calls that wait, however far we were: the gateway told of what they ask, which is proof."""
+    waiting = calls.filter(status__in=(Status.READY, Status.LEASED, Status.UNKNOWN, Status.BURIED))
+    others = waiting if but is None else waiting.exclude(pk=but.pk)
+    others.update(
         status=Status.DONE,
         outcome="the gateway told of it",
         finished_at=timezone.now(),

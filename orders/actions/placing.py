@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -19,12 +19,29 @@ from inventory.models import Reservation, Variant
 from inventory.rules import Destination
 from orders.actions.moves import OrderError, pay
 from orders.models import Commitment, Order, OrderLine
+from orders.money import (
+    DiscountCode,
+    FaultyAmount,
+    NewLine,
+    PricedLine,
+    ShippingLine,
+    TaxLine,
+    add_up_taxes,
+    agree,
+    amounts_of,
+    price_lines,
+    settle_codes,
+)
 from shopsync.models import Tenant
-from shopsync.money import round_amount
+from shopsync.money import format_amount, round_amount
 
 
 class CurrencyMismatch(OrderError):  # noqa: N818
     """Amounts are in another currency than the tenant's orders are kept in."""
+
+
+class UnknownReservation(OrderError):  # noqa: N818
+    """There is no reservation of the id that was named."""
 
 
 class ReservationMismatch(OrderError):  # noqa: N818
@@ -32,25 +49,19 @@ class ReservationMismatch(OrderError):  # noqa: N818
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NewLine:
-    """A line to buy; amounts in the order's currency, the price for one unit."""
-
-    variant_id: int
-    quantity: int
-    price_amount: Decimal | None = None
-    discount_amount: Decimal = Decimal(0)
-    tax_amount: Decimal = Decimal(0)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class NewOrder:
-    """An order to place. `columns` are further columns of Order by name (customer, addresses, note, tags)."""
+    """An order to place. `columns` are further columns of Order by name (customer, addresses, note, tags).
+
+    What is said by lists (shipping lines, the lines' tax lines, discount codes) and by a sum too has to agree.
+    """
 
     lines: tuple[NewLine, ...]
     currency: str = ""
     reservation_id: int | None = None
     is_paid: bool = False
-    shipping_amount: Decimal = Decimal(0)
+    shipping_amount: Decimal | None = None
+    shipping_lines: tuple[ShippingLine, ...] = ()
+    discount_codes: tuple[DiscountCode, ...] = ()
     presentment_currency: str = ""
     presentment_rate: Decimal = Decimal(1)
     allow_split: bool = True
@@ -65,7 +76,8 @@ def place_order(*, new: NewOrder, actor: str, now: datetime) -> Order:
 
     A paid order's units are sold at once; else they are held until the reservation's time is up.
 
-    Raises: InsufficientStock, UnknownVariants, CurrencyMismatch, ReservationMismatch, ReservationEnded.
+    Raises: InsufficientStock, UnknownVariants, CurrencyMismatch, FaultyAmount, UnknownReservation, ReservationMismatch,
+    ReservationEnded.
     """
     tenant = Tenant.objects.get(pk=tenancy.current_tenant_id())
     currency = new.currency or tenant.currency
@@ -73,7 +85,9 @@ def place_order(*, new: NewOrder, actor: str, now: datetime) -> Order:
         sentence = f"Orders of this tenant are kept in {tenant.currency}; send {currency} as presentment_currency."
         raise CurrencyMismatch(sentence, field="currency")
     variants = _variants(new.lines)
-    order = _order(new, currency, variants, now=now)
+    prices = {variant_id: variant.price_amount for variant_id, variant in variants.items()}
+    lines = price_lines(new.lines, prices=prices, codes=new.discount_codes, currency=currency)
+    order = _order(new, currency, lines, now=now)
     # 1. The units. 2. The order, which names the reservation. 3. Its lines. 4. The sale, if it is paid.
     reservation = _reserve(new, actor=actor, now=now)
     order.reservation = reservation
@@ -83,7 +97,7 @@ def place_order(*, new: NewOrder, actor: str, now: datetime) -> Order:
     if not order.name:
         order.name = f"API-{order.pk}"
         order.save(update_fields=["name"])
-    _write_lines(order, new, variants)
+    _write_lines(order, new, lines, variants=variants)
     data: dict[str, Value] = {"source": "api", "lines": len(new.lines), "reservation": reservation.pk}
     record(
         name="order.created", subject=f"order:{order.pk}", actor=actor, data=data, once_key=f"order.created:{order.pk}"
@@ -101,28 +115,21 @@ def _variants(lines: Sequence[NewLine]) -> dict[int, Variant]:
     return found
 
 
-def _price(line: NewLine, variants: dict[int, Variant]) -> Decimal:
-    return variants[line.variant_id].price_amount if line.price_amount is None else line.price_amount
-
-
-def _order(new: NewOrder, currency: str, variants: dict[int, Variant], *, now: datetime) -> Order:
-    goods = sum((_price(line, variants) * line.quantity for line in new.lines), Decimal(0))
-    discount = sum((line.discount_amount for line in new.lines), Decimal(0))
-    tax = sum((line.tax_amount for line in new.lines), Decimal(0))
-    subtotal = round_amount(goods, currency) - discount
-    amounts = {
-        "subtotal_amount": subtotal,
-        "discount_amount": discount,
-        "tax_amount": tax,
-        "total_amount": subtotal + tax + new.shipping_amount,
-    }
+def _order(new: NewOrder, currency: str, lines: Sequence[PricedLine], *, now: datetime) -> Order:
+    ways = {f"shipping_lines.{place}.price": way.price for place, way in enumerate(new.shipping_lines)}
+    shipping = agree("shipping_amount", new.shipping_amount, ways, currency=currency)
+    sums = amounts_of(lines, shipping=shipping, currency=currency)
+    amounts = {f"{name}_amount": amount for name, amount in asdict(sums).items()}
     shown_in = new.presentment_currency or currency
-    shown = {**amounts, "shipping_amount": new.shipping_amount}
+    if shown_in == currency and new.presentment_rate != 1:
+        sentence = f"The buyer pays in {currency} too: leave the rate out, or send 1."
+        raise FaultyAmount("presentment_rate", sentence)
+    shown = {**amounts, "shipping_amount": shipping}
     return Order(
         source=Order.Source.API,
         currency=currency,
         presentment_currency=shown_in,
-        shipping_amount=new.shipping_amount,
+        shipping_amount=shipping,
         **amounts,
         **{f"current_{name}": amount for name, amount in amounts.items()},
         **{f"presentment_{name}": round_amount(sum_ * new.presentment_rate, shown_in) for name, sum_ in shown.items()},
@@ -130,8 +137,29 @@ def _order(new: NewOrder, currency: str, variants: dict[int, Variant], *, now: d
         fulfillment_status="unfulfilled",
         placed_at=now,
         source_version="",
-        **new.columns,
+        **{**_lists(new, currency, discount=sums.discount), **new.columns},
     )
+
+
+def _lists(new: NewOrder, currency: str, *, discount: Decimal) -> dict[str, list[dict[str, str]]]:
+    """Return the lists of an order as Shopify's are kept, amounts as text."""
+    codes = settle_codes("discount_codes", new.discount_codes, discount=discount, currency=currency)
+    lists: dict[str, Sequence[DiscountCode | TaxLine | ShippingLine]] = {
+        "discounts": codes,
+        "taxes": add_up_taxes(new.lines),
+        "shipping_lines": new.shipping_lines,
+    }
+    return {name: [_plain(entry, currency) for entry in entries] for name, entries in lists.items()}
+
+
+def _plain(entry: DiscountCode | TaxLine | ShippingLine, currency: str) -> dict[str, str]:
+    return {name: _written(name, value, currency) for name, value in asdict(entry).items() if value not in {None, ""}}
+
+
+def _written(name: str, value: str | Decimal, currency: str) -> str:
+    if isinstance(value, str):
+        return value
+    return format_amount(value, currency) if name in {"amount", "price"} else f"{value.normalize():f}"
 
 
 def _reserve(new: NewOrder, *, actor: str, now: datetime) -> Reservation:
@@ -152,9 +180,10 @@ def _reserve(new: NewOrder, *, actor: str, now: datetime) -> Reservation:
 
 def _take_over(reservation_id: int, totals: dict[int, int], now: datetime) -> Reservation:
     reservation = Reservation.objects.select_for_update().filter(pk=reservation_id).first()
-    if reservation is None or Order.objects.filter(reservation_id=reservation_id).exists():
-        sentence = f"Reservation {reservation_id} is unknown, or another order's."
-        raise ReservationMismatch(sentence, field="reservation_id")
+    if reservation is None:
+        raise UnknownReservation(f"There is no reservation {reservation_id}.", field="reservation_id")
+    if Order.objects.filter(reservation_id=reservation_id).exists():
+        raise ReservationMismatch(f"Reservation {reservation_id} is another order's.", field="reservation_id")
     if reservation.status != Reservation.Status.ACTIVE or reservation.is_overdue(now):
         raise reservations.ReservationEnded(reservation, "used for an order")
     held: dict[int, int] = defaultdict(int)
@@ -165,7 +194,7 @@ def _take_over(reservation_id: int, totals: dict[int, int], now: datetime) -> Re
     return reservation
 
 
-def _write_lines(order: Order, new: NewOrder, variants: dict[int, Variant]) -> None:
+def _write_lines(order: Order, new: NewOrder, priced: Sequence[PricedLine], *, variants: dict[int, Variant]) -> None:
     lines = [
         OrderLine(
             tenant_id=order.tenant_id,
@@ -179,12 +208,12 @@ def _write_lines(order: Order, new: NewOrder, variants: dict[int, Variant]) -> N
             sku=variants[line.variant_id].sku,
             quantity=line.quantity,
             current_quantity=line.quantity,
-            price_amount=_price(line, variants),
-            presentment_price_amount=_shown_price(line, variants, new),
-            discount_amount=line.discount_amount,
-            tax_amount=line.tax_amount,
+            price_amount=cost.price,
+            presentment_price_amount=_shown_price(order, cost.price, new.presentment_rate),
+            discount_amount=cost.discount,
+            tax_amount=cost.tax,
         )
-        for position, line in enumerate(new.lines)
+        for position, (line, cost) in enumerate(zip(new.lines, priced, strict=True))
     ]
     written = OrderLine.objects.bulk_create(lines)
     Commitment.objects.bulk_create(
@@ -198,7 +227,7 @@ def _write_lines(order: Order, new: NewOrder, variants: dict[int, Variant]) -> N
     )
 
 
-def _shown_price(line: NewLine, variants: dict[int, Variant], new: NewOrder) -> Decimal:
-    shown_in = new.presentment_currency or new.currency
-    price = _price(line, variants)
-    return round_amount(price * new.presentment_rate, shown_in) if shown_in else price
+def _shown_price(order: Order, price: Decimal, rate: Decimal) -> Decimal:
+    """Say what one unit is in the buyer's currency; in the order's own it stays as fine as it is."""
+    is_own = order.presentment_currency == order.currency
+    return price if is_own else round_amount(price * rate, order.presentment_currency)

@@ -14,8 +14,10 @@ from django.db.models import Min, Q
 
 from audit.actions import record
 from config.infra import tenancy
+from orders.actions.paid_orders import describe_foreign, foreign_payments, prices_of, review_alerts
 from orders.actions.payments import ask_gateway
 from orders.models import Order, Payment, PaymentMismatch
+from orders.payments.sums import Sums, add_up
 from shopsync.actions.alerts import close_alert, raise_alert
 from shopsync.models import Connection, Tenant
 from shopsync.money import format_amount
@@ -58,6 +60,7 @@ def reconcile_payments(*, now: datetime, settle: timedelta, actor: str) -> Recon
 
     settle: what is younger is left for the next time.
     """
+    review_alerts()  # first, since it locks orders
     for payment in Payment.objects.filter(status="authorized", expires_at__lt=now).order_by("pk"):
         ask_gateway(payment=payment)
     found = {(one.kind, one.subject): one for one in _find(before=now - settle)}
@@ -133,55 +136,46 @@ def _payments_without_order(before: datetime) -> Iterator[Finding]:
 def compare(order: Order, payments: list[Payment]) -> Iterator[Finding]:
     """Compare one order with its payments: currency, then what was captured, then what was given back."""
     subject = f"order:{order.pk}"
-    foreign = [one for one in payments if one.currency not in {order.currency, order.presentment_currency}]
-    if foreign:
-        said = f"{order} is in {order.currency}, its payment {foreign[0]} in {foreign[0].currency}"
-        yield Finding(_Kind.CURRENCY_DIFFERS, subject, said, order.pk, foreign[0].pk)
+    if foreign := foreign_payments(order, payments):
+        yield Finding(_Kind.CURRENCY_DIFFERS, subject, describe_foreign(order, foreign), order.pk, foreign[0].pk)
         return
-    currencies = {one.currency for one in payments}
-    if len(currencies) != 1:
-        return  # paid in both its currencies: there is no one sum to compare
-    (currency,) = currencies
-    captured = sum((one.amount_captured for one in payments), Decimal())
-    refunded = sum((one.amount_refunded for one in payments), Decimal())
-    total = _owed(order, currency)
-    if not _agrees(order, currency, captured=captured, refunded=refunded):
-        owed = f"{_written(total, currency)} ({'paid' if order.is_paid else 'not paid'})"
-        said = f"{order} is of {owed}, and its payments captured {_written(captured, currency)}"
+    sums = add_up(prices_of(order), payments)
+    if not _agrees(order, sums):
+        owed = f"{_written(sums.owed(_costs(order)), sums.currency)} ({'paid' if order.is_paid else 'not paid'})"
+        said = f"{order} is of {owed}, and its payments captured {_written(sums.captured, sums.currency)}"
         yield Finding(_Kind.AMOUNT_DIFFERS, subject, said, order.pk, payments[0].pk)
     told = sum((one.amount for one in order.refunds.all()), Decimal())
-    if currency == order.currency and order.shopify_id and refunded != told:
-        both = f"{_written(told, currency)} by the order, {_written(refunded, currency)} by its payments"
+    is_comparable = sums.currency == order.currency and not sums.slack
+    if is_comparable and order.shopify_id and sums.refunded != told:
+        both = f"{_written(told, sums.currency)} by the order, {_written(sums.refunded, sums.currency)} by its payments"
         yield Finding(_Kind.REFUNDS_DIFFER, subject, f"{order} was refunded {both}", order.pk, payments[0].pk)
 
 
-def _is_ours(order: Order, currency: str) -> bool:
-    """Are its lines ours to count, in this currency? Only what was placed is known in the buyer's own."""
-    return order.source == Order.Source.API and currency == order.currency
+def _is_ours(order: Order) -> bool:
+    return order.source == Order.Source.API
 
 
-def _owed(order: Order, currency: str) -> Decimal:
+def _costs(order: Order) -> Decimal:
     """Say what an order is of: ours of what it costs now, Shopify's of what it was placed for."""
-    placed: Decimal = order.total_amount if currency == order.currency else order.presentment_total_amount
+    placed: Decimal = order.total_amount
     current: Decimal = order.current_total_amount
-    return current if _is_ours(order, currency) else placed
+    return current if _is_ours(order) else placed
 
 
-def _agrees(order: Order, currency: str, *, captured: Decimal, refunded: Decimal) -> bool:
+def _agrees(order: Order, sums: Sums) -> bool:
     """Do the sums of an order's payments fit what it says of itself?
 
     Of ours, money that was given back may belong to units that were taken off or be a courtesy: enough was captured,
     and no more is kept than it costs.
     """
-    owed, kept = _owed(order, currency), captured - refunded
+    costs = _costs(order)
     if order.financial_status == "partially_paid":
-        if _is_ours(order, currency):
-            return 0 < captured < owed
-        edited = order.current_total_amount if currency == order.currency else Decimal()
-        return captured < max(owed, edited)  # another gateway may have taken the part
-    if not _is_ours(order, currency):
-        return captured == (owed if order.is_paid else Decimal())
-    return captured >= owed >= kept if order.is_paid else kept == 0
+        if _is_ours(order):
+            return sums.captured > 0 and not sums.pay(costs)
+        return not sums.pay(max(costs, order.current_total_amount))  # another gateway may have taken the part
+    if not _is_ours(order):
+        return abs(sums.captured - (sums.owed(costs) if order.is_paid else 0)) <= sums.slack
+    return sums.pay(costs) and not sums.exceed(costs) if order.is_paid else sums.kept == 0
 
 
 def _written(amount: Decimal, currency: str) -> str:

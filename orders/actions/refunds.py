@@ -13,6 +13,7 @@ from orders.actions.gateway_refunds import RefundRequest, refundable_amount, req
 from orders.actions.moves import (
     OrderError,
     TooMany,
+    amounts_now,
     lines_of,
     lock_own,
     name_fulfillment,
@@ -21,6 +22,7 @@ from orders.actions.moves import (
     store_lines,
 )
 from orders.actions.own_stock import follow_lines, holds_stock
+from orders.actions.paid_orders import prices_of
 from orders.models import GatewayRefund, Order, OrderLine, Payment, Refund, RefundLine
 from orders.rules import IllegalMove, ensure_move
 from shopsync.money import decimals_of, round_amount
@@ -58,13 +60,13 @@ def refund_order(
 ) -> Refund:
     """Refund units and money of a paid order of ours; without an amount, what the units cost.
 
-    Raises: Order.DoesNotExist, ShopifysOrder, IllegalMove, TooMany, RefundTooLarge, AmountTooFine, OrderError.
+    Raises: Order.DoesNotExist, ShopifysOrder, IllegalMove, TooMany, UnknownLine, RefundTooLarge, AmountTooFine.
     """
     order = lock_own(order_id)
     if amount is not None:
         _ensure_not_too_fine(amount, order.currency)
     lines = {line.pk: line for line in lines_of(order, {back.line_id: back.quantity for back in backs})}
-    worth = {back.line_id: _worth(order, lines[back.line_id], back.quantity) for back in backs}
+    worth = _worths(order, backs)
     asked = sum(worth.values(), Decimal(0)) if amount is None else amount
     left = order.total_amount - _refunded(order)
     if asked > left:
@@ -99,19 +101,32 @@ def _ensure_not_too_fine(amount: Decimal, currency: str) -> None:
 
 
 def _give_back_through_gateway(order: Order, refund: Refund, *, actor: str) -> bool:
-    """Queue the money's way back through the gateway that charged; say whether there is one.
+    """Queue the money's way back through the gateway that charged, in the currency that it charged; say whether there
+    is one.
 
     Raises: RefundTooLarge when no payment of the order has that much left.
     """
     payments = list(Payment.objects.filter(order=order, amount_captured__gt=0).order_by("pk"))
     if not payments or not refund.amount:
         return False
+    amounts = {order.presentment_currency: _shown(order, refund), order.currency: refund.amount}
     for payment in payments:
-        if payment.currency == refund.currency and refundable_amount(payment=payment) >= refund.amount:
-            request = RefundRequest(payment_id=payment.pk, amount=refund.amount, currency=refund.currency)
+        amount = amounts.get(payment.currency)
+        if amount is not None and refundable_amount(payment=payment) >= amount:
+            request = RefundRequest(payment_id=payment.pk, amount=amount, currency=payment.currency)
             request_refund(request=request, idempotency_key=_key_of(refund), actor=actor)
             return True
     raise RefundTooLarge("No payment of the order has that much left; refund its payments one by one.", field="amount")
+
+
+def _shown(order: Order, refund: Refund) -> Decimal:
+    """Say what a refund is in the buyer's currency: rounded so that all refunds together are what they are at once."""
+    rows = GatewayRefund.objects.filter(payment__order=order, currency=order.presentment_currency)
+    given = dict(rows.exclude(status__in=_CAME_BACK).values_list("idempotency_key", "amount"))
+    before = {_key_of(one): one.amount for one in Refund.objects.filter(order=order)}
+    earlier = before.keys() & given.keys()
+    amount = sum((before[key] for key in earlier), refund.amount)
+    return prices_of(order).show(amount) - sum((given[key] for key in earlier), Decimal())
 
 
 def _key_of(refund: Refund) -> str:
@@ -126,12 +141,18 @@ def _refunded(order: Order) -> Decimal:
     return sum((refund.amount for refund in refunds if _key_of(refund) not in keys), Decimal())
 
 
-def _worth(order: Order, line: OrderLine, quantity: int) -> Decimal:
-    """Say what units of a line cost: rounded so that all of its units, one by one, are worth what the line is."""
-    before = sum(RefundLine.objects.filter(line=line).values_list("quantity", flat=True))
-    whole = line.price_amount * line.quantity - line.discount_amount + line.tax_amount
-    first, last = (whole * units / line.quantity for units in (before, before + quantity))
-    return round_amount(last, order.currency) - round_amount(first, order.currency)
+def _worths(order: Order, backs: Sequence[Back]) -> dict[int, Decimal]:
+    """Say, by line id, what units cost: as much as the order costs less without them, one line after another.
+
+    So all of its units, in any parts, are worth what it is.
+    """
+    lines = {line.pk: line for line in OrderLine.objects.filter(order=order).order_by("pk")}
+    worths, before = {}, amounts_now(order, list(lines.values())).total
+    for back in backs:
+        lines[back.line_id].current_quantity -= back.quantity
+        after = amounts_now(order, list(lines.values())).total
+        worths[back.line_id], before = before - after, after
+    return worths
 
 
 def _write_lines(

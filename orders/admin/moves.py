@@ -1,4 +1,4 @@
-"""What operators do to orders: pay, hold, cancel, refund, allocate, note; each after a page that asks."""
+"""What operators do to orders: pay, capture, hold, cancel, refund, allocate, note; each after a page that asks."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from django.utils import timezone
 from unfold.dataclasses import UnfoldAction
 
 from orders.actions import moves
+from orders.actions.authorisations import CaptureRequest, request_capture
 from orders.actions.gateway_refunds import RefundError
 from orders.actions.refunds import refund_order
 from orders.admin.forms import CancelForm, CancelLinesForm, HoldForm, NoteForm, RefundOrderForm
@@ -29,6 +30,7 @@ def fitting_moves(order: Order) -> set[str]:
         is_open = "cancelled" in lives
         fits |= {
             "mark_paid": "paid" in money,
+            "capture": is_open and order.financial_status == "authorized",
             "allocate": order.stock_state == Order.StockState.PAID_UNALLOCATED,
             "refund": "refunded" in money,
             "cancel": is_open and order.fulfillment_status == "unfulfilled",
@@ -46,7 +48,7 @@ class OrderMoves(ActingAdmin):
 
     refusals = (moves.OrderError, IllegalMove, RefundError)
     actions_detail = (
-        *("mark_paid", "allocate", "hold", "unhold", "note"),
+        *("mark_paid", "capture", "allocate", "hold", "unhold", "note"),
         {"title": "Take back", "icon": "undo", "items": ["refund", "cancel_part", "cancel"]},
     )
 
@@ -69,6 +71,21 @@ class OrderMoves(ActingAdmin):
             done="Paid.",
             form=KeyedForm(request.POST),
             run=self._by(request, moves.mark_paid, order),
+        )
+        return self.ask(request, order, page)
+
+    @row_action("Capture", path="capture", icon="credit_score")
+    def capture(self, request: HttpRequest, order: Order) -> HttpResponse:
+        """Ask, then queue the capture of what is authorised."""
+        form, asked = KeyedForm(request.POST), CaptureRequest(order_id=order.pk)
+        act = partial(request_capture, request=asked, actor=actor_of(request))
+        page = Page(
+            title=f"Capture the payment of {order}?",
+            sentences=("What is due of the order is taken of its authorisation; the rest is let go, for good.",),
+            button="Capture",
+            done="The capture is on its way to the gateway.",
+            form=form,
+            run=lambda: act(idempotency_key=form.cleaned_data["key"]),
         )
         return self.ask(request, order, page)
 

@@ -206,10 +206,12 @@ class Dispute(TenantModel):
 
 
 class PaymentCall(TenantModel, WorkRow):
-    """One call through the gateway that charged: give money back, or ask how a payment stands."""
+    """One call through the gateway: give money back, take or give up an authorisation, or ask how a payment stands."""
 
     class Kind(models.TextChoices):
         REFUND = "refund"
+        CAPTURE = "capture"
+        CANCEL = "cancel"
         ASK = "ask"
 
     queue = Queue(
@@ -220,8 +222,13 @@ class PaymentCall(TenantModel, WorkRow):
         batch_size=50,
     )
 
-    kind = models.CharField(max_length=6, choices=Kind)
+    kind = models.CharField(max_length=7, choices=Kind)
     payment = models.ForeignKey(Payment, on_delete=models.PROTECT, related_name="calls")
+    key = models.CharField(max_length=40, blank=True, default="", db_default="", help_text="of a capture or cancel")
+    amount = Money(db_default=0, help_text="to capture, in the payment's currency")
+    idempotency_key = models.CharField(max_length=200, blank=True, default="", db_default="")
+    request_digest = models.CharField(max_length=64, blank=True, default="", db_default="")
+    actor = models.CharField(max_length=120, blank=True, default="", db_default="")
     refund = models.OneToOneField(GatewayRefund, null=True, blank=True, on_delete=models.PROTECT, related_name="call")
     outcome = models.CharField(max_length=300, blank=True, default="")
 
@@ -231,7 +238,26 @@ class PaymentCall(TenantModel, WorkRow):
             *WorkRow.Meta.constraints,
             models.CheckConstraint(
                 name="paymentcall_of_a_refund_has_one",
-                condition=Q(kind="refund", refund__isnull=False) | Q(kind="ask", refund__isnull=True),
+                condition=Q(kind="refund", refund__isnull=False) | (~Q(kind="refund") & Q(refund__isnull=True)),
+            ),
+            models.CheckConstraint(
+                name="paymentcall_captures_something",
+                condition=Q(kind="capture", amount__gt=0) | (~Q(kind="capture") & Q(amount=0)),
+            ),
+            models.CheckConstraint(
+                name="paymentcall_that_moves_an_authorisation_has_a_key",
+                condition=~Q(kind__in=("capture", "cancel")) | ~Q(key=""),
+            ),
+            models.UniqueConstraint(
+                fields=("tenant", "idempotency_key"),
+                name="paymentcall_is_requested_once_per_key",
+                condition=~Q(idempotency_key=""),
+            ),
+            models.UniqueConstraint(fields=("payment",), name="paymentcall_cancels_once", condition=Q(kind="cancel")),
+            models.UniqueConstraint(
+                fields=("payment",),
+                name="paymentcall_captures_once_at_a_time",
+                condition=Q(kind="capture", status__in=("ready", "leased", "unknown")),
             ),
             models.UniqueConstraint(
                 fields=("payment",),

@@ -37,6 +37,16 @@ class RefundOrder:
     reason: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class CaptureOrder:
+    """An authorisation to take: `amount` of it, the rest is let go; `key` is sent as the idempotency key."""
+
+    payment_id: str
+    amount: Decimal
+    currency: str
+    key: str
+
+
 class GatewayError(CallError):
     """A gateway's word on a call without a good answer; the flags mean what CallError's do."""
 
@@ -53,6 +63,20 @@ class Gateway(Protocol):
 
     def find_refund(self, order: RefundOrder) -> list[Fact]:
         """Look for the refund that was asked for under this key; empty when the gateway knows of none.
+
+        Raises: GatewayError.
+        """
+        ...
+
+    def capture(self, order: CaptureOrder) -> list[Fact]:
+        """Take the money of an authorisation, in one request; how the payment stands then.
+
+        Raises: GatewayError.
+        """
+        ...
+
+    def cancel(self, payment_id: str, *, key: str) -> list[Fact]:
+        """Give up an authorisation, in one request; how the payment stands then.
 
         Raises: GatewayError.
         """

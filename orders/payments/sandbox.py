@@ -153,15 +153,19 @@ class _Handler(BaseHTTPRequestHandler):
             match parts:
                 case ["payment_intents", one]:
                     found = self._sandbox.find(one, "payment_intent")
-                    wanted = any(name.startswith("expand") for name in params) and found["latest_charge"]
-                    charge = self._sandbox.objects[found["latest_charge"]] if wanted else found["latest_charge"]
-                    return {**found, "latest_charge": charge}
+                    return self._expand(found, params)
                 case ["charges", one]:
                     return self._sandbox.find(one, "charge")
                 case ["refunds" | "disputes" as word]:
                     rows = self._sandbox.of_payment(word.removesuffix("s"), params)
                     return {"object": "list", "data": rows, "has_more": False, "url": f"/v1/{word}"}
         raise RefusedError("Unrecognized request URL", status=404)
+
+    def _expand(self, intent: dict[str, Any], params: Mapping[str, str]) -> dict[str, Any]:
+        """Show an intent with its charge in full, where that is asked for."""
+        wanted = any(name.startswith("expand") for name in params) and intent["latest_charge"]
+        charge = dict(self._sandbox.objects[intent["latest_charge"]]) if wanted else intent["latest_charge"]
+        return {**intent, "latest_charge": charge}
 
     def _change(self, parts: list[str], params: Mapping[str, str]) -> None:
         state, behaviour = self._sandbox, self._sandbox.behaviour
@@ -206,9 +210,9 @@ class _Handler(BaseHTTPRequestHandler):
             case ["payment_intents", one, "confirm"]:
                 return state.confirm(state.find(one, "payment_intent"))
             case ["payment_intents", one, "capture"]:
-                return state.capture(state.find(one, "payment_intent"), params)
+                return self._expand(state.capture(state.find(one, "payment_intent"), params), params)
             case ["payment_intents", one, "cancel"]:
-                return state.cancel(state.find(one, "payment_intent"))
+                return self._expand(state.cancel(state.find(one, "payment_intent")), params)
             case ["refunds"]:
                 return state.refund(params)
         raise RefusedError("Unrecognized request URL", status=404)

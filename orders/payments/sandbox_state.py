@@ -196,11 +196,13 @@ class Sandbox:
         return intent
 
     def capture(self, intent: dict[str, Any], params: Mapping[str, str]) -> dict[str, Any]:
-        """Take the money of an authorisation, or a part of it."""
+        """Take the money of an authorisation, or a part of it; the rest is let go, and counts as refunded."""
         _need(intent, "requires_capture")
         amount = int(params.get("amount_to_capture") or intent["amount"])
+        if not 0 < amount <= intent["amount"]:
+            raise RefusedError("Amount to capture is more than was authorised", code="amount_too_large")
         charge = self.objects[intent["latest_charge"]]
-        charge.update(captured=True, amount_captured=amount)
+        charge.update(captured=True, amount_captured=amount, amount_refunded=charge["amount"] - amount)
         intent.update(status="succeeded", amount_received=amount, amount_capturable=0)
         self.emit("charge.captured", charge)
         self.emit("payment_intent.succeeded", intent)
@@ -211,6 +213,10 @@ class Sandbox:
         _need(intent, "requires_payment_method", "requires_confirmation", "requires_capture")
         if reason == "automatic":
             self.emit("charge.expired", self.objects[intent["latest_charge"]])
+        elif intent["status"] == "requires_capture":
+            charge = self.objects[intent["latest_charge"]]
+            charge.update(refunded=True, amount_refunded=charge["amount"])
+            self.emit("charge.refunded", charge, amount_refunded=0)
         intent.update(status="canceled", cancellation_reason=reason, amount_capturable=0)
         self.emit("payment_intent.canceled", intent)
         return intent
@@ -221,7 +227,7 @@ class Sandbox:
         if "payment_intent" in params:
             charge_id = self.find(params["payment_intent"], "payment_intent")["latest_charge"] or ""
         charge = self.find(charge_id, "charge")
-        left = charge["amount_captured"] - charge["amount_refunded"]
+        left = charge["amount"] - charge["amount_refunded"] if charge["captured"] else 0
         amount = int(params.get("amount") or left)
         if amount > left or left == 0:
             code = "charge_already_refunded" if left == 0 else "amount_too_large"

@@ -87,8 +87,9 @@ def fold(facts: Iterable[Fact]) -> PaymentState:
     intents, charges = _since_asked(known, "intent"), _since_asked(known, "charge")
     refunds, disputes = _newest_each(known, "refund"), _newest_each(known, "dispute")
     lead = (intents or charges or known)[-1]
-    refunded = _refunded(known, charges, refunds)
-    captured = max([fact.values["captured"] for fact in (*intents, *charges)] + [refunded])
+    taken = max((fact.values["captured"] for fact in (*intents, *charges)), default=0)
+    refunded = 0 if _was_let_go(intents, taken) else _refunded(known, charges, refunds)
+    captured = max(taken, refunded)
     base = _base_status(intents, charges, captured)
     status = base
     if base == "paid":
@@ -146,6 +147,7 @@ def _refunded(known: Sequence[Fact], charges: Sequence[Fact], refunds: Sequence[
     if not charges:
         return int(sent)
     told = max(charges, key=lambda fact: (fact.happened_at, fact.values["refunded"]))
+    sent -= _let_go(told, refunds, sent)
     back = sum(
         fact.values["amount"]
         for fact in refunds
@@ -154,6 +156,21 @@ def _refunded(known: Sequence[Fact], charges: Sequence[Fact], refunds: Sequence[
         and told.topic != ASKED
     )
     return int(max(sent, told.values["refunded"] - back))
+
+
+def _was_let_go(intents: Sequence[Fact], taken: int) -> bool:
+    """Was an authorisation given up of which nothing was taken? What the gateway calls a refund then moved no money."""
+    return bool(intents) and intents[-1].values["status"] == "canceled" and not taken
+
+
+def _let_go(told: Fact, refunds: Sequence[Fact], sent: int) -> int:
+    """Say how much of what the refunds sum to is the rest of an authorisation of which a part was captured.
+
+    It may be told as a refund too, one that nobody asked for; the charge's own sum then says less by just that.
+    """
+    rest = told.values["amount"] - told.values["captured"] if told.values["captured"] else 0
+    is_told = any(fact.values["amount"] == rest and not fact.values["key"] for fact in refunds)
+    return int(rest) if rest > 0 and is_told and sent - rest == told.values["refunded"] else 0
 
 
 def _began(known: Sequence[Fact], subject_id: str) -> datetime:

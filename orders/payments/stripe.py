@@ -1,7 +1,7 @@
 """Stripe, through its own package; its requests leave by our one outbound client.
 
 Sources: https://docs.stripe.com/api/refunds/create, https://docs.stripe.com/api/idempotent_requests (keys are kept for
-a day at least), https://docs.stripe.com/api/payment_intents/retrieve.
+a day at least), https://docs.stripe.com/api/payment_intents/retrieve, and its neighbours capture and cancel.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import stripe
 from stripe import HTTPClient, StripeClient, StripeObject
 
 from config.infra import outbound
-from orders.payments.base import GatewayAccount, GatewayError, RefundOrder
+from orders.payments.base import CaptureOrder, GatewayAccount, GatewayError, RefundOrder
 from orders.webhooks import ASKED, Fact, read_object, to_minor
 from shopsync.shopify import UnreadablePayloadError
 
@@ -94,6 +94,26 @@ class StripeGateway:
         """Look for a refund by the key in its metadata (see `Gateway.find_refund`)."""
         found = [one for one in self._refunds(order.payment_id) if _key_of(one) == order.key]
         return _facts(found, topic="refund.found", of=order.key)
+
+    def capture(self, order: CaptureOrder) -> list[Fact]:
+        """Take the money of an authorisation (see `Gateway.capture`)."""
+        amount, options = to_minor(order.amount, order.currency), {"idempotency_key": order.key}
+        asked_at, api = datetime.now(UTC), self._client.v1
+        if not order.payment_id.startswith("pi_"):
+            thing: StripeObject = _call(lambda: api.charges.capture(order.payment_id, {"amount": amount}, options))  # type: ignore[arg-type]
+        else:
+            params = {"amount_to_capture": amount, "expand": ["latest_charge"]}
+            thing = _call(lambda: api.payment_intents.capture(order.payment_id, params, options))  # type: ignore[arg-type]
+        return _facts([thing], topic=ASKED, of=order.payment_id, asked_at=asked_at)
+
+    def cancel(self, payment_id: str, *, key: str) -> list[Fact]:
+        """Give up an authorisation (see `Gateway.cancel`)."""
+        if not payment_id.startswith("pi_"):
+            raise GatewayError("a charge without an intent is given up at Stripe", permanent=True)
+        params = {"cancellation_reason": "requested_by_customer", "expand": ["latest_charge"]}
+        intents, asked_at = self._client.v1.payment_intents, datetime.now(UTC)
+        thing: StripeObject = _call(lambda: intents.cancel(payment_id, params, {"idempotency_key": key}))  # type: ignore[arg-type]
+        return _facts([thing], topic=ASKED, of=payment_id, asked_at=asked_at)
 
     def ask(self, payment_id: str) -> list[Fact]:
         """Ask how a payment stands (see `Gateway.ask`)."""

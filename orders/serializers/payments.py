@@ -6,8 +6,9 @@ from typing import Any
 
 from rest_framework import serializers
 
+from orders.actions.authorisations import CaptureRequest
 from orders.actions.gateway_refunds import RefundRequest
-from shopsync.serializers import Input, MoneyField
+from shopsync.serializers import IdField, Input, MoneyField
 
 
 class GatewayRefundRow(serializers.Serializer[Any]):
@@ -79,6 +80,36 @@ class GatewayRefundInput(Input):
     def to_request(self, payment_id: int) -> RefundRequest:
         """Return it as the action takes it."""
         return RefundRequest(payment_id=payment_id, **self.validated_data)
+
+
+class CaptureInput(Input):
+    """What to capture of an order's authorisation."""
+
+    amount = serializers.DecimalField(
+        max_digits=20, decimal_places=4, required=False,
+        help_text='a string, e.g. "12.50", in the payment\'s currency; left out: what is due of the order',
+    )  # fmt: skip
+    payment_id = IdField(required=False, help_text="needed where several payments of the order are authorised")
+
+    def to_request(self, order_id: int) -> CaptureRequest:
+        """Return it as the action takes it."""
+        return CaptureRequest(order_id=order_id, **self.validated_data)
+
+
+class CaptureRow(serializers.Serializer[Any]):
+    """A capture, and where its call to the gateway stands."""
+
+    id = serializers.IntegerField(read_only=True)
+    payment_id = serializers.IntegerField(read_only=True)
+    amount = MoneyField(currency="payment.currency")
+    currency = serializers.CharField(read_only=True, source="payment.currency")
+    status = serializers.CharField(
+        read_only=True, help_text="ready, leased, done (see outcome); unknown: its answer was lost, and is asked for"
+    )
+    blocker = serializers.CharField(read_only=True, help_text="what a ready call waits for")
+    outcome = serializers.CharField(read_only=True, help_text="captured, or why it was refused")
+    created_at = serializers.DateTimeField(read_only=True)
+    finished_at = serializers.DateTimeField(read_only=True, allow_null=True)
 
 
 class MismatchRow(serializers.Serializer[Any]):

@@ -6,6 +6,7 @@ from typing import Any
 
 from rest_framework import serializers
 
+from inventory.rules import COUNTRIES
 from inventory.serializers.stock import MOST_UNITS
 from orders.actions.shipments import Tracking, Units
 from shopsync.serializers import IdField, Input, MoneyField
@@ -44,7 +45,7 @@ class ShippingAddressInput(Input):
     city = serializers.CharField(max_length=100)
     province_code = serializers.CharField(max_length=50, required=False, allow_blank=True)
     zip = serializers.CharField(max_length=30, required=False, allow_blank=True)
-    country_code = serializers.RegexField(r"^[A-Z]{2}$", help_text="ISO 3166-1, e.g. US")
+    country_code = serializers.ChoiceField(choices=COUNTRIES, help_text="ISO 3166-1, e.g. US")
     phone = serializers.CharField(max_length=30, required=False, allow_blank=True)
 
 

@@ -10,19 +10,23 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from inventory.actions.reservations import DEFAULT_TTL, LONGEST_TTL, MAX_LINES
-from inventory.rules import Destination
+from inventory.rules import COUNTRIES, Destination
 from inventory.serializers.reservations import DestinationInput
 from inventory.serializers.stock import MOST_UNITS
 from orders.actions.moves import CANCEL_REASONS
-from orders.actions.placing import NewLine, NewOrder
+from orders.actions.placing import NewOrder
 from orders.actions.refunds import Back
 from orders.models import RefundLine
+from orders.money import DiscountCode, NewLine, ShippingLine, TaxLine
 from shopsync.identity import normalise_email, normalise_phone
-from shopsync.money import decimals_of
+from shopsync.money import CURRENCIES
 from shopsync.serializers import IdField, Input
 
 LARGEST_AMOUNT = Decimal(10**12)
-ISO_4217, ISO_3166 = r"^[A-Z]{3}$", r"^[A-Z]{2}$"
+ISO_4217 = r"^[A-Z]{3}$"
+MAX_PARTS = 50
+# Shopify's words: https://shopify.dev/docs/api/admin-rest/latest/resources/order
+CODE_TYPES = ("fixed_amount", "percentage", "shipping")
 
 
 @extend_schema_field({"type": "string", "pattern": r"^[0-9]{1,12}(\.[0-9]{1,4})?$", "example": "129.00"})
@@ -39,18 +43,6 @@ class AmountField(serializers.DecimalField):
         return super().to_internal_value(data)
 
 
-def check_decimals(values: dict[str, Any], names: list[str], currency: str) -> None:
-    """Refuse amounts that are finer than their currency.
-
-    Raises: ValidationError naming the fields.
-    """
-    finest = Decimal(1).scaleb(-decimals_of(currency))
-    wrong = [name for name in names if values.get(name) is not None and values[name] % finest]
-    if wrong:
-        sentence = f"{currency} has {decimals_of(currency)} decimals."
-        raise serializers.ValidationError({name: [sentence] for name in wrong})
-
-
 class AddressInput(Input):
     """A postal address."""
 
@@ -61,8 +53,34 @@ class AddressInput(Input):
     city = serializers.CharField(max_length=200, required=False, allow_blank=True)
     province_code = serializers.CharField(max_length=20, required=False, allow_blank=True)
     zip = serializers.CharField(max_length=30, required=False, allow_blank=True)
-    country_code = serializers.RegexField(ISO_3166, required=False)
+    country_code = serializers.ChoiceField(choices=COUNTRIES, required=False, help_text="ISO 3166-1, e.g. CA")
     phone = serializers.CharField(max_length=40, required=False, allow_blank=True)
+
+
+class TaxLineInput(Input):
+    """A tax on a whole line."""
+
+    title = serializers.CharField(max_length=200)
+    rate = serializers.DecimalField(
+        max_digits=8, decimal_places=6, min_value=Decimal(0), required=False, help_text="0.21 is 21 percent"
+    )
+    price = AmountField(help_text="what it is in money")
+
+
+class ShippingLineInput(Input):
+    """A way of shipping, and what it costs."""
+
+    title = serializers.CharField(max_length=200)
+    code = serializers.CharField(max_length=200, required=False)
+    price = AmountField()
+
+
+class DiscountCodeInput(Input):
+    """A discount's code and what it took off the lines, all the codes together what the lines say."""
+
+    code = serializers.CharField(max_length=200)
+    amount = AmountField(required=False, help_text="may be left out of one: what the others leave")
+    type = serializers.ChoiceField(choices=CODE_TYPES, required=False, help_text="how its amount came about")
 
 
 class OrderLineInput(Input):
@@ -71,21 +89,22 @@ class OrderLineInput(Input):
     variant_id = IdField()
     quantity = serializers.IntegerField(min_value=1, max_value=MOST_UNITS)
     price_amount = AmountField(required=False, allow_null=True, default=None, help_text="for one unit")
-    discount_amount = AmountField(required=False, default=Decimal(0), help_text="on the whole line")
-    tax_amount = AmountField(required=False, default=Decimal(0), help_text="on the whole line")
+    discount_amount = AmountField(
+        required=False, help_text="on the whole line; left out of all of them: its share of the discount codes"
+    )
+    tax_amount = AmountField(required=False, help_text="on the whole line; left out: the sum of its tax lines, or none")
+    tax_lines = TaxLineInput(many=True, required=False, max_length=MAX_PARTS)  # type: ignore[call-arg]
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        """Refuse amounts that no column can hold, and a discount that is more than the goods."""
+        """Refuse amounts that no column can hold."""
         price = attrs.get("price_amount")
         if price is not None and price * attrs["quantity"] >= LARGEST_AMOUNT:
             raise serializers.ValidationError({"price_amount": ["Price times quantity must stay below 10^12."]})
-        if price is not None and attrs["discount_amount"] > price * attrs["quantity"]:
-            raise serializers.ValidationError({"discount_amount": ["A discount can't be more than what it is on."]})
         return attrs
 
 
 class DiscountInput(Input):
-    """A discount's code and what it took off the lines; for the record, since the lines carry the amounts."""
+    """A discount's code, for the record: its amount is compared with nothing. `discount_codes` says more."""
 
     code = serializers.CharField(max_length=200)
     amount = AmountField()
@@ -98,12 +117,16 @@ class PlaceOrder(Input):
     reservation_id = IdField(required=False, allow_null=True, default=None)
     is_paid = serializers.BooleanField(default=False, help_text="paid elsewhere: the units are sold at once")
     currency = serializers.RegexField(ISO_4217, required=False, default="", help_text="ISO 4217; the tenant's")
-    presentment_currency = serializers.RegexField(ISO_4217, required=False, default="", help_text="the buyer's")
+    presentment_currency = serializers.ChoiceField(
+        choices=sorted(CURRENCIES), required=False, default="", help_text="ISO 4217; the buyer's"
+    )
     presentment_rate = serializers.DecimalField(
         max_digits=18, decimal_places=8, min_value=Decimal("0.00000001"), required=False, default=Decimal(1),
-        help_text="units of the buyer's currency for one of the tenant's",
+        help_text="units of the buyer's currency for one of the tenant's; 1 where they are the same",
     )  # fmt: skip
-    shipping_amount = AmountField(required=False, default=Decimal(0))
+    shipping_amount = AmountField(required=False, help_text="left out: the sum of the shipping lines, or none")
+    shipping_lines = ShippingLineInput(many=True, required=False, max_length=MAX_PARTS)  # type: ignore[call-arg]
+    discount_codes = DiscountCodeInput(many=True, required=False, max_length=MAX_PARTS)  # type: ignore[call-arg]
     name = serializers.CharField(max_length=60, required=False, default="", allow_blank=True)
     email = serializers.CharField(max_length=320, required=False, default="", allow_blank=True)
     phone = serializers.CharField(max_length=40, required=False, default="", allow_blank=True)
@@ -111,7 +134,7 @@ class PlaceOrder(Input):
     customer_last_name = serializers.CharField(max_length=200, required=False, default="", allow_blank=True)
     shipping_address = AddressInput(required=False)
     billing_address = AddressInput(required=False)
-    discounts = DiscountInput(many=True, required=False, max_length=50)  # type: ignore[call-arg]
+    discounts = DiscountInput(many=True, required=False, max_length=MAX_PARTS)  # type: ignore[call-arg]
     tags = serializers.ListField(child=serializers.CharField(max_length=100), max_length=100, required=False)
     note = serializers.CharField(max_length=5000, required=False, default="", allow_blank=True)
     allow_split = serializers.BooleanField(default=True)
@@ -133,13 +156,11 @@ class PlaceOrder(Input):
         return normalise_phone(value, "") or ""
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        """Refuse amounts finer than the currency, and sums that no column can hold."""
-        if attrs["currency"]:
-            check_decimals(attrs, ["shipping_amount"], attrs["currency"])
-            for line in attrs["lines"]:
-                check_decimals(line, ["discount_amount", "tax_amount"], attrs["currency"])
+        """Refuse sums that no column can hold, and two lists of codes."""
+        if attrs.get("discounts") and attrs.get("discount_codes"):
+            raise serializers.ValidationError({"discounts": ["Give discount_codes alone."]})
         goods = sum((line.get("price_amount") or 0) * line["quantity"] for line in attrs["lines"])
-        if (goods + attrs["shipping_amount"]) * max(attrs["presentment_rate"], 1) >= LARGEST_AMOUNT * 1000:
+        if (goods + attrs.get("shipping_amount", 0)) * max(attrs["presentment_rate"], 1) >= LARGEST_AMOUNT * 1000:
             raise serializers.ValidationError({"lines": ["The order's total must stay below 10^15."]})
         return attrs
 
@@ -151,15 +172,16 @@ class PlaceOrder(Input):
         columns |= {name: given[name] for name in ("customer_first_name", "customer_last_name")}
         columns |= {"shipping_address": shipping, "billing_address": dict(given.get("billing_address", {}))}
         columns |= {"country": shipping.get("country_code", ""), "tags": given.get("tags", [])}
-        columns["discounts"] = [
-            {"code": entry["code"], "amount": str(entry["amount"])} for entry in given.get("discounts", [])
-        ]
+        if discounts := given.get("discounts"):
+            columns["discounts"] = [{"code": entry["code"], "amount": str(entry["amount"])} for entry in discounts]
         return NewOrder(
-            lines=tuple(NewLine(**line) for line in given["lines"]),
+            lines=tuple(_line(line) for line in given["lines"]),
             currency=given["currency"],
             reservation_id=given["reservation_id"],
             is_paid=given["is_paid"],
-            shipping_amount=given["shipping_amount"],
+            shipping_amount=given.get("shipping_amount"),
+            shipping_lines=tuple(ShippingLine(**way) for way in given.get("shipping_lines", [])),
+            discount_codes=tuple(DiscountCode(**code) for code in given.get("discount_codes", [])),
             presentment_currency=given["presentment_currency"],
             presentment_rate=given["presentment_rate"],
             allow_split=given["allow_split"],
@@ -171,6 +193,11 @@ class PlaceOrder(Input):
     def _destination(self, shipping: dict[str, str]) -> Destination:
         given = self.validated_data.get("destination")
         return Destination(**given) if given else Destination(country=shipping.get("country_code", ""))
+
+
+def _line(given: dict[str, Any]) -> NewLine:
+    taxes = tuple(TaxLine(**tax) for tax in given.get("tax_lines", []))
+    return NewLine(**{**given, "tax_lines": taxes})
 
 
 class Units(Input):

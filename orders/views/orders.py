@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -22,17 +23,20 @@ from rest_framework.viewsets import ReadOnlyModelViewSet
 from audit.serializers import AuditEventRow
 from inventory.views.reservations import KEY
 from orders.actions import moves
-from orders.actions.placing import CurrencyMismatch, place_order
+from orders.actions.authorisations import CaptureKeyReused, InvalidCapture, request_capture
+from orders.actions.placing import CurrencyMismatch, UnknownReservation, place_order
 from orders.actions.refunds import AmountTooFine, refund_order
 from orders.models import Order, OrderLine, OrderWatch
+from orders.money import FaultyAmount
 from orders.queries import flags_of, only_overdue, timeline_of
 from orders.rules import IllegalMove
 from orders.serializers.orders import OrderDetail, OrderRow
+from orders.serializers.payments import CaptureInput, CaptureRow
 from orders.serializers.writes import CancelInput, HoldInput, NoteInput, PlaceOrder, RefundInput
 from shopsync.auth import MayAct, actor_of
 from shopsync.identity import normalise_email
 from shopsync.serializers import WholeNumberFilter, read
-from shopsync.views import answer_once, declare_problem
+from shopsync.views import answer_once, declare_problem, read_key
 
 READS = {"list", "retrieve", "timeline"}
 
@@ -41,9 +45,24 @@ def _named(error: moves.OrderError) -> dict[str, object]:
     return {"errors": {error.field: [str(error)]}} if error.field else {}
 
 
+def _nested(error: FaultyAmount) -> dict[str, object]:
+    """Name the field as a serializer does: `lines.1.tax_amount` is the second line's."""
+    errors: Any = [str(error)]
+    for part in reversed(error.field.split(".")):
+        errors = [{}] * int(part) + [errors] if part.isdecimal() else {part: errors}
+    return {"errors": errors}
+
+
 declare_problem(moves.OrderError, status=409, slug="order-conflict", title="The order can't be moved", members=_named)
 declare_problem(moves.ShopifysOrder, status=409, slug="shopifys-order", title="Shopify's order", members=_named)
+declare_problem(moves.UnknownLine, status=400, slug="unknown-lines", title="Unknown lines", members=_named)
+declare_problem(UnknownReservation, status=400, slug="unknown-reservation", title="Unknown reservation", members=_named)
 declare_problem(CurrencyMismatch, status=400, slug="currency-mismatch", title="Another currency", members=_named)
+declare_problem(InvalidCapture, status=400, slug="invalid-capture", title="Invalid capture", members=_named)
+declare_problem(
+    CaptureKeyReused, status=409, slug="idempotency-key-reused", title="Idempotency key used before", members=_named
+)
+declare_problem(FaultyAmount, status=400, slug="faulty-amount", title="An amount does not fit", members=_nested)
 declare_problem(AmountTooFine, status=400, slug="amount-too-fine", title="Too many decimals", members=_named)
 declare_problem(
     IllegalMove,
@@ -139,7 +158,11 @@ class Orders(ReadOnlyModelViewSet[Order]):
 
     @extend_schema(request=PlaceOrder, responses={201: OrderDetail}, parameters=[KEY], summary="Place an order")
     def create(self, request: Request) -> Response:
-        """Reserve all lines and place the order, or do nothing; 409 names each line that is short."""
+        """Reserve all lines and place the order, or do nothing.
+
+        400 names the field that can't be, also for a variant or reservation that is unknown; 409 each line that is
+        short, or why the reservation can't be taken over.
+        """
         return answer_once(request, lambda: self._create(request))
 
     def _create(self, request: Request) -> Response:
@@ -169,7 +192,7 @@ class Orders(ReadOnlyModelViewSet[Order]):
 
     @extend_schema(request=CancelInput, responses=OrderDetail, parameters=[KEY], summary="Cancel, wholly or partly")
     def cancel(self, request: Request, pk: int) -> Response:
-        """Cancel an order of ours, or some units of it that were not sent."""
+        """Cancel an order of ours, or some units of it that were not sent; 400 for a line that it does not have."""
         return answer_once(request, lambda: self._cancel(request, pk))
 
     def _cancel(self, request: Request, pk: int) -> Response:
@@ -182,7 +205,7 @@ class Orders(ReadOnlyModelViewSet[Order]):
 
     @extend_schema(request=RefundInput, responses={201: OrderDetail}, parameters=[KEY], summary="Refund")
     def refund(self, request: Request, pk: int) -> Response:
-        """Refund units and money of a paid order of ours."""
+        """Refund units and money of a paid order of ours; 400 for a line that it does not have."""
         return answer_once(request, lambda: self._refund(request, pk))
 
     def _refund(self, request: Request, pk: int) -> Response:
@@ -191,6 +214,18 @@ class Orders(ReadOnlyModelViewSet[Order]):
         values = given.validated_data
         make = partial(refund_order, order_id=pk, backs=given.to_backs(), amount=values["amount"], note=values["note"])
         return self._move(lambda: make(actor=actor_of(request), now=timezone.now()), pk=pk, code=201)
+
+    @extend_schema(request=CaptureInput, responses={202: CaptureRow}, parameters=[KEY], summary="Capture")
+    def capture(self, request: Request, pk: int) -> Response:
+        """Queue the capture of an authorisation; the order is paid once the gateway has taken the money.
+
+        The same key answers with the same capture, as it stands now; 409 where nothing waits to be captured.
+        """
+        given = CaptureInput(data=request.data)
+        given.is_valid(raise_exception=True)
+        key = read_key(request) or f"none-{uuid.uuid4()}"
+        made, _ = request_capture(request=given.to_request(pk), idempotency_key=key, actor=actor_of(request))
+        return Response(CaptureRow(made).data, status=status.HTTP_202_ACCEPTED)
 
     @extend_schema(request=HoldInput, responses=OrderDetail, summary="Hold: keep it from being worked on")
     def hold(self, request: Request, pk: int) -> Response:

@@ -15,15 +15,16 @@ from django.utils import timezone
 from audit.actions import record
 from inventory.actions.upkeep import expire_reservations
 from inventory.models import StockLevel
-from orders.models import Order, OrderLine, Refund, RefundLine
+from orders.models import Order, OrderLine, Payment, PaymentCall, Refund, RefundLine
+from shopsync.actions.tenants import connect_service
 from shopsync.models import Alert
 from tests.admin.conftest import Shop, act_page, errors_of, send, signed_in
 from tests.admin.pages import change_page, list_page
 from tests.factories import drain_all, reload, run_together
 from tests.world import make_person
 
-VERBS = ("mark-paid", "allocate", "hold", "unhold", "note", "refund", "cancel-part", "cancel")
-OURS_ALONE = ("mark-paid", "allocate", "refund", "cancel-part", "cancel")
+VERBS = ("mark-paid", "capture", "allocate", "hold", "unhold", "note", "refund", "cancel-part", "cancel")
+OURS_ALONE = ("mark-paid", "capture", "allocate", "refund", "cancel-part", "cancel")
 
 
 def shopifys(shop, **fields):
@@ -62,6 +63,23 @@ def test_an_order_is_marked_as_paid_once_and_the_second_time_says_why_not(shop):
     again = send(operator, act_page(order, "mark-paid")).content.decode()
     assert "money can&#x27;t go from paid to paid" in again
     assert [event.actor.partition(":")[0] for event in shop.events("order.paid")] == ["user"]
+
+
+def test_an_authorisation_is_captured_once_and_offered_only_while_it_waits(shop):
+    order, operator = shop.place(2), shop.person("operator")
+    assert "capture" not in offered(operator, order)
+    assert "waits to be captured" in send(operator, act_page(order, "capture")).content.decode()
+    with shop.open():
+        account = connect_service(service="stripe", actor="test", name="main", api_key="k", signing_secret="s")
+        Order.objects.filter(pk=order.pk).update(financial_status="authorized")
+        Payment.objects.create(connection=account, provider_id="pi_1", order=order, status="authorized", amount=25,
+                               currency="USD", last_event_at=timezone.now())  # fmt: skip
+    assert "capture" in offered(operator, order)
+    assert "on its way to the gateway" in send(operator, act_page(order, "capture")).content.decode()
+    assert "being captured" in send(operator, act_page(order, "capture")).content.decode()
+    with shop.open():
+        (call,) = PaymentCall.objects.all()
+    assert (call.kind, call.amount, call.actor.partition(":")[0]) == ("capture", 20, "user")
 
 
 def test_an_order_is_held_with_a_reason_and_let_go(shop):

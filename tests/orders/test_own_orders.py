@@ -26,7 +26,7 @@ from inventory.actions.upkeep import expire_reservations
 from inventory.models import Reservation, StockLevel
 from orders.actions import moves
 from orders.actions.moves import OrderError, ShopifysOrder, TooMany
-from orders.actions.placing import NewLine, NewOrder, ReservationMismatch, place_order
+from orders.actions.placing import NewLine, NewOrder, ReservationMismatch, UnknownReservation, place_order
 from orders.actions.refunds import AmountTooFine, Back, RefundTooLarge, refund_order
 from orders.models import Allocation, Commitment, Order, OrderLine, Refund
 from orders.rules import IllegalMove
@@ -98,7 +98,7 @@ def test_a_reservation_is_taken_over_only_if_it_holds_just_that(shop):
     made, _ = reserve(request=request, idempotency_key="k", actor="test", now=NOW())
     with pytest.raises(ReservationMismatch):
         place((variant, 1), reservation_id=made.pk)
-    with pytest.raises(ReservationMismatch):
+    with pytest.raises(UnknownReservation):
         place((variant, 2), reservation_id=made.pk + 1)
     order = place((variant, 2), reservation_id=made.pk, is_paid=True)
     assert order.reservation_id == made.pk

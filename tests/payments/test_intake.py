@@ -10,10 +10,11 @@ from django.test import Client
 
 from config.infra import tenancy
 from orders.models import Payment
-from orders.webhooks import sign
+from orders.webhooks import read_event, sign
 from shopsync.models import RefusedDelivery, WebhookEvent
+from shopsync.shopify import UnreadablePayloadError
 from tests.factories import drain_all
-from tests.payments.conftest import SECRET, T0, event, intent, make_shop
+from tests.payments.conftest import SECRET, T0, charge, dispute, event, intent, make_shop, refund
 
 pytestmark = pytest.mark.django_db
 
@@ -116,6 +117,50 @@ def test_nul_and_half_a_character_are_stored_as_something_else(shop):
     given = intent("requires_payment_method", last_payment_error={"message": "no\x00 \ud800!"})
     shop.take(event("payment_intent.payment_failed", given, at=T0))
     assert shop.payment("pi_1").last_error == "no\ufffd \ufffd!"
+
+
+THINGS = [
+    intent("requires_payment_method", metadata={"order_name": "#1", "a": "b"}, last_payment_error={"message": "no"},
+           cancellation_reason="automatic", latest_charge=charge(metadata={"order_reference": "x"})),
+    charge(metadata={"order_id": "7"}, failure_message="no", payment_method_details={"type": "card", "card": {}}),
+    refund(reason="duplicate", failure_reason="unknown", metadata={"shopsync_refund": "key"}),
+    dispute(charge={"id": "ch_1"}, payment_intent=None, evidence_details={"due_by": 1}),
+]  # fmt: skip
+
+
+def half_a_character_everywhere(node):
+    """Make a copy for each string and each key of a document, with half a surrogate pair in it."""
+    for key, value in node.items():
+        yield {("\ud800" + name if name == key else name): part for name, part in node.items()}
+        if isinstance(value, dict):
+            yield from ({**node, key: inner} for inner in half_a_character_everywhere(value))
+        elif isinstance(value, str):
+            yield from ({**node, key: text} for text in (value + "\ud800", "\ud800"))
+
+
+@pytest.mark.parametrize("thing", THINGS, ids=lambda thing: thing["object"])
+def test_half_a_character_anywhere_is_read_or_unreadable_and_never_a_failure(thing):
+    read = 0
+    for given in half_a_character_everywhere(event("charge.updated", thing, at=T0)):
+        try:
+            facts = read_event(json.dumps(given).encode())
+        except UnreadablePayloadError:
+            continue
+        read += 1
+        kept = [[fact.values, fact.subject_id, fact.payment_id] for fact in facts]
+        assert json.dumps(kept, ensure_ascii=False).encode()
+    assert read > 0
+
+
+@pytest.mark.parametrize(
+    "fields", [{"id": "pi_\ud800"}, {"currency": "eu\ud800"}, {"\ud800": 1}, {"status\ud800": "x"}], ids=ascii
+)
+def test_half_a_character_where_none_can_be_is_quarantined_and_not_tried_again(shop, fields):
+    assert shop.post(event("payment_intent.created", intent("processing") | fields, at=T0)).status_code == 200
+    drain_all()
+    (row,) = kept(shop)
+    assert (row.status, row.attempts) == ("quarantined", 1)
+    assert "data.object" in row.last_error
 
 
 def test_the_same_event_for_two_tenants_is_two_payments(shop, sandbox):
