@@ -1,4 +1,4 @@
-"""A reservation in one statement, where there is nothing to choose (inventory/migrations/0161_lines_last.py)."""
+"""A reservation in one statement, where there is nothing to choose (inventory/migrations/0161_promises.py)."""
 
 from __future__ import annotations
 

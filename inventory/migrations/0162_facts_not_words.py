@@ -102,7 +102,7 @@ DROP TRIGGER stocklevel_begins_without_overselling ON inventory_stocklevel;
 
 
 class Migration(migrations.Migration):
-    dependencies = [("inventory", "0161_lines_last")]
+    dependencies = [("inventory", "0161_promises")]
     operations = [
         migrations.RunSQL(GUARD, migrations.RunSQL.noop),
         migrations.RunSQL(KEEP, "DROP FUNCTION inventory_refuse_other_item()"),

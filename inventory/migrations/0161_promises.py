@@ -1,4 +1,7 @@
-"""The reservation in one statement, anew: the lines come after the levels, since they add up on them (0160_promised).
+"""The reservation in one statement, anew: each line and what its level holds are one row of the view `inventory_promise`.
+
+Its trigger writes the line, and the level's `held` and `promised` in one UPDATE, where a line by itself would change the
+level once more (0160_promised): everybody waits for a hot level. It writes both or nothing, whoever inserts into it.
 
 Too little at the last moment is an error (RS001) and ends the statement's transaction: inside a block that could undo it,
 each promise would be two transactions to PostgreSQL. inventory.actions.at_once takes it for "go the long way".
@@ -6,6 +9,29 @@ each promise would be two transactions to PostgreSQL. inventory.actions.at_once 
 
 from django.db import migrations
 
+VIEW = """
+CREATE VIEW inventory_promise AS
+SELECT tenant_id, reservation_id, variant_id, level_id, quantity, true AS is_limited FROM inventory_reservationline
+"""
+PROMISE = """
+CREATE FUNCTION inventory_write_promise() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO inventory_reservationline (tenant_id, reservation_id, variant_id, level_id, quantity, held)
+    VALUES (NEW.tenant_id, NEW.reservation_id, NEW.variant_id, NEW.level_id, NEW.quantity, NEW.quantity);
+    UPDATE inventory_stocklevel
+    SET held = held + NEW.quantity, promised = promised + NEW.quantity, updated_at = clock_timestamp()
+    WHERE id = NEW.level_id AND tenant_id = NEW.tenant_id
+      AND (available IS NULL OR NOT NEW.is_limited OR available - held >= NEW.quantity);
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'too little is left on level %', NEW.level_id USING ERRCODE = 'RS001';
+    END IF;
+    RETURN NEW;
+END $$
+"""
+TRIGGER = """
+CREATE TRIGGER promise_is_a_line_and_its_hold INSTEAD OF INSERT ON inventory_promise
+FOR EACH ROW EXECUTE FUNCTION inventory_write_promise()
+"""
 FUNCTION = """
 CREATE OR REPLACE FUNCTION inventory_reserve_at_once(
     p_tenant bigint, p_key text, p_digest text, p_reference text, p_actor text, p_expires_at timestamptz,
@@ -48,22 +74,14 @@ BEGIN
     PERFORM set_config('shopsync.movement_reason', 'reserved', true),
             set_config('shopsync.movement_reference', 'reservation:' || made.id, true),
             set_config('shopsync.movement_actor', left(p_actor, 120), true);
-    -- 4. Late, since everybody waits for them: the levels, by primary key. Their movements are the trigger's.
+    -- 4. The lines, and late, since everybody waits for them, the levels, by primary key. Their movements are the trigger's.
     IF cardinality(levels) > 1 THEN
         SELECT array_agg(n ORDER BY levels[n]) INTO by_level FROM generate_subscripts(levels, 1) n;
     END IF;
     FOREACH line IN ARRAY by_level LOOP
-        UPDATE inventory_stocklevel SET held = held + p_quantities[line], updated_at = clock_timestamp()
-        WHERE id = levels[line]
-          AND (available IS NULL OR NOT limits[line] OR available - held >= p_quantities[line]);
-        IF NOT FOUND THEN
-            RAISE EXCEPTION 'too little is left on level %', levels[line] USING ERRCODE = 'RS001';
-        END IF;
+        INSERT INTO inventory_promise (tenant_id, reservation_id, variant_id, level_id, quantity, is_limited)
+        VALUES (p_tenant, made.id, p_variants[line], levels[line], p_quantities[line], limits[line]);
     END LOOP;
-    -- 5. The lines: they change the levels too, so not before those are locked in their order.
-    INSERT INTO inventory_reservationline (tenant_id, reservation_id, variant_id, level_id, quantity, held)
-    SELECT p_tenant, made.id, w.variant_id, w.level_id, w.quantity, w.quantity
-    FROM unnest(p_variants, levels, p_quantities) AS w(variant_id, level_id, quantity);
     RETURN made;
 END $$
 """
@@ -71,4 +89,9 @@ END $$
 
 class Migration(migrations.Migration):
     dependencies = [("inventory", "0160_promised")]
-    operations = [migrations.RunSQL(FUNCTION, migrations.RunSQL.noop)]
+    operations = [
+        migrations.RunSQL(VIEW, "DROP VIEW inventory_promise"),
+        migrations.RunSQL(PROMISE, "DROP FUNCTION inventory_write_promise()"),
+        migrations.RunSQL(TRIGGER, "DROP TRIGGER promise_is_a_line_and_its_hold ON inventory_promise"),
+        migrations.RunSQL(FUNCTION, migrations.RunSQL.noop),
+    ]
