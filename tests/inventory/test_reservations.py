@@ -128,6 +128,29 @@ def test_a_line_is_split_over_locations_only_when_that_is_allowed(shop):
     assert levels() == [(5, 5), (5, 3)]
 
 
+def test_two_variants_of_one_item_share_its_units(shop):
+    variant, (near, _) = stock_variant(3, locations=2)
+    twin = type(variant).objects.create(product=variant.product, item=variant.item, shopify_id=1)
+    both = ((variant, 2), (twin, 1))
+    reservation = promise(*both, allow_split=False)
+    assert set(reservation.lines.values_list("variant_id", "level_id", "held")) == {
+        (variant.pk, near.pk, 2),
+        (twin.pk, near.pk, 1),
+    }
+    with pytest.raises(InsufficientStock) as refusal:
+        promise((variant, 2), (twin, 4))
+    assert [(s.variant_id, s.available, s.short) for s in refusal.value.shortages] == [(twin.pk, 1, 3)]
+    with pytest.raises(InsufficientStock) as refusal:
+        promise((variant, 4), (twin, 1), allow_split=False)
+    assert [(s.variant_id, s.short) for s in refusal.value.shortages] == [(variant.pk, 1), (twin.pk, 1)]
+    release(reservation_id=reservation.pk, actor="test", now=timezone.now())
+    promise((variant, 2), (twin, 4))  # one and three of them, where each of the two places has three
+    assert levels() == [(3, 3), (3, 3)]
+    type(variant).objects.filter(pk=twin.pk).update(policy="continue")
+    promise((twin, 5))
+    assert levels() == [(3, 8), (3, 3)]
+
+
 def test_a_location_that_is_closed_serves_nobody(shop):
     variant, (level,) = stock_variant(5)
     type(level.location).objects.filter(pk=level.location_id).update(is_active=False)
