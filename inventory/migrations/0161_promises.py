@@ -7,8 +7,11 @@ Too little at the last moment is an error (RS001) and ends the statement's trans
 each promise would be two transactions to PostgreSQL. inventory.actions.at_once takes it for "go the long way".
 """
 
+import importlib
+
 from django.db import migrations
 
+BEFORE = importlib.import_module("inventory.migrations.0007_reserve_at_once").FUNCTION
 VIEW = """
 CREATE VIEW inventory_promise AS
 SELECT tenant_id, reservation_id, variant_id, level_id, quantity, true AS is_limited FROM inventory_reservationline
@@ -93,5 +96,5 @@ class Migration(migrations.Migration):
         migrations.RunSQL(VIEW, "DROP VIEW inventory_promise"),
         migrations.RunSQL(PROMISE, "DROP FUNCTION inventory_write_promise()"),
         migrations.RunSQL(TRIGGER, "DROP TRIGGER promise_is_a_line_and_its_hold ON inventory_promise"),
-        migrations.RunSQL(FUNCTION, migrations.RunSQL.noop),
+        migrations.RunSQL(FUNCTION, BEFORE.replace("CREATE FUNCTION", "CREATE OR REPLACE FUNCTION")),
     ]

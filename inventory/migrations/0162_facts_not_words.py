@@ -11,8 +11,11 @@ Asked at each change, and again when the transaction ends, of those that were le
 within it opens nothing. Nor does lending a level to another item.
 """
 
+import importlib
+
 from django.db import migrations
 
+BEFORE = importlib.import_module("inventory.migrations.0006_handover").GUARD
 GUARD = """
 CREATE OR REPLACE FUNCTION inventory_refuse_overselling() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
@@ -104,7 +107,7 @@ DROP TRIGGER stocklevel_begins_without_overselling ON inventory_stocklevel;
 class Migration(migrations.Migration):
     dependencies = [("inventory", "0161_promises")]
     operations = [
-        migrations.RunSQL(GUARD, migrations.RunSQL.noop),
+        migrations.RunSQL(GUARD, BEFORE),
         migrations.RunSQL(KEEP, "DROP FUNCTION inventory_refuse_other_item()"),
         migrations.RunSQL(TRIGGERS, UNDO),
     ]

@@ -4,7 +4,7 @@ import importlib
 
 from django.db import migrations
 
-_VALUES = importlib.import_module("inventory.migrations.0005_states")._VALUES
+_BEFORE = importlib.import_module("inventory.migrations.0005_states")
 _WHY = """coalesce(nullif(current_setting('shopsync.movement_reason', true), ''), 'unexplained'),
            coalesce(current_setting('shopsync.movement_reference', true), ''),
            coalesce(nullif(current_setting('shopsync.movement_actor', true), ''), session_user)"""
@@ -27,7 +27,7 @@ BEGIN
     SELECT NEW.tenant_id, NEW.id, NEW.movement_count + 1 - row_number() OVER (ORDER BY place DESC), state,
            coalesce(is_now, 0) - coalesce(was, 0), was, is_now,
            {_WHY}
-    FROM (VALUES {_VALUES}) AS change(place, state, was, is_now)
+    FROM (VALUES {_BEFORE._VALUES}) AS change(place, state, was, is_now)
     WHERE was IS DISTINCT FROM is_now;
     RETURN NULL;
 END $$
@@ -48,7 +48,7 @@ FOR EACH ROW WHEN (pg_trigger_depth() = 0) EXECUTE FUNCTION inventory_refuse_own
 class Migration(migrations.Migration):
     dependencies = [("inventory", "0162_facts_not_words")]
     operations = [
-        migrations.RunSQL(WRITE, migrations.RunSQL.noop),
+        migrations.RunSQL(WRITE, _BEFORE.WRITE),
         migrations.RunSQL(REFUSE, "DROP FUNCTION inventory_refuse_own_movement()"),
         migrations.RunSQL(TRIGGER, "DROP TRIGGER stockmovement_comes_from_its_level ON inventory_stockmovement"),
     ]

@@ -6,7 +6,7 @@ import threading
 from contextlib import contextmanager
 
 import pytest
-from django.db import DatabaseError, IntegrityError, transaction
+from django.db import DatabaseError, IntegrityError, connection, transaction
 from django.db.models import F
 from django.utils import timezone
 
@@ -202,6 +202,19 @@ def test_what_is_counted_does_not_become_endless_and_then_too_little(shop):
     for counted in (rows, endless):
         counted.update(available=1, on_hand=1, **said)
     assert numbers(level) == numbers(other) == (1, 4, 4)
+
+
+@pytest.mark.parametrize(("is_limited", "match"), [(True, "too little is left"), (False, "would oversell")])
+def test_the_view_of_promises_is_no_way_around(shop, is_limited, match):
+    variant, (level,) = stock_variant(5)
+    made = promise(variant, 4)
+    twin = Variant.objects.create(product=variant.product, item=variant.item, shopify_id=1)
+    insert = "INSERT INTO inventory_promise VALUES (%s, %s, %s, %s, %s, %s)"
+    with pytest.raises(DatabaseError, match=match), transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(insert, [shop.pk, made.pk, twin.pk, level.pk, 2, is_limited])
+    with connection.cursor() as cursor:
+        cursor.execute(insert, [shop.pk, made.pk, twin.pk, level.pk, 1, is_limited])
+    assert numbers(level) == (5, 5, 5)
 
 
 REASONS = ["handed_over", "snapshot", "adjusted", "shipped"]
