@@ -56,6 +56,7 @@ WEBHOOK_HANDLERS: dict[str, dict[str, str]] = {
 EVENT_SUBSCRIBERS: dict[str, list[str]] = {
     "stock.adoption_asked": ["orders.actions.handover.adopt_orders"],
     "stock.increased": ["orders.actions.backorders.fill"],
+    "location.updated": ["orders.actions.backorders.fill_from_location"],
     "reservation.expired": ["orders.actions.own_stock.note_expired"],
     "order.created": ["messaging.actions.contacts.follow_order", "orders.actions.payments.adopt_payments"],
     "order.updated": ["messaging.actions.contacts.follow_order"],

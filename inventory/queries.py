@@ -56,6 +56,10 @@ UNION ALL
 SELECT l.id, 'held', l.held, coalesce(p.held, 0), 'the level does not hold what its reservations do'
 FROM inventory_stocklevel l LEFT JOIN promised p ON p.level_id = l.id
 WHERE l.tenant_id = %(tenant)s AND l.held <> coalesce(p.held, 0)
+UNION ALL
+SELECT l.id, 'promised', l.promised, coalesce(p.held, 0), 'the level does not add up what its reservations hold'
+FROM inventory_stocklevel l LEFT JOIN promised p ON p.level_id = l.id
+WHERE l.tenant_id = %(tenant)s AND l.promised <> coalesce(p.held, 0)
 ORDER BY 1, 2"""  # noqa: S608  the names put in are this module's own
 
 
@@ -118,7 +122,8 @@ WITH short AS (
     ) AS message
     FROM inventory_stocklevel l JOIN inventory_location p ON p.id = l.location_id
     WHERE l.available < l.held AND (%(tenant)s::bigint IS NULL OR l.tenant_id = %(tenant)s)
-      AND NOT EXISTS (SELECT FROM inventory_variant v WHERE v.item_id = l.item_id AND v.policy = 'continue')
+      AND NOT EXISTS (SELECT FROM inventory_variant v
+                      WHERE v.item_id = l.item_id AND v.policy = 'continue' AND v.removed_at IS NULL)
       AND (l.held > 0 OR EXISTS (
           SELECT FROM inventory_variant v WHERE v.item_id = l.item_id AND v.removed_at IS NULL))
 ), told AS (

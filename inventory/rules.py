@@ -3,14 +3,16 @@
 The rule: locations are tried nearest first. Near means, in this order: the distance to the destination where both have
 coordinates; the destination's country; the location's priority, smaller first; its id. The first location that can
 serve the whole basket serves it. If none can and splitting is allowed, each line is served by the nearest location
-that has all of it, else it is spread over locations, nearest first. All lines or none.
+that has all of it, else it is spread over locations, nearest first. Variants of one item share its units: what one
+takes the next one is not offered. All lines or none.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 EARTH_RADIUS_KM = 6371.0
 # ISO 3166-1 alpha-2: https://www.iso.org/iso-3166-country-codes.html
@@ -119,28 +121,46 @@ def allocate(
     for offer in ordered:
         by_location.setdefault(offer.location_id, {})[offer.variant_id] = offer
     for there in by_location.values():
-        if all(_can_serve(there.get(variant), quantity) for variant, quantity in wanted.items()):
+        if _serve(wanted, there) == wanted:
             return [Pick(variant, there[variant].level_id, quantity) for variant, quantity in wanted.items()]
     if not allow_split:
         return _shortages_unsplit(wanted, by_location)
     return _spread(wanted, ordered)
 
 
-def _can_serve(offer: Offer | None, quantity: int) -> bool:
-    return offer is not None and (offer.sellable is None or offer.sellable >= quantity)
+def _serve(wanted: Mapping[int, int], there: Mapping[int, Offer]) -> dict[int, int]:
+    """Say how many units of each variant one location can serve."""
+    served: dict[int, int] = {}
+    taken: Counter[int] = Counter()
+    for variant, quantity in wanted.items():
+        offer = there.get(variant)
+        served[variant] = 0 if offer is None else sum(pick.quantity for pick in take(quantity, _left([offer], taken)))
+        if offer is not None and offer.sellable is not None:  # what may be oversold takes nothing from the others
+            taken[offer.level_id] += served[variant]
+    return served
+
+
+def _left(offers: Iterable[Offer], taken: Mapping[int, int]) -> list[Offer]:
+    """Lower offers by the units that are taken from their levels."""
+    return [
+        offer
+        if offer.sellable is None or not taken.get(offer.level_id)
+        else replace(offer, sellable=offer.sellable - taken[offer.level_id])
+        for offer in offers
+    ]
 
 
 def _spread(wanted: Mapping[int, int], ordered: Sequence[Offer]) -> list[Pick] | list[Shortage]:
     picks: list[Pick] = []
     shortages: list[Shortage] = []
+    taken: Counter[int] = Counter()
     for variant, quantity in wanted.items():
-        offers = [offer for offer in ordered if offer.variant_id == variant]
-        whole = next((offer for offer in offers if _can_serve(offer, quantity)), None)
-        if whole is not None:
-            picks.append(Pick(variant, whole.level_id, quantity))
-            continue
-        found = take(quantity, offers)
+        offers = _left((offer for offer in ordered if offer.variant_id == variant), taken)
+        whole = next((offer for offer in offers if offer.sellable is None or offer.sellable >= quantity), None)
+        found = take(quantity, offers if whole is None else [whole])
         picks += found
+        limited = {offer.level_id for offer in offers if offer.sellable is not None}
+        taken.update({pick.level_id: pick.quantity for pick in found if pick.level_id in limited})
         got = sum(pick.quantity for pick in found)
         if got < quantity:
             shortages.append(Shortage(variant, quantity, got))
@@ -160,16 +180,7 @@ def take(quantity: int, ordered: Sequence[Offer]) -> list[Pick]:
 
 def _shortages_unsplit(wanted: Mapping[int, int], by_location: Mapping[int, Mapping[int, Offer]]) -> list[Shortage]:
     """Compare with the location that misses the fewest units; the nearest of those."""
-    served = [
-        {variant: _served(there.get(variant), quantity) for variant, quantity in wanted.items()}
-        for there in by_location.values()
-    ] or [dict.fromkeys(wanted, 0)]
+    served = [_serve(wanted, there) for there in by_location.values()] or [dict.fromkeys(wanted, 0)]
     best = max(served, key=lambda amounts: sum(amounts.values()))
     short = [Shortage(variant, quantity, best[variant]) for variant, quantity in wanted.items()]
     return [shortage for shortage in short if shortage.short > 0]
-
-
-def _served(offer: Offer | None, quantity: int) -> int:
-    if offer is None:
-        return 0
-    return quantity if offer.sellable is None else max(0, min(quantity, offer.sellable))

@@ -1,4 +1,4 @@
-"""A reservation in one statement, where there is nothing to choose (inventory/migrations/0007_reserve_at_once.py)."""
+"""A reservation in one statement, where there is nothing to choose (inventory/migrations/0161_promises.py)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from django.conf import settings
-from django.db import OperationalError, connection
+from django.db import DatabaseError, OperationalError, connection, transaction
 
 from config.infra import tenancy
 from config.infra.prepared import fetch_one
@@ -15,6 +15,7 @@ from config.infra.transactions import is_broken_off
 from inventory.models import Reservation
 
 CREATED = "reservation.created"
+_TOO_LITTLE = "RS001"
 _FIELDS = [field.attname for field in Reservation._meta.concrete_fields]
 _COLUMNS = ", ".join(f"r.{field.column}" for field in Reservation._meta.concrete_fields)
 _RESERVE = f"""
@@ -52,17 +53,18 @@ def reserve_at_once(
     }
     try:
         row = _run(asked)
-    except OperationalError as error:
-        if connection.in_atomic_block or not is_broken_off(error):
+    except DatabaseError as error:
+        is_over = isinstance(error, OperationalError) and is_broken_off(error) and not connection.in_atomic_block
+        if not is_over and getattr(error.__cause__, "sqlstate", None) != _TOO_LITTLE:
             raise
-        return None  # the long way begins again as often as it takes
+        return None  # the long way says what is short, and begins again as often as it takes
     return None if row is None else Reservation.from_db("default", _FIELDS, row)
 
 
 def _run(asked: Mapping[str, Any]) -> tuple[Any, ...] | None:
     if not connection.in_atomic_block:
         return fetch_one(_RESERVE, asked)  # may be repeated: the key sees to it
-    with connection.cursor() as cursor:
+    with transaction.atomic(), connection.cursor() as cursor:  # too little undoes this much
         cursor.execute(_RESERVE, asked)
         row: tuple[Any, ...] | None = cursor.fetchone()
         return row

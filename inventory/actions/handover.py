@@ -59,19 +59,21 @@ def begin_count(*, actor: str) -> int:
     for line, back in zip(pushed, units, strict=True):
         line.held += back
     ReservationLine.objects.bulk_update(pushed, ["held"], batch_size=500)
+    Tenant.objects.filter(pk=tenancy.current_tenant_id()).update(stock_authority=Tenant.StockAuthority.SHOPSYNC)
     return levels
 
 
-# A level that Shopify never spoke of keeps our number (untracked would mean unlimited), and what is held from now on is
-# no longer off it.
+# What orders of ours wait for is held from now on, and no longer off the level: still in our count, so that nothing is
+# short that was not.
+_HOLD = """
+UPDATE inventory_stocklevel AS l SET available = l.available + k.held, held = l.held + k.held,
+    committed = l.committed - k.held, updated_at = clock_timestamp()
+FROM unnest(%(levels)s::bigint[], %(held)s::bigint[]) AS k(id, held) WHERE l.id = k.id AND l.tenant_id = %(tenant)s"""
+# A level that Shopify never spoke of keeps our number (untracked would mean unlimited).
 _END = """
-UPDATE inventory_stocklevel AS l SET
-    available = CASE WHEN l.mirrored_at IS NULL THEN l.available + coalesce(k.held, 0) ELSE l.mirrored_available END,
-    held = l.held + coalesce(k.held, 0), on_hand = NULL, committed = NULL, updated_at = clock_timestamp()
-FROM (SELECT v.id, k.held FROM inventory_stocklevel v
-      LEFT JOIN unnest(%(levels)s::bigint[], %(held)s::bigint[]) AS k(id, held) ON k.id = v.id
-      WHERE v.tenant_id = %(tenant)s) k
-WHERE l.id = k.id"""
+UPDATE inventory_stocklevel SET on_hand = NULL, committed = NULL, updated_at = clock_timestamp(),
+    available = CASE WHEN mirrored_at IS NULL THEN available ELSE mirrored_available END
+WHERE tenant_id = %(tenant)s"""
 
 
 def end_count(*, kept: Mapping[int, int], actor: str) -> int:
@@ -81,9 +83,12 @@ def end_count(*, kept: Mapping[int, int], actor: str) -> int:
     caller has written the reservations' lines that say so).
     """
     explain_movements(reason="handed_over", reference="to:shopify", actor=actor)
+    tenant_id = tenancy.current_tenant_id()
     with connection.cursor() as cursor:
-        held = {"levels": list(kept), "held": list(kept.values())}
-        cursor.execute(_END, {"tenant": tenancy.current_tenant_id(), **held})
+        cursor.execute(_HOLD, {"tenant": tenant_id, "levels": list(kept), "held": list(kept.values())})
+        # The guard goes by who counts: only where Shopify does may its count be too small for what is held.
+        Tenant.objects.filter(pk=tenant_id).update(stock_authority=Tenant.StockAuthority.SHOPIFY)
+        cursor.execute(_END, {"tenant": tenant_id})
         levels: int = cursor.rowcount
     InventoryItem.objects.filter(counted_at__isnull=False).update(counted_at=None)
     return levels

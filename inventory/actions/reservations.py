@@ -192,20 +192,23 @@ def _choose(totals: Mapping[int, int], request: Request, now: datetime) -> list[
 
 
 def offers_of(levels: Iterable[StockLevel], variants: Iterable[Variant]) -> list[Offer]:
-    """Say what each level can promise of each variant."""
-    by_item = {variant.item_id: variant for variant in variants}
+    """Say what each level can promise of each variant; variants of one item are offered the same units."""
+    by_item: dict[int | None, list[Variant]] = defaultdict(list)
+    for variant in variants:
+        by_item[variant.item_id].append(variant)
     return [
         Offer(
             level_id=level.pk,
-            variant_id=by_item[level.item_id].pk,
+            variant_id=variant.pk,
             location_id=level.location_id,
-            sellable=None if by_item[level.item_id].policy == Variant.Policy.CONTINUE else level.sellable,
+            sellable=None if variant.policy == Variant.Policy.CONTINUE else level.sellable,
             country=level.location.country,
             latitude=level.location.latitude,
             longitude=level.location.longitude,
             priority=level.location.priority,
         )
         for level in levels
+        for variant in by_item[level.item_id]
     ]
 
 

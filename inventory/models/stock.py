@@ -34,6 +34,9 @@ class StockLevel(TenantModel):
     location = models.ForeignKey(Location, on_delete=models.PROTECT, related_name="levels")
     available = models.BigIntegerField(null=True, blank=True)
     held = models.BigIntegerField(default=0, db_default=0, help_text="our own reservations")
+    promised = models.BigIntegerField(
+        default=0, db_default=0, editable=False, help_text="the sum of what the lines of reservations hold"
+    )
     on_hand = models.BigIntegerField(null=True, blank=True)
     committed = models.BigIntegerField(null=True, blank=True, help_text="sold, not yet sent")
     incoming = models.BigIntegerField(null=True, blank=True)

@@ -70,9 +70,8 @@ def hand_over(*, to: str, actor: str, now: datetime) -> HandedOver:
         raise AlreadyCounting(f"The stock is counted by {to} already.")
     if blockers := _blockers():
         raise NotSettled(blockers)
-    # 2. The levels; 3. who counts them.
+    # 2. The levels, and who counts them.
     done = _to_us(actor=actor) if to == Authority.SHOPSYNC else _to_shopify(actor=actor)
-    Tenant.objects.filter(pk=tenancy.current_tenant_id()).update(stock_authority=to)
     subject = f"tenant:{tenancy.current_tenant_id()}"
     data: dict[str, Value] = {"to": to, "levels": done.levels, "held_units": done.held_units, "at": now.isoformat()}
     record(name="stock.handed_over", subject=subject, actor=actor, data=data)

@@ -28,7 +28,9 @@ class Clock:
 
 
 def count(level, available):
-    StockLevel.objects.filter(pk=level.pk).update(available=available)
+    """Let Shopify have counted so many."""
+    mirrored = {"mirrored_available": available, "mirrored_at": timezone.now()}
+    StockLevel.objects.filter(pk=level.pk).update(available=available, **mirrored)
 
 
 def low_at(variant, low, recovered, location=None):

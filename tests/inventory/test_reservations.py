@@ -29,7 +29,7 @@ from inventory.actions.reservations import (
 from inventory.actions.upkeep import expire_reservations
 from inventory.models import Reservation, ReservationLine, StockLevel, StockMovement
 from inventory.rules import Destination
-from tests.factories import make_tenant, run_together, stock_variant
+from tests.factories import behind_the_triggers, make_tenant, run_together, stock_variant
 
 pytestmark = pytest.mark.django_db(transaction=True)
 AUTHORITIES = ["shopify", "shopsync"]
@@ -126,6 +126,29 @@ def test_a_line_is_split_over_locations_only_when_that_is_allowed(shop):
     assert refusal.value.shortages[0].short == 3
     assert promise((variant, 8)).lines.count() == 2
     assert levels() == [(5, 5), (5, 3)]
+
+
+def test_two_variants_of_one_item_share_its_units(shop):
+    variant, (near, _) = stock_variant(3, locations=2)
+    twin = type(variant).objects.create(product=variant.product, item=variant.item, shopify_id=1)
+    both = ((variant, 2), (twin, 1))
+    reservation = promise(*both, allow_split=False)
+    assert set(reservation.lines.values_list("variant_id", "level_id", "held")) == {
+        (variant.pk, near.pk, 2),
+        (twin.pk, near.pk, 1),
+    }
+    with pytest.raises(InsufficientStock) as refusal:
+        promise((variant, 2), (twin, 4))
+    assert [(s.variant_id, s.available, s.short) for s in refusal.value.shortages] == [(twin.pk, 1, 3)]
+    with pytest.raises(InsufficientStock) as refusal:
+        promise((variant, 4), (twin, 1), allow_split=False)
+    assert [(s.variant_id, s.short) for s in refusal.value.shortages] == [(variant.pk, 1), (twin.pk, 1)]
+    release(reservation_id=reservation.pk, actor="test", now=timezone.now())
+    promise((variant, 2), (twin, 4))  # one and three of them, where each of the two places has three
+    assert levels() == [(3, 3), (3, 3)]
+    type(variant).objects.filter(pk=twin.pk).update(policy="continue")
+    promise((twin, 5))
+    assert levels() == [(3, 8), (3, 3)]
 
 
 def test_a_location_that_is_closed_serves_nobody(shop):
@@ -270,9 +293,10 @@ def test_both_ways_write_the_same_rows(locations):
 
 @pytest.mark.drifts
 def test_one_that_is_broken_keeps_no_other_from_expiring(shop):
-    variant, (level,) = stock_variant(5)
-    broken, fine = promise((variant, 2)), promise((variant, 1))
-    StockLevel.objects.filter(pk=level.pk).update(held=1)  # behind our back: giving back two would go below zero
+    (variant, (level,)), (other, _) = stock_variant(5), stock_variant(5)
+    broken, fine = promise((variant, 2)), promise((other, 1))
+    with behind_the_triggers() as cursor:  # giving back two will go below zero
+        cursor.execute("UPDATE inventory_stocklevel SET held = 1 WHERE id = %s", [level.pk])
     later = timezone.now() + timedelta(days=2)
     with pytest.raises(ExceptionGroup, match="1 reservations could not expire; 1 others did") as caught:
         expire_reservations(now=later)

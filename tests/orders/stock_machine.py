@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from django.db import transaction
+from django.db import connection, transaction
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
@@ -101,10 +101,12 @@ class StockRules(RuleBasedStateMachine):
         return self.authority == "shopsync"
 
     def do(self, action: Any, **options: Any) -> Any:
-        """Run an action in a savepoint, as a transaction of its own would."""
+        """Run an action in a savepoint, and end it as a transaction of its own would end."""
         self.now += timedelta(seconds=1)
         with transaction.atomic():
-            return action(**options)
+            done = action(**options)
+            connection.check_constraints()
+        return done
 
     def act(self, action: Any, **options: Any) -> Any:
         return self.do(action, actor="test", now=self.now + timedelta(seconds=1), **options)
@@ -166,7 +168,7 @@ class StockRules(RuleBasedStateMachine):
             received_at=self.now,
             connection_id=None,
         )
-        sync_level(delivery=delivery)
+        self.do(sync_level, delivery=delivery)
         if not self.is_ours:
             self.move(v, available=count - level.available)
             for line_id, (variant_id, levels) in list(self.model.waiting.items()):

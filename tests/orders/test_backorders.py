@@ -7,6 +7,7 @@ import itertools
 import pytest
 
 from config.infra import tenancy
+from inventory.actions.locations import change_location
 from inventory.actions.stock import Spot, receive_stock
 from inventory.models import Location, StockLevel, Variant
 from orders.actions.backorders import BATCH
@@ -76,3 +77,26 @@ def test_a_variant_that_may_be_oversold_from_now_on_waits_no_longer(shop):
     deliver("products/update", PRODUCT | {"updated_at": "2026-11-04T08:01:00Z", "variants": [variant]}, shop)
     drain_all()
     assert counts(shop) == (-2, 2, 0, 0)
+
+
+@pytest.mark.parametrize(("policy", "ends"), [("deny", (8, 2, 10, 0)), ("continue", (-2, 2, 0, 0))])
+def test_a_location_that_is_open_again_fills_the_orders_that_wait_for_it(shop, policy, ends):
+    variant = {"id": 7, "inventory_item_id": 8, "inventory_policy": policy}
+    deliver("products/create", PRODUCT | {"variants": [variant]}, shop)
+    deliver("inventory_levels/update", LEVEL | {"available": ends[2]}, shop)
+    drain_all()
+
+    def switch(**values):
+        with tenancy.tenant_scope(shop.pk):
+            change_location(location_id=Location.objects.get().pk, values=values, actor="test")
+
+    switch(is_active=False)
+    deliver("orders/create", order(1, 2), shop)
+    drain_all()
+    assert counts(shop) == (ends[2], 0, ends[2], 2)
+    switch(priority=3)
+    drain_all()
+    assert counts(shop)[3] == 2
+    switch(is_active=True)
+    drain_all()
+    assert counts(shop) == ends

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.db import transaction
+from django.db import connection, transaction
 from rest_framework.test import APIClient
 
 from config.infra import tenancy, work
@@ -269,6 +269,27 @@ def test_units_set_aside_in_shopify_are_held_here_from_then_on_and_given_back_th
     assert HoldPush.objects.get(direction="give_back").quantity == 4
     commit(reservation_id=reservation.pk, actor="test", now=NOW)
     assert counts(level) == (2, 0, 0, 2)
+
+
+def test_a_shortage_goes_along_to_us_and_back(shop):
+    variant, (level,) = stock_variant(6)
+    request = Request(lines=(Wanted(variant.pk, 4),))
+    pushed, _ = reserve(request=request, idempotency_key="pushed", actor="test", now=NOW)
+    HoldPush.objects.create(line=pushed.lines.get(), direction="hold", quantity=4, status="done", finished_at=NOW)
+    StockLevel.objects.update(held=0, available=2)
+    pushed.lines.update(held=0, pushed=4)
+    buy(variant, 2)
+    StockLevel.objects.update(available=0, mirrored_available=0, mirrored_at=NOW)  # Shopify sold them too
+    connection.check_constraints()  # as at the end of a transaction, which this test is one of
+    hand_over(to="shopsync", actor="test", now=NOW)
+    assert counts(level) == (4, 6, 0, 4)
+    connection.check_constraints()
+    follow_events(set())
+    assert counts(level) == (2, 4, 2, 4)
+    HoldPush.objects.update(status="done", finished_at=NOW)
+    hand_over(to="shopify", actor="test", now=NOW)
+    assert counts(level)[:2] == (0, 6)
+    connection.check_constraints()
 
 
 def test_what_is_not_settled_blocks_it_and_says_so(shop):
