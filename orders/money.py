@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from decimal import Decimal
+from decimal import ROUND_HALF_UP, Decimal
 from itertools import accumulate, pairwise
 
 from shopsync.money import decimals_of, format_amount, round_amount, unit_of
@@ -81,14 +81,15 @@ class Amounts:
 def amounts_of(lines: Iterable[PricedLine], *, shipping: Decimal, currency: str) -> Amounts:
     """Say what lines cost with the units that count now: each sum is rounded once, over the whole order.
 
-    So an order that lost units costs what one with just the others would have, and one without any costs nothing.
+    So an order that lost units costs what one with just the others would have, one without any costs nothing, and fewer
+    units never cost more: what is left of the goods is rounded, not the goods and what is taken off them.
     """
     known = list(lines)
     goods = sum((line.price * line.units for line in known), Decimal())
     discount = sum((line.discount * line.units / line.quantity for line in known if line.units), Decimal())
     tax = sum((line.tax * line.units / line.quantity for line in known if line.units), Decimal())
-    goods, discount, tax = (round_amount(amount, currency) for amount in (goods, discount, tax))
-    return Amounts(goods - discount, discount, tax, goods - discount + tax + shipping)
+    subtotal, discount, tax = (round_amount(amount, currency) for amount in (goods - discount, discount, tax))
+    return Amounts(subtotal, discount, tax, subtotal + tax + shipping)
 
 
 def price_lines(
@@ -130,8 +131,20 @@ def _discounts(
     if off > whole:
         cost = f"{format_amount(whole, currency)} {currency}"
         raise FaultyAmount("discount_codes", f"The codes can't take off more than the goods cost: {cost}.")
-    ends = [round_amount(off * end / whole, currency) if whole else Decimal() for end in accumulate(goods)]
-    return [end - start for start, end in pairwise([Decimal(), *ends])]
+    return _spread(off, goods, unit=unit_of(currency))
+
+
+def _spread(off: Decimal, goods: Sequence[Decimal], *, unit: Decimal) -> list[Decimal]:
+    """Share an amount out by what goods cost, in whole units as far as they go; none is more than its goods cost."""
+    whole = sum(goods, Decimal())
+    if not off or not whole:
+        return [Decimal()] * len(goods)
+    ends = [(off * end / whole).quantize(unit, rounding=ROUND_HALF_UP) for end in accumulate(goods)]
+    shares = [min(end - start, cost) for (start, end), cost in zip(pairwise([Decimal(), *ends]), goods, strict=True)]
+    for place, cost in enumerate(goods):  # what was cut goes where there is room
+        more = min(off - sum(shares, Decimal()), cost - shares[place])
+        shares[place] += more
+    return shares
 
 
 def settle_codes(field: str, codes: Sequence[DiscountCode], *, discount: Decimal, currency: str) -> list[DiscountCode]:

@@ -69,7 +69,7 @@ NOUNS = {  # what a module that became a package may be split into
         ),
         *("thresholds", "watching", "watches"),
         *("alerts", "sync", "backorders", "placing", "moves", "refunds", "gateway_refunds", "handover", "own_stock"),
-        *("shopify_stock", "paid_orders", "authorisations", "authorised_holds", "releases"),
+        *("shopify_stock", "paid_orders", "authorisations", "authorised_holds", "releases", "dues"),
         *("shipments", "labels", "carrier_calls", "tracking"),
         "breakers",
         "alerts",

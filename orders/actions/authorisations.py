@@ -12,12 +12,15 @@ from audit.actions import Event, Value, record
 from config.infra import work
 from config.infra.transactions import retrying_atomic
 from config.infra.work import Status
+from orders.actions.dues import due_amount, prices_of, sums_of
 from orders.actions.moves import OrderError, lock_own
-from orders.actions.paid_orders import due_amount, prices_of
 from orders.actions.payments import cancel_authorisation, lock_payment
 from orders.models import Order, Payment, PaymentCall
 from orders.webhooks import to_minor
+from shopsync.actions.idempotency import lock_key
 from shopsync.money import format_amount
+
+_UNDER_WAY = (Status.READY, Status.LEASED, Status.UNKNOWN)
 
 
 class InvalidCapture(OrderError):  # noqa: N818  (the API's word for it)
@@ -55,6 +58,7 @@ def request_capture(*, request: CaptureRequest, idempotency_key: str, actor: str
     Raises: Order.DoesNotExist, ShopifysOrder, InvalidCapture, NotCapturable, CaptureKeyReused.
     """
     # 1. The order, then its payment: whoever comes second waits here, and then sees the first one's row.
+    lock_key(scope="capture", key=idempotency_key)
     order = lock_own(request.order_id)
     if made := PaymentCall.objects.filter(idempotency_key=idempotency_key).first():
         if made.request_digest != request.digest():
@@ -104,16 +108,18 @@ def _find(order: Order, payment_id: int | None) -> Payment:
 def _ensure_open(payment: Payment) -> None:
     if payment.status != Payment.Status.AUTHORIZED:
         raise NotCapturable(f"Payment {payment.pk} is {payment.status}: there is nothing to capture.")
-    under_way = (Status.READY, Status.LEASED, Status.UNKNOWN)
     kinds = (PaymentCall.Kind.CAPTURE, PaymentCall.Kind.CANCEL)
-    if PaymentCall.objects.filter(payment=payment, kind__in=kinds, status__in=under_way).exists():
+    if PaymentCall.objects.filter(payment=payment, kind__in=kinds, status__in=_UNDER_WAY).exists():
         raise NotCapturable(f"Payment {payment.pk} is being captured, or given up; look at it again in a moment.")
 
 
 def _amount(order: Order, payment: Payment, given: Decimal | None) -> Decimal:
     """Say how much to capture: as asked for, else what is due of the order, as far as it is authorised."""
     authorised = f"{format_amount(payment.amount, payment.currency)} {payment.currency}"
-    amount = min(payment.amount, _due(order, payment)) if given is None else given
+    due = _due(order, payment)
+    if given is None and due <= 0:
+        raise NotCapturable("Nothing of the order is due but what is captured, or about to be.")
+    amount = min(payment.amount, due) if given is None else given
     if amount <= 0:
         raise InvalidCapture(f"Name an amount above 0, of {authorised} that are authorised.", field="amount")
     if amount > payment.amount:
@@ -126,11 +132,17 @@ def _amount(order: Order, payment: Payment, given: Decimal | None) -> Decimal:
 
 
 def _due(order: Order, payment: Payment) -> Decimal:
-    """Say what is still due of an order in a payment's currency, less what others in it have brought."""
-    due, currency = due_amount(order=order), payment.currency
-    owed = due if currency == order.currency else prices_of(order).show(due)
-    taken = Payment.objects.filter(order=order, currency=currency).values_list("amount_captured", flat=True)
-    return owed - sum(taken, Decimal())
+    """Say what is still due of an order in a payment's currency, less what others brought, or are to bring."""
+    due, prices = due_amount(order=order), prices_of(order)
+    payments = {row.pk: row for row in Payment.objects.filter(order=order)}
+    calls = PaymentCall.objects.filter(payment__in=payments, kind=PaymentCall.Kind.CAPTURE, status__in=_UNDER_WAY)
+    for payment_id, amount in calls.values_list("payment_id", "amount"):
+        payments[payment_id].amount_captured += amount
+    sums = sums_of(order, payments.values())
+    if sums.currency == payment.currency:
+        return sums.owed(due) - sums.captured
+    rest = due - sums.value(sums.captured)
+    return rest if payment.currency == order.currency else prices.show(rest)
 
 
 @retrying_atomic

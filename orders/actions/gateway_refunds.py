@@ -15,6 +15,7 @@ from config.infra.transactions import retrying_atomic
 from orders.actions.payments import lock_payment
 from orders.models import GatewayRefund, Payment, PaymentCall
 from orders.webhooks import to_minor
+from shopsync.actions.idempotency import lock_key
 from shopsync.money import format_amount
 
 _Status = GatewayRefund.Status
@@ -72,6 +73,7 @@ def request_refund(*, request: RefundRequest, idempotency_key: str, actor: str) 
 
     Raises: Payment.DoesNotExist, InvalidRefund, NotRefundable, RefundKeyReused.
     """
+    lock_key(scope="refund", key=idempotency_key)
     payment = Payment.objects.get(pk=request.payment_id)
     # 1. Whoever comes second waits here, and then sees the first one's row.
     lock_payment(connection_id=payment.connection_id, provider_id=payment.provider_id)

@@ -9,6 +9,7 @@ from typing import Any
 
 from audit.actions import Value, record
 from config.infra.transactions import retrying_atomic
+from orders.actions.dues import by_hand_amount
 from orders.actions.own_stock import follow_lines, holds_stock, sell_stock
 from orders.models import Order, OrderLine
 from orders.money import Amounts, PricedLine, amounts_of
@@ -79,17 +80,19 @@ def mark_paid(*, order_id: int, actor: str, now: datetime) -> Order:
     """
     order = lock_own(order_id)
     ensure_move("money", order.financial_status, "paid")
-    pay(order=order, actor=actor, now=now)
+    pay(order=order, actor=actor, now=now, by_hand=by_hand_amount(order))
     return order
 
 
-def pay(*, order: Order, actor: str, now: datetime) -> None:
+def pay(*, order: Order, actor: str, now: datetime, by_hand: Decimal = Decimal(0)) -> None:
     """Move a locked order of ours to paid: order.paid once; its units are sold, reserved anew, or missing.
 
-    One that was cancelled sells nothing: an alert asks for its refund. Whoever calls has decided that it may be.
+    by_hand: what of it no gateway brought. One that was cancelled sells nothing: an alert asks for its refund. Whoever
+    calls has decided that it may be.
     """
     order.financial_status, order.paid_at, order.updated_at = "paid", order.paid_at or now, now
-    order.save(update_fields=["financial_status", "paid_at", "updated_at"])
+    order.paid_by_hand_amount += by_hand
+    order.save(update_fields=["financial_status", "paid_at", "updated_at", "paid_by_hand_amount"])
     record(name="order.paid", subject=f"order:{order.pk}", actor=actor, once_key=f"order.paid:{order.pk}")
     if order.is_cancelled:
         message = f"{order} was cancelled, and then it was paid in full: refund the buyer."

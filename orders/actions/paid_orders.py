@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from django.db import transaction
-from django.db.models import Sum
 from django.utils import timezone
 
 from audit.actions import Event
 from orders.actions.authorised_holds import follow_authorisation
+from orders.actions.dues import due_amount, prices_of, sums_of
 from orders.actions.moves import lock_order, note_refunded, pay
-from orders.models import Order, Payment, RefundLine
-from orders.payments.sums import Prices, Sums, add_up
+from orders.models import Order, Payment
+from orders.payments.sums import Sums
 from orders.rules import MONEY_MOVES
 from shopsync.actions.alerts import close_alert, raise_alert
 from shopsync.models import Alert
@@ -93,7 +93,7 @@ def _stand(order: Order) -> Standing:
     prices, due = prices_of(order), due_amount(order=order)
     everything = list(Payment.objects.filter(order=order).order_by("pk"))
     payments = tuple(payment for payment in everything if prices.takes(payment.currency))
-    sums = add_up(prices, payments)
+    sums = sums_of(order, payments)
     return Standing(
         payments=payments,
         foreign=tuple(foreign_payments(order, everything)),
@@ -129,11 +129,6 @@ def _tell(order: Order, kind: str, message: str) -> None:
         close_alert(kind=kind, subject=f"order:{order.pk}")
 
 
-def prices_of(order: Order) -> Prices:
-    """Say what an order was placed for, in both of its currencies."""
-    return Prices(order.currency, order.total_amount, order.presentment_currency, order.presentment_total_amount)
-
-
 def foreign_payments(order: Order, payments: Sequence[Payment]) -> list[Payment]:
     """Find the payments that hold money in a currency that the order has no price in."""
     prices = prices_of(order)
@@ -153,19 +148,6 @@ def describe_foreign(order: Order, foreign: Sequence[Payment]) -> str:
     own = " or ".join(sorted({order.currency, order.presentment_currency} - {""}))
     money = f"{format_amount(one.amount_captured or one.amount, one.currency)} {one.currency}"
     return f"{order} is in {own}, and its payment {one} is of {money}: it counts for nothing; give it back."
-
-
-def due_amount(*, order: Order) -> Decimal:
-    """Say how much pays an order of ours in full: what its lines cost now, with the units that were refunded.
-
-    A cancelled one was paid if it was before; money that comes later is measured by what was asked for.
-    """
-    if order.is_cancelled:
-        asked: Decimal = order.total_amount
-        return Decimal() if order.is_paid else asked
-    returned: Decimal = RefundLine.objects.filter(refund__order=order).aggregate(sum=Sum("amount"))["sum"] or Decimal()
-    costs: Decimal = min(order.total_amount, order.current_total_amount + returned)
-    return costs
 
 
 def financial_status(*, due: Decimal, sums: Sums, payments: Sequence[Payment]) -> str:

@@ -103,7 +103,7 @@ def place_order(*, new: NewOrder, actor: str, now: datetime) -> Order:
         name="order.created", subject=f"order:{order.pk}", actor=actor, data=data, once_key=f"order.created:{order.pk}"
     )
     if new.is_paid:
-        pay(order=order, actor=actor, now=now)
+        pay(order=order, actor=actor, now=now, by_hand=order.total_amount)
     return order
 
 
@@ -124,7 +124,11 @@ def _order(new: NewOrder, currency: str, lines: Sequence[PricedLine], *, now: da
     if shown_in == currency and new.presentment_rate != 1:
         sentence = f"The buyer pays in {currency} too: leave the rate out, or send 1."
         raise FaultyAmount("presentment_rate", sentence)
-    shown = {**amounts, "shipping_amount": shipping}
+    shown = {
+        name: round_amount(amount * new.presentment_rate, shown_in)
+        for name, amount in {**amounts, "shipping_amount": shipping}.items()
+    }
+    shown["total_amount"] = shown["subtotal_amount"] + shown["tax_amount"] + shown["shipping_amount"]
     return Order(
         source=Order.Source.API,
         currency=currency,
@@ -132,7 +136,7 @@ def _order(new: NewOrder, currency: str, lines: Sequence[PricedLine], *, now: da
         shipping_amount=shipping,
         **amounts,
         **{f"current_{name}": amount for name, amount in amounts.items()},
-        **{f"presentment_{name}": round_amount(sum_ * new.presentment_rate, shown_in) for name, sum_ in shown.items()},
+        **{f"presentment_{name}": amount for name, amount in shown.items()},
         financial_status="pending",
         fulfillment_status="unfulfilled",
         placed_at=now,

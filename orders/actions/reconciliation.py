@@ -14,10 +14,11 @@ from django.db.models import Min, Q
 
 from audit.actions import record
 from config.infra import tenancy
-from orders.actions.paid_orders import describe_foreign, foreign_payments, prices_of, review_alerts
+from orders.actions.dues import sums_of
+from orders.actions.paid_orders import describe_foreign, foreign_payments, review_alerts
 from orders.actions.payments import ask_gateway
 from orders.models import Order, Payment, PaymentMismatch
-from orders.payments.sums import Sums, add_up
+from orders.payments.sums import Sums
 from shopsync.actions.alerts import close_alert, raise_alert
 from shopsync.models import Connection, Tenant
 from shopsync.money import format_amount
@@ -139,7 +140,7 @@ def compare(order: Order, payments: list[Payment]) -> Iterator[Finding]:
     if foreign := foreign_payments(order, payments):
         yield Finding(_Kind.CURRENCY_DIFFERS, subject, describe_foreign(order, foreign), order.pk, foreign[0].pk)
         return
-    sums = add_up(prices_of(order), payments)
+    sums = sums_of(order, payments)
     if not _agrees(order, sums):
         owed = f"{_written(sums.owed(_costs(order)), sums.currency)} ({'paid' if order.is_paid else 'not paid'})"
         said = f"{order} is of {owed}, and its payments captured {_written(sums.captured, sums.currency)}"

@@ -9,7 +9,9 @@ from decimal import Decimal
 
 from audit.actions import Value, record
 from config.infra.transactions import retrying_atomic
-from orders.actions.gateway_refunds import RefundRequest, refundable_amount, request_refund
+from orders.actions.dues import prices_of, refund_key, refundable_amount, refunded_by_hand
+from orders.actions.gateway_refunds import RefundRequest, request_refund
+from orders.actions.gateway_refunds import refundable_amount as left_of
 from orders.actions.moves import (
     OrderError,
     TooMany,
@@ -22,7 +24,6 @@ from orders.actions.moves import (
     store_lines,
 )
 from orders.actions.own_stock import follow_lines, holds_stock
-from orders.actions.paid_orders import prices_of
 from orders.models import GatewayRefund, Order, OrderLine, Payment, Refund, RefundLine
 from orders.rules import IllegalMove, ensure_move
 from shopsync.money import decimals_of, round_amount
@@ -68,18 +69,12 @@ def refund_order(
     lines = {line.pk: line for line in lines_of(order, {back.line_id: back.quantity for back in backs})}
     worth = _worths(order, backs)
     asked = sum(worth.values(), Decimal(0)) if amount is None else amount
-    left = order.total_amount - _refunded(order)
-    if asked > left:
-        raise RefundTooLarge(f"{asked} were asked for, and {left} of the order are not refunded yet.", field="amount")
-    if order.financial_status == "refunded":
-        raise IllegalMove("money", "refunded", "refunded")
-    target = "refunded" if asked == left else "partially_refunded"
-    if target != order.financial_status:
-        ensure_move("money", order.financial_status, target)
+    target = _target(order, asked, has_units=bool(backs))
+    by_hand = order.paid_by_hand_amount - refunded_by_hand(order)
     refund = Refund(order=order, amount=asked, currency=order.currency, note=note, refunded_at=now, source_version="")
     refund.save()
     _write_lines(refund, lines, backs=backs, worth=worth)
-    if not _give_back_through_gateway(order, refund, actor=actor):
+    if not _give_back_through_gateway(order, refund, by_hand=by_hand, actor=actor):
         order.financial_status = target  # else the gateway's word decides, once the money has moved
     order.updated_at = now
     store_lines(list(lines.values()))
@@ -94,51 +89,61 @@ def refund_order(
     return refund
 
 
+def _target(order: Order, asked: Decimal, *, has_units: bool) -> str:
+    """Say where a refund moves an order's money; units that come back without money move none of it.
+
+    Raises: RefundTooLarge, IllegalMove.
+    """
+    if not asked and has_units and order.is_paid:
+        stays: str = order.financial_status
+        return stays
+    if order.financial_status == "refunded":
+        raise IllegalMove("money", "refunded", "refunded")
+    left = refundable_amount(order)
+    target = "refunded" if asked == left else "partially_refunded"
+    if target != order.financial_status:
+        ensure_move("money", order.financial_status, target)
+    if asked > left:
+        raise RefundTooLarge(f"{asked} were asked for, and {left} of the order can be given back.", field="amount")
+    return target
+
+
 def _ensure_not_too_fine(amount: Decimal, currency: str) -> None:
     if amount != round_amount(amount, currency):
         decimals = decimals_of(currency)
         raise AmountTooFine(f"{currency} has {decimals} decimals; {amount} has more.", field="amount")
 
 
-def _give_back_through_gateway(order: Order, refund: Refund, *, actor: str) -> bool:
+def _give_back_through_gateway(order: Order, refund: Refund, *, by_hand: Decimal, actor: str) -> bool:
     """Queue the money's way back through the gateway that charged, in the currency that it charged; say whether there
-    is one.
+    is one. by_hand: what of the order was paid by hand, and is not given back; it goes back like that.
 
     Raises: RefundTooLarge when no payment of the order has that much left.
     """
-    payments = list(Payment.objects.filter(order=order, amount_captured__gt=0).order_by("pk"))
-    if not payments or not refund.amount:
+    if not refund.amount:
         return False
+    payments = Payment.objects.filter(order=order, amount_captured__gt=0).order_by("pk")
     amounts = {order.presentment_currency: _shown(order, refund), order.currency: refund.amount}
     for payment in payments:
         amount = amounts.get(payment.currency)
-        if amount is not None and refundable_amount(payment=payment) >= amount:
+        if amount is not None and left_of(payment=payment) >= amount:
             request = RefundRequest(payment_id=payment.pk, amount=amount, currency=payment.currency)
-            request_refund(request=request, idempotency_key=_key_of(refund), actor=actor)
+            request_refund(request=request, idempotency_key=refund_key(refund), actor=actor)
             return True
-    raise RefundTooLarge("No payment of the order has that much left; refund its payments one by one.", field="amount")
+    if by_hand >= refund.amount:
+        return False
+    sentence = "No payment of the order has that much left; refund it in parts, or its payments one by one."
+    raise RefundTooLarge(sentence, field="amount")
 
 
 def _shown(order: Order, refund: Refund) -> Decimal:
     """Say what a refund is in the buyer's currency: rounded so that all refunds together are what they are at once."""
     rows = GatewayRefund.objects.filter(payment__order=order, currency=order.presentment_currency)
     given = dict(rows.exclude(status__in=_CAME_BACK).values_list("idempotency_key", "amount"))
-    before = {_key_of(one): one.amount for one in Refund.objects.filter(order=order)}
+    before = {refund_key(one): one.amount for one in Refund.objects.filter(order=order)}
     earlier = before.keys() & given.keys()
     amount = sum((before[key] for key in earlier), refund.amount)
     return prices_of(order).show(amount) - sum((given[key] for key in earlier), Decimal())
-
-
-def _key_of(refund: Refund) -> str:
-    return f"order-refund:{refund.pk}"
-
-
-def _refunded(order: Order) -> Decimal:
-    """Say what of an order is given back or on its way: what the gateway could not give back is still to be."""
-    failed = GatewayRefund.objects.filter(payment__order=order, status__in=_CAME_BACK)
-    keys = set(failed.values_list("idempotency_key", flat=True))
-    refunds = Refund.objects.filter(order=order)
-    return sum((refund.amount for refund in refunds if _key_of(refund) not in keys), Decimal())
 
 
 def _worths(order: Order, backs: Sequence[Back]) -> dict[int, Decimal]:

@@ -92,6 +92,7 @@ class Order(TenantModel):
     is_test = models.BooleanField(default=False)
     placed_at = models.DateTimeField(null=True, blank=True)
     paid_at = models.DateTimeField(null=True, blank=True)
+    paid_by_hand_amount = Money(db_default=0, help_text="what a person noted as paid, beside what gateways brought")
     cancelled_at = models.DateTimeField(null=True, blank=True)
     cancel_reason = models.CharField(max_length=30, blank=True, default="")
     closed_at = models.DateTimeField(null=True, blank=True)

@@ -46,6 +46,17 @@ class Prices:
         """Say what an amount in the buyer's currency is in the order's; not rounded."""
         return amount * self.total / self.shown_total if self.shown_total else Decimal()
 
+    def value(self, amount: Decimal, currency: str) -> Decimal:
+        """Say what an amount in one of the two currencies is in the order's, rounded; all that was shown is all of it.
+
+        Of a third currency it is nothing.
+        """
+        if currency == self.currency:
+            return amount
+        if currency != self.shown_in:
+            return Decimal()
+        return self.total if amount == self.shown_total else round_amount(self.weigh(amount), self.currency)
+
 
 @dataclass(frozen=True, slots=True)
 class Sums:
@@ -61,6 +72,12 @@ class Sums:
     def kept(self) -> Decimal:
         """What was not given back."""
         return self.captured - self.refunded
+
+    def value(self, amount: Decimal) -> Decimal:
+        """Say what an amount of these sums is in the order's currency, rounded to what it has."""
+        if self.slack and abs(amount - self.prices.total) <= self.slack:
+            return self.prices.total
+        return round_amount(self.prices.value(amount, self.currency), self.prices.currency)
 
     def owed(self, amount: Decimal) -> Decimal:
         """Say what an amount of the order's is in the currency of these sums."""

@@ -34,6 +34,16 @@ def claim_key(*, scope: str, key: str, digest: str) -> int | None:
     return None if row is None else int(row[0])
 
 
+def lock_key(*, scope: str, key: str) -> None:
+    """Wait until nobody else works under this key of the tenant's; held until the transaction ends.
+
+    Taken before anything else: who reuses a key for another thing finds the first one's row, and not its constraint.
+    """
+    with connection.cursor() as cursor:
+        name = f"key:{tenancy.current_tenant_id()}:{scope}:{key}"
+        cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [name])
+
+
 @retrying_atomic
 def run_once(*, scope: str, key: str, digest: str, run: Callable[[], object]) -> bool:
     """Run a write under a key, in one transaction with it; False where the same was done under this key before.

@@ -15,7 +15,8 @@ from orders.actions import moves
 from orders.actions.placing import NewLine, NewOrder, place_order
 from orders.actions.refunds import Back, refund_order
 from orders.models import Order, OrderLine
-from orders.money import PricedLine, amounts_of
+from orders.money import DiscountCode, PricedLine, amounts_of, price_lines
+from shopsync.money import unit_of
 from tests.factories import make_tenant, stock_variant
 
 ZERO = Decimal(0)
@@ -101,3 +102,40 @@ def test_amounts_are_never_below_nothing_and_nothing_is_left_of_no_units(bought)
     assert now.total == now.subtotal + now.tax
     assert none.total == none.discount == 0
     assert whole.tax == sum(line.tax for line in bought)
+
+
+@given(bought=lines, currency=st.sampled_from(["USD", "JPY", "KWD"]))
+@settings(deadline=None)
+def test_fewer_units_never_cost_more_however_fine_prices_and_discounts_are(bought, currency):
+    left = [replace(line, units=line.quantity) for line in bought]
+    totals = [amounts_of(left, shipping=ZERO, currency=currency).total]
+    for place, line in enumerate(left):
+        for units in reversed(range(line.quantity)):
+            left[place] = replace(line, units=units)
+            totals.append(amounts_of(left, shipping=ZERO, currency=currency).total)
+    assert totals == sorted(totals, reverse=True)
+    assert totals[-1] == 0
+
+
+@given(
+    prices=st.lists(st.tuples(st.integers(0, 30_000), st.integers(1, 5)), min_size=1, max_size=4),
+    percent=st.integers(0, 100),
+    currency=st.sampled_from(["EUR", "JPY", "KWD"]),
+)
+def test_what_a_code_takes_off_is_shared_out_whole_and_no_line_gives_more_than_it_costs(prices, percent, currency):
+    known = [(Decimal(price).scaleb(-4), quantity) for price, quantity in prices]
+    new = [NewLine(variant_id=1, quantity=quantity, price_amount=price) for price, quantity in known]
+    goods = [price * quantity for price, quantity in known]
+    off = (sum(goods) * percent / 100).quantize(unit_of(currency), rounding="ROUND_DOWN")
+    found = price_lines(new, prices={}, codes=[DiscountCode(code="A", amount=off)], currency=currency)
+    assert sum(line.discount for line in found) == off
+    assert all(0 <= line.discount <= cost for line, cost in zip(found, goods, strict=True))
+
+
+def test_what_the_buyer_is_shown_adds_up(shop):
+    variant, _ = stock_variant(9)
+    line = NewLine(variant_id=variant.pk, quantity=1, price_amount=Decimal("0.05"), tax_amount=Decimal("0.05"))
+    new = NewOrder(lines=(line,), shipping_amount=Decimal("0.05"), presentment_currency="CAD")
+    order = place_order(new=replace(new, presentment_rate=Decimal("0.5")), actor="test", now=timezone.now())
+    parts = order.presentment_subtotal_amount, order.presentment_tax_amount, order.presentment_shipping_amount
+    assert sum(parts) == order.presentment_total_amount == Decimal("0.09")

@@ -208,6 +208,23 @@ def test_refund_lines_go_where_they_say_once(shop):
         assert numbers() == [(10, 3, 0, 10)]
 
 
+def test_no_more_is_given_back_than_was_paid_and_units_come_back_when_the_money_has(shop):
+    variant, _ = stock_variant(10)
+    order = place((variant, 3))
+    line = OrderLine.objects.get(order=order)
+    act(moves.cancel_lines, order, quantities={line.pk: 1}, restock=True)
+    act(moves.mark_paid, order)
+    assert Order.objects.get().paid_by_hand_amount == 20
+    with pytest.raises(RefundTooLarge):
+        act(refund_order, order, backs=[], amount=Decimal("20.01"), note="")
+    OrderLine.objects.filter(pk=line.pk).update(sent_quantity=1)
+    act(refund_order, order, backs=[], amount=Decimal(20), note="a courtesy")
+    assert Order.objects.get().financial_status == "refunded"
+    act(refund_order, order, backs=[Back(line.pk, 1, "return")], amount=Decimal(0), note="")
+    line.refresh_from_db()
+    assert (Order.objects.get().financial_status, line.returned_quantity) == ("refunded", 1)
+
+
 def test_twenty_refunds_at_once_give_back_no_more_than_was_paid(shop):
     variant, _ = stock_variant(10)
     order = place((variant, 1), is_paid=True)

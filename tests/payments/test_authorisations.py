@@ -220,3 +220,41 @@ def test_the_database_captures_once_at_a_time_and_gives_up_once(shop):
             with pytest.raises(IntegrityError, match=name), transaction.atomic():
                 PaymentCall(**(rows | fields)).save()
         assert PaymentCall.objects.get(pk=call.pk).actor == "test"
+
+
+@pytest.mark.parametrize("is_lost", [False, True])
+def test_what_is_about_to_be_captured_is_not_due_once_more(shop, is_lost):
+    order, first = authorise(shop)
+    second = shop.pay(5000, capture_method="manual", **{"metadata[order_id]": str(order.pk)})
+    if is_lost:
+        shop.sandbox.behave(cut_after_effect=1)
+    capture(shop, order, payment_id=shop.payment(first).pk)
+    if is_lost:
+        shop.run_calls()
+    with pytest.raises(NotCapturable, match="Nothing of the order is due"):
+        capture(shop, order, key="k-2", payment_id=shop.payment(second).pk)
+
+
+def test_what_is_due_is_less_what_the_other_currency_brought(shop):
+    order = place(shop)  # 50 EUR, 55 USD
+    names = {"capture_method": "manual", "metadata[order_id]": str(order.pk)}
+    euros, dollars = shop.pay(2000, **names), shop.pay(5500, currency="usd", **names)
+    capture(shop, order, payment_id=shop.payment(euros).pk)
+    call, _ = capture(shop, order, key="k-2", payment_id=shop.payment(dollars).pk)
+    assert call.amount == Decimal(33)
+
+
+def test_one_key_used_at_once_for_two_orders_is_a_clear_refusal(shop):
+    orders = [authorise(shop)[0] for _ in range(4)]
+    with tenancy.tenant_scope(shop.tenant.pk):
+        key = create_api_key(name="channel", actor="test").secret
+    client = APIClient(headers={"Authorization": f"Api-Key {key}"})
+    jobs = [
+        lambda order=order: (
+            client.post(
+                f"/api/v1/orders/{order.pk}/capture", {}, format="json", headers={"Idempotency-Key": "same"}
+            ).status_code
+        )
+        for order in orders
+    ]
+    assert sorted(run_together(jobs, threads=4)) == [202, 409, 409, 409]

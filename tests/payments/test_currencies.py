@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from decimal import Decimal
+from functools import partial
 
 import pytest
 from django.utils import timezone
@@ -14,9 +15,10 @@ from config.infra import tenancy
 from orders.actions import moves
 from orders.actions.placing import NewLine, NewOrder, place_order
 from orders.actions.reconciliation import reconcile_payments
-from orders.actions.refunds import Back, refund_order
+from orders.actions.refunds import Back, RefundTooLarge, refund_order
 from orders.models import Order, OrderLine, Payment, PaymentMismatch
 from orders.payments.sums import Prices, add_up
+from orders.rules import IllegalMove
 from shopsync.models import Alert
 from shopsync.money import round_amount, unit_of
 from tests.factories import drain_all, stock_variant
@@ -136,7 +138,7 @@ def test_refunds_go_out_in_the_currency_that_was_charged_and_add_up_to_it(shop):
 def test_an_alert_that_an_order_differs_closes_once_it_agrees(shop, whose):
     order, options = place(shop), {"actor": "test", "now": timezone.now()}
     with tenancy.tenant_scope(shop.tenant.pk):
-        moves.mark_paid(order_id=order.pk, **options)  # in cash
+        Order.objects.filter(pk=order.pk).update(financial_status="paid", paid_at=timezone.now())  # nobody says by what
     shop.take(captured(order, 2000, "usd"))
     assert open_alerts(shop) == ["payment.order_differs"]
     if whose == "payments":
@@ -178,3 +180,26 @@ def test_whoever_rounds_the_rest_to_be_paid_pays_the_order(total, rate, part, co
         first = round_amount(prices.shown_total * Decimal(part), shown)
         rest = round_amount(asked - prices.weigh(first), own)
         assert not (first and rest) or pay(**{shown: first, own: rest})
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_was_paid_in_cash_is_given_back_like_that_beside_what_a_gateway_brought(shop):
+    order = place(shop)
+    shop.pay(2000, **{"metadata[order_id]": str(order.pk)})
+    options = {"actor": "test", "now": timezone.now()}
+    with tenancy.tenant_scope(shop.tenant.pk):
+        moves.mark_paid(order_id=order.pk, **options)
+        assert Order.objects.get().paid_by_hand_amount == 30
+        refund = partial(refund_order, order_id=order.pk, backs=[], note="", **options)
+        with pytest.raises(RefundTooLarge, match="in parts"):
+            refund(amount=Decimal(40))
+        refund(amount=Decimal(20))
+    shop.run_calls()
+    shop.take_outbox()
+    assert stands(shop, order) == "partially_refunded"
+    with tenancy.tenant_scope(shop.tenant.pk):
+        refund(amount=Decimal(30))
+        with pytest.raises(IllegalMove):
+            refund(amount=Decimal("0.01"))
+    assert (stands(shop, order), differ(shop)) == ("refunded", [])
+    assert [row.amount for row in shop.refunds()] == [20]

@@ -1,0 +1,87 @@
+"""What an order of ours costs and what it has received: by its payments, and by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from decimal import Decimal
+
+from django.db.models import Sum
+
+from orders.models import GatewayRefund, Order, Payment, Refund, RefundLine
+from orders.payments.sums import Paid, Prices, Sums, add_up
+
+_CAME_BACK = (GatewayRefund.Status.FAILED, GatewayRefund.Status.CANCELED)
+
+
+@dataclass(slots=True)
+class _ByHand:
+    """What a person noted as paid beside the gateways, and gave back like that."""
+
+    currency: str
+    amount_captured: Decimal
+    amount_refunded: Decimal
+
+
+def prices_of(order: Order) -> Prices:
+    """Say what an order was placed for, in both of its currencies."""
+    return Prices(order.currency, order.total_amount, order.presentment_currency, order.presentment_total_amount)
+
+
+def due_amount(*, order: Order) -> Decimal:
+    """Say how much pays an order of ours in full: what its lines cost now, with the units that were refunded.
+
+    A cancelled one was paid if it was before; money that comes later is measured by what was asked for.
+    """
+    if order.is_cancelled:
+        asked: Decimal = order.total_amount
+        return Decimal() if order.is_paid else asked
+    returned: Decimal = RefundLine.objects.filter(refund__order=order).aggregate(sum=Sum("amount"))["sum"] or Decimal()
+    costs: Decimal = min(order.total_amount, order.current_total_amount + returned)
+    return costs
+
+
+def sums_of(order: Order, payments: Iterable[Payment]) -> Sums:
+    """Add up what an order received and gave back, by these payments and by hand."""
+    parts: list[Paid] = [*payments]
+    if order.paid_by_hand_amount:
+        parts.append(_ByHand(order.currency, order.paid_by_hand_amount, refunded_by_hand(order)))
+    return add_up(prices_of(order), parts)
+
+
+def by_hand_amount(order: Order) -> Decimal:
+    """Say what is to be noted as paid by hand when a person says that an order is paid: what no gateway has brought."""
+    sums = sums_of(order, Payment.objects.filter(order=order))
+    return max(due_amount(order=order) - sums.value(sums.captured), Decimal())
+
+
+def refunded_by_hand(order: Order) -> Decimal:
+    """Say what was given back by hand: refunds of the order that no gateway was asked for."""
+    asked = {key for key, _ in _asked_for(order)}
+    refunds = Refund.objects.filter(order=order)
+    return sum((one.amount for one in refunds if refund_key(one) not in asked), Decimal())
+
+
+def refundable_amount(order: Order) -> Decimal:
+    """Say what of an order can still be given back, in its currency: received, and neither returned nor on its way.
+
+    What a gateway could not give back is still to be.
+    """
+    prices = prices_of(order)
+    sums = sums_of(order, Payment.objects.filter(order=order))
+    ours = {refund_key(one): one.amount for one in Refund.objects.filter(order=order)}
+    given = refunded_by_hand(order)
+    for key, refund in _asked_for(order):
+        if refund.status not in _CAME_BACK:
+            given += ours.get(key) or prices.value(refund.amount, refund.currency)
+    placed: Decimal = order.total_amount
+    return max(min(sums.value(sums.captured), placed) - given, Decimal())
+
+
+def refund_key(refund: Refund) -> str:
+    """Name the refund at the gateway that gives back an order's refund."""
+    return f"order-refund:{refund.pk}"
+
+
+def _asked_for(order: Order) -> list[tuple[str, GatewayRefund]]:
+    return [(refund.idempotency_key, refund) for refund in GatewayRefund.objects.filter(payment__order=order)]
