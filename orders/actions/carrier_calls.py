@@ -115,7 +115,7 @@ def _ask_again(shipment: Shipment, carrier: Carrier) -> RemoteShipment | None:
     try:
         return _find(shipment, carrier)
     except CallError as error:
-        raise CallError(f"refused, and then not told whether it was bought: {error}", unknown=True) from error
+        raise CallError(f"refused, and then not told whether it was done: {error}", unknown=True) from error
 
 
 def _find(shipment: Shipment, carrier: Carrier) -> RemoteShipment | None:
@@ -179,7 +179,17 @@ def _store_file(call: ShipmentCall, name: str, content_type: str) -> None:
 
 
 def _void(call: ShipmentCall, shipment: Shipment, carrier: Carrier) -> Apply:
-    return partial(_store_void, call, carrier.void(shipment.remote_id).void_status)
+    """Ask for the label's refund; a refusal is not believed before the carrier says again that none was asked for."""
+    try:
+        void_status = carrier.void(shipment.remote_id).void_status
+    except CallError as error:
+        if not error.permanent:
+            raise
+        found = _ask_again(shipment, carrier)
+        if found is None or not found.void_status:
+            raise
+        void_status = found.void_status
+    return partial(_store_void, call, void_status)
 
 
 def _check(call: ShipmentCall, shipment: Shipment, carrier: Carrier) -> Apply:

@@ -11,6 +11,7 @@ from django.db.models import Sum
 from orders.models import GatewayRefund, Order, Payment, Refund, RefundLine
 from orders.payments.sums import Paid, Prices, Sums, add_up
 
+ORDER_REFUND = "order-refund:"  # how keys begin under which refunds of orders go to gateways
 _CAME_BACK = (GatewayRefund.Status.FAILED, GatewayRefund.Status.CANCELED)
 
 
@@ -80,7 +81,7 @@ def refundable_amount(order: Order) -> Decimal:
 
 def refund_key(refund: Refund) -> str:
     """Name the refund at the gateway that gives back an order's refund."""
-    return f"order-refund:{refund.pk}"
+    return f"{ORDER_REFUND}{refund.pk}"
 
 
 def _asked_for(order: Order) -> list[tuple[str, GatewayRefund]]:

@@ -10,12 +10,14 @@ from django_filters import BooleanFilter, CharFilter, ChoiceFilter, IsoDateTimeF
 from django_filters.rest_framework import FilterSet
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import status
+from rest_framework.exceptions import ValidationError
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
 from rest_framework.viewsets import ReadOnlyModelViewSet
 
+from orders.actions.dues import ORDER_REFUND
 from orders.actions.gateway_refunds import InvalidRefund, NotRefundable, RefundKeyReused, request_refund
 from orders.models import Payment, PaymentMismatch
 from orders.serializers.payments import GatewayRefundInput, GatewayRefundRow, MismatchRow, PaymentDetail, PaymentRow
@@ -87,6 +89,8 @@ class Payments(ReadOnlyModelViewSet[Payment]):
         given = GatewayRefundInput(data=request.data)
         given.is_valid(raise_exception=True)
         key = read_key(request) or f"none-{uuid.uuid4()}"
+        if key.startswith(ORDER_REFUND):
+            raise ValidationError({"Idempotency-Key": [f"Keys that begin with {ORDER_REFUND} are ours; send another."]})
         made, _ = request_refund(request=given.to_request(pk), idempotency_key=key, actor=actor_of(request))
         return Response(GatewayRefundRow(made).data, status=status.HTTP_201_CREATED)
 

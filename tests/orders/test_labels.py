@@ -264,6 +264,17 @@ def test_a_refund_that_is_not_decided_is_asked_about_again(desk):
     assert (call.status, call.attempts, call.blocker) == ("ready", 0, "the carrier has not decided on the refund")
 
 
+def test_a_refusal_of_a_refund_is_not_believed_before_the_carrier_says_so_again(desk):
+    shipment = desk.rated()
+    buy_label(shipment_id=shipment.pk, rate_id=shipment.rates[0]["id"], actor="test")
+    desk.work()
+    desk.sandbox.behave(refuse_after=1)
+    void_shipment(shipment_id=shipment.pk, actor="test")
+    desk.work()
+    shipment.refresh_from_db()
+    assert shipment.void_status == "submitted"
+
+
 def test_a_lost_answer_to_a_refund_is_asked_for(desk):
     shipment = desk.rated()
     buy(desk, shipment)
