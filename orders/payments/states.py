@@ -29,6 +29,7 @@ _CHARGE_RANKS = {"pending": 0, "failed": 1, "succeeded": 2}
 _REFUND_RANKS = {"pending": 0, "requires_action": 0, "succeeded": 1, "canceled": 2}
 _DISPUTE_RANKS = {"charge.dispute.created": 0, "charge.dispute.closed": 2}
 _OPEN_DISPUTES = frozenset({"needs_response", "under_review"})
+_GIVEN_UP = frozenset({"canceled", "expired"})
 _NOT_YET_PAID = frozenset({"requires_payment", "processing", "failed", "authorized", "expired"})
 _ENDED = frozenset({"failed", "canceled"})
 _ASKED_RANK = 100
@@ -90,16 +91,17 @@ def fold(facts: Iterable[Fact]) -> PaymentState:
     intents, charges = _since_asked(known, "intent"), _since_asked(known, "charge")
     backs, disputes = _backs(known), _newest_each(known, "dispute")
     lead = (intents or charges or known)[-1]
-    taken = max((fact.values["captured"] for fact in (*intents, *charges)), default=0)
+    captured = max((fact.values["captured"] for fact in (*intents, *charges)), default=0)
     # Of a second, the charge that counts the most was told last.
     told = max(charges, key=lambda fact: (fact.happened_at, fact.values["refunded"]), default=None)
-    release = _find_release(told, backs, rest=lead.values["amount"] - taken if taken else 0)
-    refunded = 0 if _was_let_go(intents, taken) else _given_back(told, [back for back in backs if back is not release])
-    captured = max(taken, refunded)
+    release = _find_release(told, backs, rest=lead.values["amount"] - captured if captured else 0)
+    given_back = _given_back(told, [back for back in backs if back is not release])
+    refunded = min(given_back, captured)  # a refund says nothing of what was captured: what was not, can't go back
     base = _base_status(intents, charges, captured)
     status = base
-    if base == "paid":
+    if base == "paid" or not (intents or charges):
         status = _disputed(disputes) or _refunded(base, captured=captured, refunded=refunded)
+    is_short = given_back > captured and base not in _GIVEN_UP
     currency = lead.values["currency"]
     return PaymentState(
         status=status,
@@ -111,7 +113,7 @@ def fold(facts: Iterable[Fact]) -> PaymentState:
         expires_at=_expiry(charges) if status == "authorized" else None,
         last_error=lead.values.get("error", "") if status == "failed" else "",
         is_contradicted=_contradicts_itself(intents, captured) or _has_impossible_refund(known),
-        is_incomplete=not charges and (not intents or release is not None),
+        is_incomplete=is_short or (not charges and (not intents or release is not None)),
         last_event_at=known[-1].happened_at,
         refunds=tuple(_refund_state(back.newest) for back in backs),
         disputes=tuple(_dispute_state(fact) for fact in disputes),
@@ -199,11 +201,6 @@ def _must_count(told: Fact, back: _Back) -> bool:
     return back.began_at <= told.happened_at and (not has_ended or back.began_at == told.happened_at)
 
 
-def _was_let_go(intents: Sequence[Fact], taken: int) -> bool:
-    """Was an authorisation given up of which nothing was taken? What the gateway calls a refund then moved no money."""
-    return bool(intents) and intents[-1].values["status"] == "canceled" and not taken
-
-
 def _find_release(told: Fact | None, backs: Sequence[_Back], *, rest: int) -> _Back | None:
     """Find the refund that only tells of the rest of an authorisation of which a part was captured.
 
@@ -233,7 +230,7 @@ def _base_status(intents: Sequence[Fact], charges: Sequence[Fact], captured: int
         words = {"pending": "processing", "failed": "failed"}
         base = words.get(charges[-1].values["status"], "authorized")
     else:
-        base = "paid"  # somebody gave it back, or wants it back
+        base = "processing"  # somebody gave it back, or wants it back: what was captured is asked for
     if any(fact.topic == "charge.expired" for fact in charges) and base in {"authorized", "canceled"}:
         base = "expired"
     return "paid" if captured and base in _NOT_YET_PAID else base

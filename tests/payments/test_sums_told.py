@@ -9,11 +9,13 @@ import pytest
 
 from config.infra import tenancy
 from orders.actions.payments import ask_gateway
+from orders.models import Payment, PaymentEvent
 from orders.payments.states import PaymentState, fold
 from orders.webhooks import ASKED, read_object
-from tests.payments.conftest import T0, charge, intent, refund
-from tests.payments.test_authorisations import money
-from tests.payments.test_currencies import place, stands
+from tests.payments.conftest import T0, charge, event, intent, refund
+from tests.payments.test_authorisations import money, open_alerts
+from tests.payments.test_currencies import differ, place, stands
+from tests.payments.test_own_orders import said
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -116,3 +118,44 @@ def test_a_refund_of_as_much_as_the_rest_is_one():
     ]
     assert told(*RELEASED[:2], *back) == ("partially_refunded", 30, 20)
     assert told(*RELEASED, *back) == ("partially_refunded", 30, 20)
+
+
+def released(order):
+    """Make the events of an authorisation that is given up, in the order in which it happens."""
+    names = {"payment_intent": f"pi_{order.pk}"}
+    untaken = charge(id=f"ch_{order.pk}", captured=False, amount_captured=0, amount_refunded=5000, **names)
+    return [
+        said(order, "requires_capture", at=T0, payment=f"pi_{order.pk}"),
+        event("refund.created", refund(id=f"re_{order.pk}", amount=5000, **names), at=T0 + 5),
+        event("charge.refunded", untaken, at=T0 + 5),
+        said(order, "canceled", at=T0 + 6, payment=f"pi_{order.pk}"),
+    ]
+
+
+def test_an_authorisation_given_up_and_told_as_a_refund_pays_no_order(shop):
+    for turns in itertools.permutations(range(4)):
+        order = place(shop)
+        events = released(order)
+        for turn in turns:
+            shop.take(events[turn])
+            assert stands(shop, order) in {"pending", "authorized", "voided"}, turns
+        assert (money(shop, f"pi_{order.pk}"), stands(shop, order)) == (("canceled", 0, 0), "voided"), turns
+    assert (differ(shop), open_alerts(shop)) == ([], [])
+
+
+def test_a_refund_told_of_alone_pays_nothing_until_the_gateway_was_asked(shop):
+    provider_id = shop.pay()
+    with tenancy.tenant_scope(shop.tenant.pk):
+        PaymentEvent.objects.all().delete()
+        Payment.objects.all().delete()
+    shop.take(event("refund.created", refund(amount=5000, payment_intent=provider_id), at=T0))
+    assert money(shop, provider_id) == ("processing", 0, 0)
+    shop.run_calls()
+    assert money(shop, provider_id) == ("refunded", 50, 50)
+
+
+def test_a_refund_of_what_nobody_told_to_be_captured_is_asked_about(shop):
+    order = place(shop)
+    shop.take(said(order, "processing"), event("refund.created", refund(), at=T0 + 5))
+    assert (money(shop, "pi_1"), stands(shop, order)) == (("processing", 0, 0), "pending")
+    assert [call.status for call in shop.calls("ask")] == ["ready"]
