@@ -159,3 +159,16 @@ def test_a_refund_of_what_nobody_told_to_be_captured_is_asked_about(shop):
     shop.take(said(order, "processing"), event("refund.created", refund(), at=T0 + 5))
     assert (money(shop, "pi_1"), stands(shop, order)) == (("processing", 0, 0), "pending")
     assert [call.status for call in shop.calls("ask")] == ["ready"]
+
+
+def test_a_refund_of_nothing_does_not_keep_an_answer_from_being_read(shop):
+    provider_id = shop.pay()
+    with shop.sandbox.state.lock:
+        made = shop.sandbox.state.refund({"payment_intent": provider_id, "amount": "1500"})
+        shop.sandbox.state.objects["re_0"] = made | {"id": "re_0", "amount": 0}
+        shop.sandbox.state.outbox = []
+    with tenancy.tenant_scope(shop.tenant.pk):
+        ask_gateway(payment=shop.payment(provider_id))
+    shop.run_calls()
+    assert [call.outcome for call in shop.calls("ask")] == ["answered"]
+    assert money(shop, provider_id) == ("partially_refunded", 50, 15)
