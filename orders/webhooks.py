@@ -30,9 +30,10 @@ _WHOLE_HUNDREDS = frozenset(("ISK", "UGX"))
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 _SECONDS = re.compile(r"[0-9]{1,12}")
 
-Id = Annotated[str, msgspec.Meta(pattern=r"^[\x21-\x7e]{1,120}$")]
+Id = Annotated[str, msgspec.Meta(pattern=r"^[\x21-\x7e]{1,120}\Z")]
 Minor = Annotated[int, msgspec.Meta(ge=0, lt=10**15)]
-Currency = Annotated[str, msgspec.Meta(pattern="^[A-Za-z]{3}$")]
+Positive = Annotated[int, msgspec.Meta(gt=0, lt=10**15)]
+Currency = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z]{3}\Z")]  # "$" would let a last line break through
 Moment = Annotated[int, msgspec.Meta(ge=0, lt=2**35)]
 S = TypeVar("S")
 
@@ -207,7 +208,7 @@ class _Charge(msgspec.Struct):
 
 class _Refund(msgspec.Struct):
     id: Id
-    amount: Minor
+    amount: Positive
     currency: Currency
     status: str | None = None
     payment_intent: Any = None

@@ -90,7 +90,7 @@ class WholeNumberFilter(CharFilter):
     field_class = RegexField
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(regex=r"^[0-9]{1,18}$", **options)
+        super().__init__(regex=r"^[0-9]{1,18}\Z", **options)
 
 
 @extend_schema_field({"type": "string", "pattern": "^[0-9]+$", "example": "5678901234567890123"})

@@ -42,7 +42,9 @@ class NotRefundable(RefundError):  # noqa: N818
 
     def __init__(self, payment: Payment, available: Decimal) -> None:
         left = format_amount(available, payment.currency)
-        super().__init__(f"Payment {payment.pk} has {left} {payment.currency} left to give back; ask for no more.")
+        is_lost = payment.status == Payment.Status.CHARGED_BACK
+        why = ": its dispute is lost, and the buyer has the money" if is_lost else "; ask for no more"
+        super().__init__(f"Payment {payment.pk} has {left} {payment.currency} left to give back{why}.")
         self.available = left
 
 
@@ -113,7 +115,8 @@ def _check(payment: Payment, request: RefundRequest) -> None:
         to_minor(request.amount, request.currency)
     except ValueError as error:
         raise InvalidRefund("amount", f"{error}; give fewer decimals.") from error
-    available = refundable_amount(payment=payment)
+    is_lost = payment.status == Payment.Status.CHARGED_BACK
+    available = Decimal() if is_lost else refundable_amount(payment=payment)
     if request.amount > available:
         raise NotRefundable(payment, available)
 

@@ -1,7 +1,8 @@
 """Payments as a gateway tells of them: whatever it says is kept once, and the rows follow from all that was said.
 
-Whoever writes about a payment first locks its order, then takes the payment's advisory lock: events of one payment come
-side by side, and the rows are a function of the whole set.
+Whoever writes about a payment first locks its order, then takes the advisory lock of the order's key, then the
+payment's: events of one payment come side by side, and the rows are a function of the whole set; and of a payment and
+its order that come side by side, the second finds the first.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from audit.actions import Event, Value, record
-from config.infra import work
+from config.infra import tenancy, work
 from config.infra.transactions import retrying_atomic
 from config.infra.work import Status
 from orders.actions.paid_orders import apply_payment_state
@@ -84,11 +85,13 @@ def _take(connection_id: int, facts: Sequence[Fact], answers: PaymentCall | None
     """
     # 1. The orders: whoever moves or refunds one locks it before its payments, and two in the order of their ids.
     list(Order.objects.select_for_update().filter(pk__in=order_ids).order_by("pk"))
-    # 2. The payments.
+    # 2. The names of orders: one that is new meanwhile looks for its payments only when these are written.
+    _lock_keys(str(fact.values.get("order_key") or "") for fact in facts)
+    # 3. The payments.
     payment_ids = sorted({fact.payment_id for fact in facts})
     for payment_id in payment_ids:
         lock_payment(connection_id=connection_id, provider_id=payment_id)
-    # 3. The rows.
+    # 4. The rows.
     for payment_id in payment_ids:
         _keep(connection_id, [fact for fact in facts if fact.payment_id == payment_id])
         _rebuild(connection_id, payment_id, answers, order_ids=order_ids)
@@ -96,9 +99,18 @@ def _take(connection_id: int, facts: Sequence[Fact], answers: PaymentCall | None
 
 def lock_payment(*, connection_id: int, provider_id: str) -> None:
     """Wait until nobody else writes about this payment; held until the transaction ends. Its order is locked before."""
+    _lock(f"payment:{connection_id}:{provider_id}")
+
+
+def _lock_keys(keys: Iterable[str]) -> None:
+    """Wait until nobody else looks for an order, or for one's payments, by these keys; payments are locked after."""
+    for key in sorted(set(keys) - {""}):
+        _lock(f"order_key:{tenancy.current_tenant_id()}:{key}")
+
+
+def _lock(name: str) -> None:
     with database.cursor() as cursor:
-        key = f"payment:{connection_id}:{provider_id}"
-        cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [key])
+        cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [name])
 
 
 def _keep(connection_id: int, facts: Iterable[Fact]) -> None:
@@ -286,13 +298,26 @@ def _write_dispute(payment: Payment, state: DisputeState) -> None:
         raise_alert(kind="payment.disputed", subject=f"dispute:{row.pk}", message=message, severity="critical")
 
 
-@retrying_atomic
 def adopt_payments(*, event: Event) -> None:
     """Give a new order the payments that came before it (hears order.created)."""
-    order = Order.objects.select_for_update().filter(pk=int(event.subject.partition(":")[2])).first()
+    _adopt(int(event.subject.partition(":")[2]))
+
+
+def adopt_lost_payments() -> None:
+    """Give the payments of the tenant in scope that name an order and have none theirs, each order's on its own."""
+    lost = Payment.objects.filter(order__isnull=True).exclude(order_key="")
+    named = [find_order(order_key=key) for key in sorted(set(lost.values_list("order_key", flat=True)))]
+    for order_id in sorted({order.pk for order in named if order is not None}):
+        _adopt(order_id)
+
+
+@retrying_atomic
+def _adopt(order_id: int) -> None:
+    order = Order.objects.select_for_update().filter(pk=order_id).first()
     if order is None:
         return
     keys = [f"id:{order.pk}", f"shopify:{order.shopify_id}", f"name:{order.name}"]
+    _lock_keys(keys)  # whoever looked for this order before it was there has written its payment by now
     waiting = Payment.objects.filter(order__isnull=True, order_key__in=keys).order_by("connection_id", "provider_id")
     for payment in list(waiting):
         lock_payment(connection_id=payment.connection_id, provider_id=payment.provider_id)

@@ -16,7 +16,7 @@ from audit.actions import record
 from config.infra import tenancy
 from orders.actions.dues import sums_of
 from orders.actions.paid_orders import describe_foreign, foreign_payments, review_alerts
-from orders.actions.payments import ask_gateway
+from orders.actions.payments import adopt_lost_payments, ask_gateway
 from orders.models import Order, Payment, PaymentMismatch
 from orders.payments.sums import Sums
 from shopsync.actions.alerts import close_alert, raise_alert
@@ -55,12 +55,18 @@ def reconcile_everywhere(*, now: datetime) -> int:
     return tenancy.for_each(tenants, lambda: len(reconcile().findings))
 
 
-@transaction.atomic
 def reconcile_payments(*, now: datetime, settle: timedelta, actor: str) -> Reconciled:
     """Compare the payments of the tenant in scope with its orders; ask about authorisations that should have ended.
 
-    settle: what is younger is left for the next time.
+    Payments that have no order and name one that is here are given to it before. settle: what is younger is left for
+    the next time.
     """
+    adopt_lost_payments()  # in transactions of its own: it locks orders, one by one
+    return _reconcile(now=now, settle=settle, actor=actor)
+
+
+@transaction.atomic
+def _reconcile(*, now: datetime, settle: timedelta, actor: str) -> Reconciled:
     review_alerts()  # first, since it locks orders
     for payment in Payment.objects.filter(status="authorized", expires_at__lt=now).order_by("pk"):
         ask_gateway(payment=payment)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 from orders.webhooks import ASKED, Fact, from_minor
@@ -25,11 +25,15 @@ _INTENT = {
 }
 _INTENT_RANKS = {word: rank for rank, word in enumerate(_INTENT)}
 _FINAL = frozenset({"canceled", "succeeded"})
-_REFUND_RANKS = {"pending": 0, "requires_action": 0, "succeeded": 1, "canceled": 2, "failed": 3}
+_CHARGE_RANKS = {"pending": 0, "failed": 1, "succeeded": 2}
+_REFUND_RANKS = {"pending": 0, "requires_action": 0, "succeeded": 1, "canceled": 2}
 _DISPUTE_RANKS = {"charge.dispute.created": 0, "charge.dispute.closed": 2}
 _OPEN_DISPUTES = frozenset({"needs_response", "under_review"})
+_GIVEN_UP = frozenset({"canceled", "expired"})
 _NOT_YET_PAID = frozenset({"requires_payment", "processing", "failed", "authorized", "expired"})
+_ENDED = frozenset({"failed", "canceled"})
 _ASKED_RANK = 100
+_AT_ONCE = timedelta(seconds=2)  # what a gateway does at once may bear two seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,16 +89,19 @@ def fold(facts: Iterable[Fact]) -> PaymentState:
     if not known:
         raise ValueError("nothing is known of this payment")
     intents, charges = _since_asked(known, "intent"), _since_asked(known, "charge")
-    refunds, disputes = _newest_each(known, "refund"), _newest_each(known, "dispute")
+    backs, disputes = _backs(known), _newest_each(known, "dispute")
     lead = (intents or charges or known)[-1]
-    taken = max((fact.values["captured"] for fact in (*intents, *charges)), default=0)
-    refunded = 0 if _was_let_go(intents, taken) else _refunded(known, charges, refunds)
-    captured = max(taken, refunded)
+    captured = max((fact.values["captured"] for fact in (*intents, *charges)), default=0)
+    # Of a second, the charge that counts the most was told last.
+    told = max(charges, key=lambda fact: (fact.happened_at, fact.values["refunded"]), default=None)
+    release = _find_release(told, backs, rest=lead.values["amount"] - captured if captured else 0)
+    given_back = _given_back(told, [back for back in backs if back is not release])
+    refunded = min(given_back, captured)  # a refund says nothing of what was captured: what was not, can't go back
     base = _base_status(intents, charges, captured)
     status = base
-    if base == "paid":
-        given_back = "refunded" if refunded >= captured else "partially_refunded"
-        status = _disputed(disputes) or (given_back if refunded else "paid")
+    if base == "paid" or not (intents or charges):
+        status = _disputed(disputes) or _refunded(base, captured=captured, refunded=refunded)
+    is_short = given_back > captured and base not in _GIVEN_UP
     currency = lead.values["currency"]
     return PaymentState(
         status=status,
@@ -106,26 +113,30 @@ def fold(facts: Iterable[Fact]) -> PaymentState:
         expires_at=_expiry(charges) if status == "authorized" else None,
         last_error=lead.values.get("error", "") if status == "failed" else "",
         is_contradicted=_contradicts_itself(intents, captured) or _has_impossible_refund(known),
-        is_incomplete=not intents and not charges,
+        is_incomplete=is_short or (not charges and (not intents or release is not None)),
         last_event_at=known[-1].happened_at,
-        refunds=tuple(_refund_state(fact) for fact in refunds),
+        refunds=tuple(_refund_state(back.newest) for back in backs),
         disputes=tuple(_dispute_state(fact) for fact in disputes),
     )
 
 
-def _version(fact: Fact) -> tuple[datetime, int, str]:
-    """Sort by age; within a second by rank, then by id, so that any set has one order."""
+def _version(fact: Fact) -> tuple[datetime, int, int, str]:
+    """Sort by age; within a second by rank, then by what was taken, then by what is said: any set has one order."""
+    said = repr((fact.subject_id, sorted(fact.values.items())))
+    return fact.happened_at, _rank(fact), fact.values.get("captured", 0), said
+
+
+def _rank(fact: Fact) -> int:
     word = fact.values.get("status", "")
-    ranks = {"intent": _INTENT_RANKS, "refund": _REFUND_RANKS}.get(fact.kind)
+    if fact.kind == "refund" and word == "failed":
+        return _ASKED_RANK + 1  # it stays failed: an answer of that second that says otherwise was given before
     if fact.topic == ASKED:
-        rank = _ASKED_RANK
-    elif ranks is not None:
-        rank = 2 * ranks.get(word, 0) + (fact.topic == "payment_intent.payment_failed")
-    elif fact.kind == "charge":
-        rank = 0 if fact.topic != "charge.expired" else 1
-    else:
-        rank = _DISPUTE_RANKS.get(fact.topic, 1)
-    return fact.happened_at, rank, fact.event_id
+        return _ASKED_RANK
+    if fact.kind == "intent":
+        return 2 * _INTENT_RANKS.get(word, 0) + (fact.topic == "payment_intent.payment_failed")
+    if fact.kind == "charge":
+        return len(_CHARGE_RANKS) if fact.topic == "charge.expired" else _CHARGE_RANKS.get(word, 0)
+    return _REFUND_RANKS.get(word, 0) if fact.kind == "refund" else _DISPUTE_RANKS.get(fact.topic, 1)
 
 
 def _since_asked(known: Sequence[Fact], kind: str) -> list[Fact]:
@@ -141,40 +152,69 @@ def _newest_each(known: Sequence[Fact], kind: str) -> list[Fact]:
     return [newest[subject] for subject in sorted(newest)]
 
 
-def _refunded(known: Sequence[Fact], charges: Sequence[Fact], refunds: Sequence[Fact]) -> int:
-    """Sum what is given back: by the refunds we know, or by the charge's total less what failed since it was told."""
-    sent = sum(fact.values["amount"] for fact in refunds if fact.values["status"] in {"succeeded", "pending"})
-    if not charges:
-        return int(sent)
-    told = max(charges, key=lambda fact: (fact.happened_at, fact.values["refunded"]))
-    sent -= _let_go(told, refunds, sent)
-    back = sum(
-        fact.values["amount"]
-        for fact in refunds
-        if fact.values["status"] in {"failed", "canceled"}
-        and _began(known, fact.subject_id) <= told.happened_at <= fact.happened_at
-        and told.topic != ASKED
-    )
-    return int(max(sent, told.values["refunded"] - back))
+@dataclass(frozen=True, slots=True)
+class _Back:
+    """A refund by all that was said of it; `ended_at` is since when it has failed or is canceled."""
+
+    newest: Fact
+    began_at: datetime
+    ended_at: datetime | None
+
+    @property
+    def amount(self) -> int:
+        return int(self.newest.values["amount"])
 
 
-def _was_let_go(intents: Sequence[Fact], taken: int) -> bool:
-    """Was an authorisation given up of which nothing was taken? What the gateway calls a refund then moved no money."""
-    return bool(intents) and intents[-1].values["status"] == "canceled" and not taken
+def _backs(known: Sequence[Fact]) -> list[_Back]:
+    backs: dict[str, _Back] = {}
+    for fact in known:
+        if fact.kind == "refund":
+            was = backs.get(fact.subject_id)
+            has_ended = fact.values["status"] in _ENDED
+            ended_at = (was.ended_at if was else None) or fact.happened_at if has_ended else None
+            backs[fact.subject_id] = _Back(fact, was.began_at if was else fact.happened_at, ended_at)
+    return [backs[subject] for subject in sorted(backs)]
 
 
-def _let_go(told: Fact, refunds: Sequence[Fact], sent: int) -> int:
-    """Say how much of what the refunds sum to is the rest of an authorisation of which a part was captured.
+def _given_back(told: Fact | None, backs: Sequence[_Back]) -> int:
+    """Sum what is given back: the refunds that we know, and what the charge counts beyond those that it can count.
 
-    It may be told as a refund too, one that nobody asked for; the charge's own sum then says less by just that.
+    Which of a second's refunds a charge of that second counts can't be known. Those that it may count are taken as
+    counted: then nothing is counted twice, and the sum is exact once every refund is known.
     """
-    rest = told.values["amount"] - told.values["captured"] if told.values["captured"] else 0
-    is_told = any(fact.values["amount"] == rest and not fact.values["key"] for fact in refunds)
-    return int(rest) if rest > 0 and is_told and sent - rest == told.values["refunded"] else 0
+    sent = sum(back.amount for back in backs if back.ended_at is None)
+    if told is None:
+        return sent
+    counted = sum(back.amount for back in backs if _may_count(told, back))
+    return int(sent + max(0, told.values["refunded"] - counted))
 
 
-def _began(known: Sequence[Fact], subject_id: str) -> datetime:
-    return min(fact.happened_at for fact in known if fact.subject_id == subject_id)
+def _may_count(told: Fact, back: _Back) -> bool:
+    """May this charge count the refund? Of one that we only know to have ended, nobody said when it began."""
+    has_begun = back.began_at <= told.happened_at or back.began_at == back.ended_at
+    return has_begun and (back.ended_at is None or back.ended_at >= told.happened_at)
+
+
+def _must_count(told: Fact, back: _Back) -> bool:
+    """Does this charge, which counts the most of its second, count the refund?"""
+    has_ended = back.ended_at is not None and back.ended_at <= told.happened_at
+    return back.began_at <= told.happened_at and (not has_ended or back.began_at == told.happened_at)
+
+
+def _find_release(told: Fact | None, backs: Sequence[_Back], *, rest: int) -> _Back | None:
+    """Find the refund that only tells of the rest of an authorisation of which a part was captured.
+
+    Nobody asked for it, it is there from the capture on, and the charge's own sum says less by just that.
+    """
+    alike = [back for back in backs if not back.newest.values["key"] and back.amount == rest and back.ended_at is None]
+    if rest <= 0 or not alike:
+        return None
+    first = min(alike, key=lambda back: back.began_at)
+    if told is None:
+        return first
+    others = sum(back.amount for back in backs if back is not first and _must_count(told, back))
+    is_known = first.began_at <= told.happened_at + _AT_ONCE
+    return first if is_known and told.values["refunded"] < others + rest else None
 
 
 def _base_status(intents: Sequence[Fact], charges: Sequence[Fact], captured: int) -> str:
@@ -190,10 +230,14 @@ def _base_status(intents: Sequence[Fact], charges: Sequence[Fact], captured: int
         words = {"pending": "processing", "failed": "failed"}
         base = words.get(charges[-1].values["status"], "authorized")
     else:
-        base = "paid"  # somebody gave it back, or wants it back
+        base = "processing"  # somebody gave it back, or wants it back: what was captured is asked for
     if any(fact.topic == "charge.expired" for fact in charges) and base in {"authorized", "canceled"}:
         base = "expired"
     return "paid" if captured and base in _NOT_YET_PAID else base
+
+
+def _refunded(base: str, *, captured: int, refunded: int) -> str:
+    return base if not refunded else "refunded" if refunded >= captured else "partially_refunded"
 
 
 def _disputed(disputes: Sequence[Fact]) -> str:

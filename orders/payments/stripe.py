@@ -127,7 +127,8 @@ class StripeGateway:
         return _facts([thing, *self._refunds(payment_id), *disputes], topic=ASKED, of=payment_id, asked_at=asked_at)
 
     def _refunds(self, payment_id: str) -> list[StripeObject]:
-        return _call(lambda: list(self._client.v1.refunds.list(_params(payment_id)).auto_paging_iter()))  # type: ignore[arg-type]
+        listed = _call(lambda: list(self._client.v1.refunds.list(_params(payment_id)).auto_paging_iter()))  # type: ignore[arg-type]
+        return [one for one in listed if one["amount"] != 0]  # of nothing it can't be read, and says nothing
 
 
 def _subject(payment_id: str) -> dict[str, Any]:

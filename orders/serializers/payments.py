@@ -72,7 +72,7 @@ class GatewayRefundInput(Input):
     """What to give back."""
 
     amount = serializers.DecimalField(max_digits=20, decimal_places=4, help_text='a string, e.g. "12.50"')
-    currency = serializers.RegexField(r"^[A-Z]{3}$", help_text="the payment's own, e.g. EUR")
+    currency = serializers.RegexField(r"^[A-Z]{3}\Z", help_text="the payment's own, e.g. EUR")
     reason = serializers.ChoiceField(
         choices=["duplicate", "fraudulent", "requested_by_customer"], required=False, default="requested_by_customer"
     )

@@ -69,13 +69,13 @@ class RatesInput(Input):
 class BuyInput(Input):
     """At which rate to buy."""
 
-    rate_id = serializers.RegexField(r"^[\x21-\x7e]{1,80}$", help_text="one of the shipment's `rates`")
+    rate_id = serializers.RegexField(r"^[\x21-\x7e]{1,80}\Z", help_text="one of the shipment's `rates`")
 
 
 class TrackingInput(Input):
     """Under which number a parcel goes; left out for one with a label that was bought here."""
 
-    tracking_number = serializers.RegexField(r"^[\x20-\x7e]{1,100}$", required=False)
+    tracking_number = serializers.RegexField(r"^[\x20-\x7e]{1,100}\Z", required=False)
     tracking_company = serializers.CharField(max_length=100, required=False)
     tracking_url = serializers.URLField(max_length=500, required=False, default="")
 

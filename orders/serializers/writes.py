@@ -23,7 +23,7 @@ from shopsync.money import CURRENCIES
 from shopsync.serializers import IdField, Input
 
 LARGEST_AMOUNT = Decimal(10**12)
-ISO_4217 = r"^[A-Z]{3}$"
+ISO_4217 = r"^[A-Z]{3}\Z"
 MAX_PARTS = 50
 # Shopify's words: https://shopify.dev/docs/api/admin-rest/latest/resources/order
 CODE_TYPES = ("fixed_amount", "percentage", "shipping")

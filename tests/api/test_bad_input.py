@@ -47,6 +47,11 @@ def test_a_bad_query_is_refused_by_name(newcomer, query):
     assert document["errors"]
 
 
+@pytest.mark.parametrize("digits", ["7%0A", "7%0D", "%0A", "-7", "7e1", "٣"])
+def test_a_filter_by_an_id_takes_digits_and_nothing_after_them(newcomer, digits):
+    assert "order_id" in _is_problem(newcomer.get(f"/api/v1/payments?order_id={digits}"), 400)["errors"]
+
+
 @pytest.mark.parametrize(
     "query", ["status=nonsense", "status=%00", "topic=%00", "webhook_id=a%00", "received_after=%F0%9F%98%80"]
 )

@@ -6,14 +6,17 @@ from decimal import Decimal
 
 import pytest
 from django.db import IntegrityError, transaction
+from rest_framework.test import APIClient
 
 from config.infra import tenancy
 from config.infra.breaker import Breaker
 from orders.actions.gateway_refunds import InvalidRefund, NotRefundable, RefundKeyReused, RefundRequest, request_refund
-from orders.models import GatewayRefund, Payment, PaymentCall
+from orders.models import GatewayRefund, Payment, PaymentCall, Refund
+from shopsync.actions.tenants import create_api_key
 from shopsync.models import Alert
 from tests.factories import run_together
 from tests.payments.conftest import T0, event, intent, refund
+from tests.payments.test_currencies import place
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -200,3 +203,23 @@ def test_an_authorisation_can_not_be_refunded(shop):
     shop.take(event("payment_intent.amount_capturable_updated", intent("requires_capture"), at=T0))
     with pytest.raises(NotRefundable):
         ask_back(shop, shop.payment("pi_1").pk, "1")
+
+
+@pytest.mark.parametrize("of", ["the order", "the payment"])
+def test_what_a_lost_dispute_took_is_not_given_back_again(shop, of):
+    order = place(shop, shown_in="EUR", rate="1")
+    payment = shop.payment(shop.pay(**{"metadata[order_id]": str(order.pk)}))
+    with shop.sandbox.state.lock:
+        (charged,) = [one for one in shop.sandbox.state.objects.values() if one["object"] == "charge"]
+        shop.sandbox.state.close_dispute(shop.sandbox.state.dispute(charged), "lost")
+    shop.take_outbox()
+    with tenancy.tenant_scope(shop.tenant.pk):
+        key = create_api_key(name="channel", actor="test").secret
+    client = APIClient(headers={"Authorization": f"Api-Key {key}", "Idempotency-Key": "k"})
+    path = f"orders/{order.pk}" if of == "the order" else f"payments/{payment.pk}"
+    body = {"amount": "10.00"} | ({} if of == "the order" else {"currency": "EUR"})
+    answer = client.post(f"/api/v1/{path}/refunds", body, format="json")
+    assert (answer.status_code, "dispute is lost" in answer.json()["detail"]) == (409, True)
+    with tenancy.tenant_scope(shop.tenant.pk):
+        assert not Refund.objects.exists()
+    assert shop.refunds() == []
