@@ -218,6 +218,19 @@ def test_our_own_orders_go_along_to_us_and_back(shop):
     assert find_drift(tenant_id=shop.pk) == find_misallocation(tenant_id=shop.pk) == []
 
 
+@pytest.mark.parametrize(("cancelled", "restock", "is_now"), [(1, True, 6), (3, True, 8), (1, False, 5)])
+def test_what_a_paid_order_gives_up_before_it_is_adopted_is_not_set_aside_for_good(shop, cancelled, restock, is_now):
+    variant, (level,) = stock_variant(8)
+    StockLevel.objects.update(mirrored_available=8, mirrored_at=NOW, on_hand=None, committed=None)
+    placed = buy(variant, 3)
+    hand_over(to="shopsync", actor="test", now=NOW)
+    units = {placed.lines.get().pk: cancelled}
+    moves.cancel_lines(order_id=placed.pk, quantities=units, restock=restock, actor="test", now=NOW)
+    follow_events(set())
+    assert counts(level) == (is_now, 0, 3 - cancelled, is_now + 3 - cancelled)
+    assert find_misallocation(tenant_id=shop.pk) == []
+
+
 def test_a_shortage_in_the_count_taken_over_is_shown_not_refused(shop):
     shop.stock_authority = "shopsync"
     shop.save()

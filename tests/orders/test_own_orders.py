@@ -163,6 +163,17 @@ def test_a_part_is_cancelled_and_not_put_back_when_not_asked(shop):
     assert numbers() == ([(9, 0, 0, 9)] if shop.stock_authority == "shopsync" else [(10, 1, 0, 10)])
 
 
+def test_lost_units_of_an_unpaid_order_are_off_the_level_that_held_them(shop):
+    variant, _ = stock_variant(4, locations=2)
+    request = Request(lines=(Wanted(variant.pk, 4),))
+    reserve(request=request, idempotency_key="k", actor="test", now=NOW())  # all that the nearest has
+    order = place((variant, 3))
+    cancel = partial(act, moves.cancel_lines, order, restock=False)
+    cancel(quantities={order.lines.get().pk: 1})
+    is_ours = shop.stock_authority == "shopsync"
+    assert numbers() == [(4, 4, 0, 4), (3, 2, 0, 3) if is_ours else (4, 3, 0, 4)]
+
+
 def test_a_part_of_an_unpaid_order_is_cancelled_and_the_rest_is_sold(shop):
     variant, _ = stock_variant(10)
     order = place((variant, 4))
