@@ -144,7 +144,10 @@ def _load(targets: Iterable[tuple[OrderLine, Variant | None, StockTarget]]) -> l
 
 
 def _recount(line: _Line, stock: _Stock) -> None:
-    """Put back the units that our count had off from its beginning, so that taking them now takes them once."""
+    """Put back the units that our count had off from its beginning, so that taking them now takes them once.
+
+    What a line took before any count began (`_take`) it took from nothing that is counted, so it stays taken.
+    """
     counted = line.target.counted_before
     places = [level for level in stock.near(line.variant) if level.available is not None] if line.variant else []
     if counted is None or counted == line.commitment.counted_before or not places:
@@ -197,6 +200,8 @@ def _take(line: _Line, stock: _Stock) -> None:
     line.commitment.quantity = line.target.committed
     line.commitment.backordered = max(0, missing)
     line.commitment.item_id = line.variant.item_id if line.variant else None
+    if line.target.counted_before is None:
+        line.commitment.counted_before = line.committed + line.gone
 
 
 def _store(lines: Sequence[_Line]) -> None:
