@@ -55,7 +55,7 @@ def begin_count(*, actor: str) -> int:
     with connection.cursor() as cursor:
         cursor.execute(_DATE_ITEMS, {"tenant": tenancy.current_tenant_id()})
         cursor.execute(_BEGIN, {"tenant": tenancy.current_tenant_id()})
-        levels = sum(is_counted for (is_counted,) in cursor.fetchall())
+        levels = len([row for row in cursor.fetchall() if row[0]])
     give_back(pushed)
     for line, back in zip(pushed, units, strict=True):
         line.held += back

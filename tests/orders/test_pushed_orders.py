@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from decimal import Decimal
 
 import pytest
@@ -10,7 +11,7 @@ from django.utils import timezone
 from config.infra import work
 from config.infra.work import calls, claims
 from inventory.actions.holds import CALLER
-from inventory.models import HoldPush, ReservationLine, StockLevel
+from inventory.models import HoldPush, Reservation, ReservationLine, StockLevel
 from inventory.tasks import drain_holds, settle_lost_holds
 from orders.actions import moves
 from orders.actions.placing import NewLine, NewOrder, place_order
@@ -126,6 +127,18 @@ def test_a_paid_order_that_is_cancelled_gives_all_of_it_back(order, shopify, pus
     drain_twice()
     assert (shopify.available, shopify.reserved, counts()) == (9, 0, (9, 0))
     assert held() == (4, 0, 0)
+
+
+def test_paid_late_it_gets_the_units_that_are_set_aside_for_it(order, shopify):
+    shopify.available = 4  # all that there is
+    StockLevel.objects.update(available=4)
+    drain_twice()
+    Reservation.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
+    moves.mark_paid(order_id=order.pk, actor="test", now=timezone.now())
+    drain_twice()
+    order.refresh_from_db()
+    assert (order.stock_state, held()) == ("committed", (4, 0, 4))
+    assert (shopify.available, shopify.reserved, counts()) == (0, 4, (0, 0))
 
 
 def test_an_answer_that_cannot_be_stored_is_parked_and_stops_no_other(order, shopify, caplog):
