@@ -50,7 +50,7 @@ SELECT l.id, 'committed', l.committed, coalesce(a.committed, 0), 'the level has 
 FROM inventory_stocklevel l JOIN shopsync_tenant t ON t.id = l.tenant_id AND t.stock_authority = 'shopsync'
 LEFT JOIN (SELECT level_id, sum(committed)::bigint AS committed FROM orders_allocation WHERE tenant_id = %(tenant)s
            GROUP BY level_id) a ON a.level_id = l.id
-WHERE l.tenant_id = %(tenant)s AND l.committed <> coalesce(a.committed, 0)
+WHERE l.tenant_id = %(tenant)s AND coalesce(l.committed, 0) <> coalesce(a.committed, 0)
 UNION ALL
 SELECT c.id, 'line', c.quantity, coalesce(a.committed, 0) + c.backordered, 'a line has not what it asks for'
 FROM orders_commitment c JOIN shopsync_tenant t ON t.id = c.tenant_id AND t.stock_authority = 'shopsync'

@@ -16,6 +16,7 @@ from inventory.models import Reservation
 
 CREATED = "reservation.created"
 _TOO_LITTLE = "RS001"
+_OVERSOLD = "stocklevel_holds_no_more_than_available"
 _FIELDS = [field.attname for field in Reservation._meta.concrete_fields]
 _COLUMNS = ", ".join(f"r.{field.column}" for field in Reservation._meta.concrete_fields)
 _RESERVE = f"""
@@ -55,10 +56,17 @@ def reserve_at_once(
         row = _run(asked)
     except DatabaseError as error:
         is_over = isinstance(error, OperationalError) and is_broken_off(error) and not connection.in_atomic_block
-        if not is_over and getattr(error.__cause__, "sqlstate", None) != _TOO_LITTLE:
+        is_short = getattr(error.__cause__, "sqlstate", None) == _TOO_LITTLE or would_oversell(error)
+        if not is_over and not is_short:
             raise
         return None  # the long way says what is short, and begins again as often as it takes
     return None if row is None else Reservation.from_db("default", _FIELDS, row)
+
+
+def would_oversell(error: DatabaseError) -> bool:
+    """Did the database refuse to promise more than there is? Then what was read of it, or of its policy, is over."""
+    diagnosis = getattr(error.__cause__, "diag", None)
+    return getattr(diagnosis, "constraint_name", None) == _OVERSOLD
 
 
 def _run(asked: Mapping[str, Any]) -> tuple[Any, ...] | None:

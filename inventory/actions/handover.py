@@ -38,12 +38,13 @@ WHERE i.id = l.item_id"""
 # What is set aside in Shopify is off its `available`; from now on our own `held` sets it aside.
 _BEGIN = """
 UPDATE inventory_stocklevel AS l SET available = l.available + coalesce(p.pushed, 0),
-    on_hand = l.available + coalesce(p.pushed, 0), held = l.held + coalesce(p.pushed, 0), committed = 0,
+    on_hand = l.available + coalesce(p.pushed, 0), held = l.held + coalesce(p.pushed, 0),
+    committed = CASE WHEN l.available IS NOT NULL THEN 0 END,
     reserved = NULL, damaged = NULL, safety_stock = NULL, quality_control = NULL, updated_at = clock_timestamp()
 FROM (SELECT v.id, sum(n.pushed)::bigint AS pushed FROM inventory_stocklevel v
       LEFT JOIN inventory_reservationline n ON n.level_id = v.id AND n.pushed > 0
       WHERE v.tenant_id = %(tenant)s GROUP BY v.id) p
-WHERE l.id = p.id AND l.available IS NOT NULL"""
+WHERE l.id = p.id RETURNING l.available IS NOT NULL"""
 
 
 def begin_count(*, actor: str) -> int:
@@ -54,7 +55,7 @@ def begin_count(*, actor: str) -> int:
     with connection.cursor() as cursor:
         cursor.execute(_DATE_ITEMS, {"tenant": tenancy.current_tenant_id()})
         cursor.execute(_BEGIN, {"tenant": tenancy.current_tenant_id()})
-        levels: int = cursor.rowcount
+        levels = len([row for row in cursor.fetchall() if row[0]])
     give_back(pushed)
     for line, back in zip(pushed, units, strict=True):
         line.held += back

@@ -10,6 +10,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 
 from django.conf import settings
 
@@ -27,7 +28,6 @@ from shopsync.shopify import version
 
 SWAPS = 3
 Direction = HoldPush.Direction
-_NEW_SWAP: dict[str, None] = {"from_available": None, "from_reserved": None}
 
 
 def push_holds(lines: Sequence[ReservationLine]) -> None:
@@ -40,20 +40,26 @@ def push_holds(lines: Sequence[ReservationLine]) -> None:
 def give_back(lines: Sequence[ReservationLine], *, kept: Mapping[int, int] | None = None) -> None:
     """Queue the calls that undo what was set aside beyond the units kept of each line (by its id; none by default).
 
-    A call that was not begun yet sets fewer aside, or is not needed any more. One that is on its way can't be changed:
-    what it sets aside too many goes back when it is known to be done. The lines' reservation is locked.
+    A call that was not begun yet sets fewer aside, or is not needed any more. One that is on its way, or was begun
+    before and is to be made again, can't be changed: what it sets aside too many goes back when it is known to be done.
+    The lines' reservation is locked.
     """
     wanted = kept or {}
-    if not HoldPush.objects.filter(line__in=lines, direction=Direction.HOLD).exists():
+    is_asked = HoldPush.objects.filter(line__in=lines, direction=Direction.HOLD)
+    if not any(line.pushed for line in lines) and not is_asked.exists():
         return
     waiting = HoldPush.objects.filter(
-        line__in=lines, direction=Direction.HOLD, status=work.Status.READY, started_at__isnull=True
+        line__in=lines,
+        direction=Direction.HOLD,
+        status=work.Status.READY,
+        started_at__isnull=True,
+        from_available__isnull=True,
     )
     waiting.exclude(line_id__in=[line_id for line_id, units in wanted.items() if units]).update(
         status=work.Status.DONE, outcome="not needed: the units were given up first", finished_at=datetime.now(UTC)
     )
     for line_id, units in wanted.items():
-        waiting.filter(line_id=line_id, quantity__gt=units).update(quantity=units, **_NEW_SWAP, key=uuid.uuid4())
+        waiting.filter(line_id=line_id, quantity__gt=units).update(quantity=units)
     surplus = [(line, line.pushed - wanted.get(line.pk, 0)) for line in lines if line.pushed > wanted.get(line.pk, 0)]
     for line, units in surplus:
         line.pushed -= units
@@ -87,6 +93,7 @@ def _perform(push: HoldPush) -> Apply:
     Raises: CallError.
     """
     account = _account(push)
+    was_begun = push.from_available is not None
     level = push.line.level
     place = Place(level.item.shopify_id, level.location.shopify_id)
     for _ in range(SWAPS):
@@ -99,9 +106,32 @@ def _perform(push: HoldPush) -> Apply:
             moved_at = move_quantities(account, HoldMove(place, push.quantity, to_reserved, start, push.key, reference))
         except StaleQuantities:
             _forget_start(push)
+            was_begun = False
             continue
-        return lambda: _apply(push, start, moved_at or datetime.now(UTC))
+        left, seen_at = _after(push, start), moved_at or datetime.now(UTC)
+        if was_begun:  # it may have been done long ago: what it started from says nothing of what there is now
+            left, seen_at = _read_anew(account, place)
+        return partial(_apply, push, left, seen_at)
     raise CallError("Shopify's quantities keep changing under the swap", retry_after_seconds=5)
+
+
+def _after(push: HoldPush, start: Quantities) -> Quantities:
+    """Say what there is after a move from these quantities, which the swap compared with."""
+    units = push.quantity if push.direction == Direction.HOLD else -push.quantity
+    return Quantities(start.available - units, start.reserved + units, start.others)
+
+
+def _read_anew(account: ShopifyAccount, place: Place) -> tuple[Quantities, datetime]:
+    """Read what there is after a move, and since when that is true.
+
+    Raises: CallError, never for good: the move is made, and weighs on our level until it is known what it left.
+    """
+    read_at = datetime.now(UTC)
+    try:
+        return read_quantities(account, place), read_at
+    except CallError as error:
+        wait = error.retry_after_seconds
+        raise CallError(str(error), retry_after_seconds=wait, blocker=error.blocker) from error
 
 
 def _start_of(push: HoldPush, account: ShopifyAccount, place: Place) -> Quantities:
@@ -120,8 +150,11 @@ def _forget_start(push: HoldPush) -> None:
     push.save(update_fields=["from_available", "from_reserved", "key"])
 
 
-def _apply(push: HoldPush, start: Quantities, moved_at: datetime) -> None:
-    """Write what Shopify did: the line's units are set aside there now, as many of them as are still wanted."""
+def _apply(push: HoldPush, left: Quantities, seen_at: datetime) -> None:
+    """Write what Shopify did: the line's units are set aside there now, as many of them as are still wanted.
+
+    left: what there was in Shopify, when that was seen.
+    """
     (level,) = lock_levels(pk=push.line.level_id)
     reservation = Reservation.objects.select_for_update().get(pk=push.line.reservation_id)
     line = ReservationLine.objects.get(pk=push.line_id)
@@ -134,14 +167,13 @@ def _apply(push: HoldPush, start: Quantities, moved_at: datetime) -> None:
         line.pushed += kept
         line.save(update_fields=["held", "pushed"])
         _queue([line], Direction.GIVE_BACK, [push.quantity - kept])
-    moved = push.quantity if is_hold else -push.quantity
     snapshot = LevelSnapshot(
         item_shopify_id=level.item.shopify_id,
         location_shopify_id=level.location.shopify_id,
-        available=start.available - moved,
-        states={**start.others, "reserved": start.reserved + moved},
-        version=version(moved_at, moved_at, rank=1, digest=push.key.hex),
-        taken_at=moved_at,
+        available=left.available,
+        states={**left.others, "reserved": left.reserved},
+        version=version(seen_at, seen_at, rank=1, digest=push.key.hex),
+        taken_at=seen_at,
     )
     apply_snapshot(snapshot, reference=f"hold_push:{push.pk}")
     subject = f"reservation:{reservation.pk}"

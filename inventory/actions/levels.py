@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from django.db import connection, transaction
+from django.db.models import Sum
 from django.utils import timezone
 
 from audit.actions import Happening, Value, record, record_all
@@ -46,8 +47,8 @@ def apply_snapshot(snapshot: LevelSnapshot, *, reference: str) -> None:
         level.save(update_fields=changed)
         note_increase(level, was=was)
         return
-    if level.available is None and level.movement_count == 0:
-        changed += _begin_count(level, snapshot, reference=reference)
+    if level.available is None and snapshot.available is not None:
+        changed += _begin_count(level, snapshot.available, snapshot, reference=reference)
     level.save(update_fields=changed)
     if snapshot.available != level.available:
         data = {"ours": level.available, "shopify": snapshot.available}
@@ -65,17 +66,32 @@ def _mirror(level: StockLevel, snapshot: LevelSnapshot, *, reference: str) -> li
     return ["available", "held", *told]
 
 
-def _begin_count(level: StockLevel, snapshot: LevelSnapshot, *, reference: str) -> list[str]:
-    """Let our count begin with the first that we hear of a level; return the columns that change."""
+def _begin_count(level: StockLevel, available: int, snapshot: LevelSnapshot, *, reference: str) -> list[str]:
+    """Let our count begin with the first that we hear of a level; return the columns that change.
+
+    What was sold from it while it was untracked is owed from it: Shopify's count has the units of its own orders off,
+    and those that orders of ours may wait for, which it does not know, come off as well.
+    """
     explain_movements(reason="first_seen", reference=reference, actor="shopify")
     first = InventoryItem.objects.filter(pk=level.item_id, counted_at__isnull=True)
     if first.update(counted_at=snapshot.taken_at):
         ask_for_adoption([level.item_id])
-    level.available = level.on_hand = snapshot.available
-    level.committed = None if snapshot.available is None else 0
+    level.committed = level.committed or 0
+    level.available = available - _sold_beside(level)
+    level.on_hand = level.available + level.committed
     data = {"item_id": level.item_id, "location_id": level.location_id, "was": None, "sellable": level.sellable}
     record(name="stock.increased", subject=f"level:{level.pk}", actor="shopify", data=data)
     return ["available", "on_hand", "committed"]
+
+
+def _sold_beside(level: StockLevel) -> int:
+    """Say how many units at most orders of ours, which Shopify does not know, wait for from a level."""
+    if not level.committed:
+        return 0
+    sold = ReservationLine.objects.filter(
+        level=level, reservation__is_of_order=True, reservation__status=Reservation.Status.COMMITTED
+    )
+    return min(level.committed, sold.aggregate(units=Sum("quantity"))["units"] or 0)
 
 
 def _settle_committed(level: StockLevel, *, counted_at: datetime) -> int:
@@ -137,11 +153,12 @@ class Move:
         )
 
 
-# A state that is untracked stays so: null plus anything is null.
+# A state that is untracked stays so: null plus anything is null. What is sold and not sent is counted all the same, so
+# that it is what the orders take, whenever the level begins to be counted.
 _MOVE = """
 UPDATE inventory_stocklevel AS l SET available = l.available + d.available, held = l.held + d.held,
-    committed = l.committed + d.committed, on_hand = l.on_hand + d.on_hand, incoming = l.incoming + d.incoming,
-    updated_at = clock_timestamp()
+    committed = CASE WHEN d.committed = 0 THEN l.committed ELSE coalesce(l.committed, 0) + d.committed END,
+    on_hand = l.on_hand + d.on_hand, incoming = l.incoming + d.incoming, updated_at = clock_timestamp()
 FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[])
      AS d(id, available, held, committed, on_hand, incoming)
 WHERE l.id = d.id AND l.tenant_id = %s"""

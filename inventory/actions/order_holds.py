@@ -58,20 +58,25 @@ def hold_until(
 
 
 @retrying_atomic
-def shrink(*, reservation_id: int, kept: Mapping[int, int], actor: str, now: datetime) -> None:
-    """Give back what a reservation has of each variant beyond the units kept; one that keeps nothing ends."""
+def shrink(*, reservation_id: int, kept: Mapping[int, int], actor: str, now: datetime) -> list[Pick]:
+    """Give back what a reservation has of each variant beyond the units kept; one that keeps nothing ends.
+
+    Returns the units that were held here until then, by level.
+    """
     locked = lock_reservation(reservation_id)
     if locked.reservation.status == Status.ACTIVE and not any(kept.values()):
+        freed = [Pick(line.variant_id, line.level_id, line.held) for line in locked.lines if line.held]
         free_units([locked.reservation], locked.levels.values(), status=Status.RELEASED, actor=actor, now=now)
-        return
+        return freed
     if locked.reservation.status in {Status.RELEASED, Status.EXPIRED}:
-        return  # nothing is held any more
+        return []  # nothing is held any more
     # 1. Which units go, those that are set aside here before those that are in Shopify. 2. Off the levels. 3. Back.
     surplus = {variant_id: -quantity for variant_id, quantity in kept.items()}
     for line in locked.lines:
         surplus[line.variant_id] = surplus.get(line.variant_id, 0) + line.held + line.pushed
     moves: dict[int, Move] = defaultdict(Move)
     keeps: dict[int, int] = {}
+    freed = []
     for line in reversed(locked.lines):
         given_up = min(line.held + line.pushed, max(0, surplus[line.variant_id]))
         surplus[line.variant_id] -= given_up
@@ -79,6 +84,7 @@ def shrink(*, reservation_id: int, kept: Mapping[int, int], actor: str, now: dat
         part = min(line.held, given_up)
         line.held -= part
         moves[line.level_id] += Move(held=-part)
+        freed += [Pick(line.variant_id, line.level_id, part)] if part else []
         if locked.reservation.status == Status.ACTIVE:
             line.quantity = keeps[line.pk]
     explain_movements(reason="cancelled", reference=f"reservation:{reservation_id}", actor=actor)
@@ -87,3 +93,4 @@ def shrink(*, reservation_id: int, kept: Mapping[int, int], actor: str, now: dat
     ReservationLine.objects.bulk_update(locked.lines, ["held", "quantity"], batch_size=500)
     ReservationLine.objects.filter(reservation_id=reservation_id, quantity=0, pushes__isnull=True).delete()
     note_freed(locked.levels.values(), {level_id: -move.held for level_id, move in moves.items()})
+    return freed

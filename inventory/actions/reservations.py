@@ -13,12 +13,12 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 import msgspec
-from django.db import connection
+from django.db import IntegrityError, connection, transaction
 
 from audit.actions import Value, record
 from config.infra import tenancy
 from config.infra.transactions import retrying_atomic
-from inventory.actions.at_once import CREATED, reserve_at_once
+from inventory.actions.at_once import CREATED, reserve_at_once, would_oversell
 from inventory.actions.authority import authority_of
 from inventory.actions.holds import give_back, push_holds
 from inventory.actions.levels import Move, explain_movements, lock_levels, move_units
@@ -151,9 +151,17 @@ def _reserve(request: Request, *, key: str, actor: str, now: datetime) -> tuple[
         if made.request_digest != digest:
             raise IdempotencyConflict(key)
         return made, False
-    # 2. The levels, locked by primary key; then which of them, and the hold on each.
-    picks = _choose(totals, request, now)
-    lines = _hold(reservation_id, picks, actor=actor)
+    # 2. The levels, locked by primary key; then which of them, and the hold on each. Whoever changes a policy just then
+    # lets it be chosen anew.
+    for is_last in (False, False, True):
+        picks = _choose(totals, request, now)
+        try:
+            with transaction.atomic():
+                lines = _hold(reservation_id, picks, actor=actor)
+            break
+        except IntegrityError as error:
+            if is_last or not would_oversell(error):
+                raise
     data: dict[str, Value] = {"lines": len(picks), "units": sum(pick.quantity for pick in picks)}
     record(name=CREATED, subject=f"reservation:{reservation_id}", actor=actor, data=data)
     push_holds(lines)
@@ -176,11 +184,12 @@ def _insert(request: Request, *, key: str, digest: str, actor: str, now: datetim
 
 
 def _choose(totals: Mapping[int, int], request: Request, now: datetime) -> list[Pick]:
-    variants = {variant.pk: variant for variant in Variant.objects.filter(pk__in=totals, removed_at__isnull=True)}
+    sold = Variant.objects.filter(pk__in=totals, removed_at__isnull=True)
+    items = list(sold.filter(item_id__isnull=False).values_list("item_id", flat=True))
+    levels = lock_levels(item_id__in=items, location__is_active=True)
+    variants = {variant.pk: variant for variant in sold.all()}  # as they are once the levels are ours
     if unknown := [variant_id for variant_id in totals if variant_id not in variants]:
         raise UnknownVariants(unknown)
-    items = [variant.item_id for variant in variants.values() if variant.item_id is not None]
-    levels = lock_levels(item_id__in=items, location__is_active=True)
     while True:
         offers = offers_of(levels, variants.values())
         found = allocate(totals, offers, destination=request.destination, allow_split=request.allow_split)
@@ -309,13 +318,16 @@ def commit(*, reservation_id: int, actor: str, now: datetime, for_order: bool = 
     Shopify counts, the hold stays on the level until Shopify's own count has the sale in it (or, with `for_order`,
     until the order, which Shopify does not know, ends).
 
-    Raises: Reservation.DoesNotExist, ReservationEnded, also when its time is up, OrdersReservation unless `for_order`.
+    An order whose time is up sells its units all the same while nobody ended that: they are set aside for it still.
+
+    Raises: Reservation.DoesNotExist, ReservationEnded, also when its time is up, OrdersReservation; not for either of
+    the latter two `for_order`.
     """
     locked = lock_reservation(reservation_id)
     reservation = locked.reservation
     if reservation.is_of_order and not for_order:
         raise OrdersReservation(reservation, "committed")
-    if reservation.status != Status.ACTIVE or reservation.is_overdue(now):
+    if reservation.status != Status.ACTIVE or (reservation.is_overdue(now) and not for_order):
         raise ReservationEnded(reservation, "committed")
     if authority_of(reservation.tenant_id) == Tenant.StockAuthority.SHOPSYNC:
         _sell(locked, actor=actor, for_order=for_order)

@@ -65,11 +65,15 @@ def _find(spot: Spot) -> tuple[InventoryItem, Location]:
     return variant.item, location
 
 
-def _lock_spots(*spots: Spot) -> list[StockLevel]:
-    """Lock the levels of these spots by primary key, making those that are new; they come in the spots' order."""
+def _lock_spots(*spots: Spot, begin_at: int | None = None) -> list[StockLevel]:
+    """Lock the levels of these spots by primary key, making those that are new; they come in the spots' order.
+
+    begin_at: what a new level has; it is not tracked without.
+    """
     places = [_find(spot) for spot in spots]
     tenant_id = tenancy.current_tenant_id()
-    rows = [StockLevel(tenant_id=tenant_id, item=item, location=location) for item, location in places]
+    begun = {"available": begin_at, "on_hand": begin_at, "committed": begin_at}
+    rows = [StockLevel(tenant_id=tenant_id, item=item, location=location, **begun) for item, location in places]
     StockLevel.objects.bulk_create(rows, ignore_conflicts=True)
     items, locations = [item.pk for item, _ in places], [location.pk for _, location in places]
     levels = lock_levels(item_id__in=items, location_id__in=locations)
@@ -78,9 +82,10 @@ def _lock_spots(*spots: Spot) -> list[StockLevel]:
 
 
 def _add(level: StockLevel, delta: int) -> None:
-    """Add to what is there; a level that was not tracked is from now on."""
+    """Add to what is there; a level that was not tracked is from now on, and owes what was sold from it by then."""
     if level.available is None:
-        level.available, level.on_hand, level.committed = 0, level.committed or 0, level.committed or 0
+        level.committed = level.committed or 0
+        level.available, level.on_hand = -level.committed, 0
     level.available += delta
     level.on_hand = (level.on_hand or 0) + delta
     level.save(update_fields=["available", "on_hand", "committed", "incoming", "updated_at"])
@@ -115,11 +120,11 @@ def expect_stock(*, spot: Spot, delta: int, reference: str, actor: str) -> Stock
     if delta == 0:
         raise ValueError("expect something other than 0")
     _ensure_shopsync_counts()
-    (level,) = _lock_spots(spot)
+    explain_movements(reason="expected", reference=reference, actor=actor)
+    (level,) = _lock_spots(spot, begin_at=0)  # nothing is there yet; untracked, it would be sold without end
     incoming = level.incoming or 0
     if incoming + delta < 0:
         raise TooFew(-delta, incoming)
-    explain_movements(reason="expected", reference=reference, actor=actor)
     level.incoming = incoming + delta
     level.save(update_fields=["incoming", "updated_at"])
     _record("stock.expected", level, actor, delta=delta, reference=reference)

@@ -39,8 +39,22 @@ def expire_everywhere(*, now: datetime) -> int:
 
 
 def _expire_and_settle(*, now: datetime) -> int:
-    expired = expire_reservations(now=now)
-    settle_reservations(now=now)
+    """Do both, whatever fails of the one.
+
+    Raises: ExceptionGroup of what failed, after the last.
+    """
+    failures: list[Exception] = []
+    expired = 0
+    try:
+        expired = expire_reservations(now=now)
+    except Exception as failure:
+        failures.append(failure)
+    try:
+        settle_reservations(now=now)
+    except Exception as failure:
+        failures.append(failure)
+    if failures:
+        raise ExceptionGroup("not all reservations could expire or settle", failures)
     return expired
 
 
@@ -88,17 +102,36 @@ def _expire(ids: Sequence[int], *, now: datetime) -> int:
 
 
 def settle_reservations(*, now: datetime) -> int:
-    """End the holds of sales that Shopify's count has in it by now, though no snapshot came; return how many."""
+    """End the holds of sales that Shopify's count has in it by now, though no snapshot came; return how many.
+
+    One that is broken keeps no other from it.
+
+    Raises: ExceptionGroup of what failed, after the last.
+    """
     late = Reservation.objects.filter(
         status=Status.COMMITTED,
         settles_by=Reservation.SettlesBy.SNAPSHOT,
         ended_at__lte=now - SETTLE_AFTER,
         lines__held__gt=0,
     )
-    ids = list(late.order_by("pk").values_list("pk", flat=True).distinct()[:EXPIRE_BATCH])
-    for reservation_id in ids:
-        settle(reservation_id=reservation_id, actor="system")
-    return len(ids)
+    settled, after = 0, 0
+    failures: list[DatabaseError] = []
+    while settled < EXPIRE_AT_MOST:
+        ids = list(late.filter(pk__gt=after).order_by("pk").values_list("pk", flat=True).distinct()[:EXPIRE_BATCH])
+        for reservation_id in ids:
+            try:
+                settle(reservation_id=reservation_id, actor="system")
+                settled += 1
+            except DatabaseError as failure:
+                logger.exception("reservation %s could not settle", reservation_id)
+                failure.add_note(f"of reservation {reservation_id}")
+                failures.append(failure)
+        if len(ids) < EXPIRE_BATCH:
+            break
+        after = ids[-1]
+    if failures:
+        raise ExceptionGroup(f"{len(failures)} reservations could not settle; {settled} others did", failures)
+    return settled
 
 
 @retrying_atomic

@@ -85,7 +85,10 @@ def _note_unallocated(order: Order, why: str) -> None:
 
 
 def _allocate(lines: Sequence[OrderLine], picks: Sequence[Pick], wanted: Mapping[int, int]) -> None:
-    """Say of each line which level its sold units come from, as many as it wants; lines may share a variant."""
+    """Say of each line which level its sold units come from, as many as it wants; lines may share a variant.
+
+    What none of them wants any more goes to the last that could have had it, so that it is an order's to give back.
+    """
     left = {index: pick.quantity for index, pick in enumerate(picks)}
     taken: dict[tuple[int, int], int] = defaultdict(int)
     for line in lines:
@@ -95,6 +98,9 @@ def _allocate(lines: Sequence[OrderLine], picks: Sequence[Pick], wanted: Mapping
             taken[line.pk, pick.level_id] += part
             left[index] -= part
             missing -= part
+    last = {line.variant_id: line.pk for line in lines}
+    for index, pick in enumerate(picks):
+        taken[last[pick.variant_id], pick.level_id] += left[index]
     commitments = dict(Commitment.objects.filter(line__in=lines).values_list("line_id", "pk"))
     rows = Allocation.objects.filter(commitment_id__in=commitments.values())
     there = {(row.commitment_id, row.level_id): row for row in rows}
@@ -114,10 +120,11 @@ def follow_lines(order: Order, *, actor: str, now: datetime) -> None:
     if order.stock_state == State.COMMITTED and counts_here(order.tenant_id):
         set_stock(order, _targets(order, lines, actor=actor), actor=actor)
         return
+    freed: Sequence[Pick] = ()
     if holds_stock(order) and order.reservation_id is not None:
-        _shrink(order, lines, actor=actor, now=now)
+        freed = _shrink(order, lines, actor=actor, now=now)
     if counts_here(order.tenant_id):
-        _let_go(order, lines, actor=actor)
+        _let_go(order, lines, freed, actor=actor)
     for line in lines:
         line.commitment.quantity = line.unsent_quantity
     Commitment.objects.bulk_update([line.commitment for line in lines], ["quantity"])
@@ -166,8 +173,8 @@ def holds_stock(order: Order) -> bool:
     return order.stock_state == State.COMMITTED
 
 
-def _shrink(order: Order, lines: Sequence[OrderLine], *, actor: str, now: datetime) -> None:
-    """Hold no more than the lines still ask for.
+def _shrink(order: Order, lines: Sequence[OrderLine], *, actor: str, now: datetime) -> list[Pick]:
+    """Hold no more than the lines still ask for; return what is not held any more.
 
     Units that have left, or are not put back, are off the shelf: where we count, the count says so; where Shopify does,
     which knows nothing of it, they stay held.
@@ -179,14 +186,17 @@ def _shrink(order: Order, lines: Sequence[OrderLine], *, actor: str, now: dateti
         if line.variant_id is not None:
             kept[line.variant_id] += wanted[line.pk]
     assert order.reservation_id is not None
-    order_holds.shrink(reservation_id=order.reservation_id, kept=kept, actor=actor, now=now)
+    return order_holds.shrink(reservation_id=order.reservation_id, kept=kept, actor=actor, now=now)
 
 
-def _let_go(order: Order, lines: Sequence[OrderLine], *, actor: str) -> None:
-    """Take what has left off our count, of an order whose units are not sold: it has left all the same."""
+def _let_go(order: Order, lines: Sequence[OrderLine], freed: Sequence[Pick], *, actor: str) -> None:
+    """Take what has left off our count, of an order whose units are not sold: it has left all the same.
+
+    It leaves the levels that held it, as far as it was `freed` just now.
+    """
     targets = [(line, line.variant, StockTarget(committed=0, gone=_target(line).gone)) for line in lines]
     if any(target.gone for _, _, target in targets) or Allocation.objects.filter(commitment__line__in=lines).exists():
-        set_stock(order, targets, actor=actor)
+        set_stock(order, targets, freed=freed, actor=actor)
 
 
 def _target(line: OrderLine) -> StockTarget:

@@ -14,7 +14,7 @@ from inventory.actions.authority import authority_of
 from inventory.actions.levels import Move, explain_movements, lock_levels, move_units, note_increases
 from inventory.actions.reservations import offers_of
 from inventory.models import StockLevel, Variant
-from inventory.rules import Destination, nearness, take
+from inventory.rules import Destination, Pick, nearness, take
 from orders.models import Allocation, Commitment, Order, OrderLine
 from orders.rules import StockTarget
 from shopsync.models import Tenant
@@ -49,11 +49,26 @@ class _Line:
 class _Stock:
     """The locked levels of the lines' items, and the moves that they are to make."""
 
-    def __init__(self, levels: Sequence[StockLevel], destination: Destination) -> None:
+    def __init__(self, levels: Sequence[StockLevel], destination: Destination, freed: Iterable[Pick]) -> None:
         self.levels = {level.pk: level for level in levels}
         self.was = {level.pk: level.sellable for level in levels}
         self.destination = destination
         self._moves: dict[int, Move] = defaultdict(Move)
+        self._freed: dict[tuple[int, int], int] = defaultdict(int)
+        for pick in freed:
+            self._freed[pick.variant_id, pick.level_id] += pick.quantity
+
+    def leave(self, variant: Variant, units: int) -> list[Pick]:
+        """Say which levels units leave that nothing was set aside for: those that held them, else the nearest."""
+        picks = []
+        for (variant_id, level_id), held in self._freed.items():
+            if variant_id == variant.pk and (part := min(units, held)):
+                self._freed[variant_id, level_id] -= part
+                picks.append(Pick(variant_id, level_id, part))
+                units -= part
+        if units and (places := self.near(variant)):
+            picks.append(Pick(variant.pk, places[0].pk, units))
+        return picks
 
     def near(self, variant: Variant) -> list[StockLevel]:
         offers = offers_of([level for level in self.levels.values() if level.item_id == variant.item_id], [variant])
@@ -72,15 +87,23 @@ class _Stock:
             self._moves.clear()
 
 
-def set_stock(order: Order, targets: Iterable[tuple[OrderLine, Variant | None, StockTarget]], *, actor: str) -> None:
+def set_stock(
+    order: Order,
+    targets: Iterable[tuple[OrderLine, Variant | None, StockTarget]],
+    *,
+    actor: str,
+    freed: Iterable[Pick] = (),
+) -> None:
     """Bring the units of an order's lines to their targets; the order is locked, where we count.
+
+    freed: what was held for it until just now, so that units that are gone leave the levels that held them.
 
     Raises: IntegrityError naming the constraint, should this ever oversell.
     """
     lines = _load(targets)
     items = {line.variant.item_id for line in lines if line.variant and line.variant.item_id}
     items |= {allocation.level.item_id for line in lines for allocation in line.allocations.values()}
-    stock = _Stock(lock_levels(item_id__in=sorted(items)) if items else [], Destination(country=order.country))
+    stock = _Stock(lock_levels(item_id__in=sorted(items)) if items else [], Destination(country=order.country), freed)
     # 1. What left before our count began. 2. What came back or left, which is true whatever we counted. 3. What is
     # taken off. 4. What is asked for.
     for line in lines:
@@ -121,7 +144,10 @@ def _load(targets: Iterable[tuple[OrderLine, Variant | None, StockTarget]]) -> l
 
 
 def _recount(line: _Line, stock: _Stock) -> None:
-    """Put back the units that our count had off from its beginning, so that taking them now takes them once."""
+    """Put back the units that our count had off from its beginning, so that taking them now takes them once.
+
+    What a line took before any count began (`_take`) it took from nothing that is counted, so it stays taken.
+    """
     counted = line.target.counted_before
     places = [level for level in stock.near(line.variant) if level.available is not None] if line.variant else []
     if counted is None or counted == line.commitment.counted_before or not places:
@@ -145,11 +171,12 @@ def _settle_gone(line: _Line, stock: _Stock) -> None:
             allocation.gone += part
             stock.move(allocation.level_id, Move(committed=-part, on_hand=-part))
             missing -= part
-    if missing > 0 and line.variant is not None and (places := stock.near(line.variant)):
+    if missing > 0 and line.variant is not None:
         # Sent although nothing was set aside: it has left all the same, and the count says so.
-        line.on(places[0].pk).gone += missing
-        stock.move(places[0].pk, Move(available=-missing, on_hand=-missing))
-        missing = 0
+        for pick in stock.leave(line.variant, missing):
+            line.on(pick.level_id).gone += pick.quantity
+            stock.move(pick.level_id, Move(available=-pick.quantity, on_hand=-pick.quantity))
+            missing -= pick.quantity
     line.commitment.unplaced = max(missing, 0)
 
 
@@ -173,6 +200,8 @@ def _take(line: _Line, stock: _Stock) -> None:
     line.commitment.quantity = line.target.committed
     line.commitment.backordered = max(0, missing)
     line.commitment.item_id = line.variant.item_id if line.variant else None
+    if line.target.counted_before is None:
+        line.commitment.counted_before = line.committed + line.gone
 
 
 def _store(lines: Sequence[_Line]) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import random
+import threading
+import time
 from datetime import timedelta
 from functools import partial
 
 import pytest
-from django.db import DatabaseError, IntegrityError, transaction
+from django.db import DatabaseError, IntegrityError, connection, transaction
 from django.db.models import F
 from django.utils import timezone
 
@@ -26,10 +28,13 @@ from inventory.actions.reservations import (
     release,
     reserve,
 )
-from inventory.actions.upkeep import expire_reservations
-from inventory.models import Reservation, ReservationLine, StockLevel, StockMovement
+from inventory.actions.stock import Spot, expect_stock, receive_stock
+from inventory.actions.upkeep import expire_everywhere, expire_reservations
+from inventory.models import Location, Reservation, ReservationLine, StockLevel, StockMovement, Variant
+from inventory.queries import find_drift
 from inventory.rules import Destination
 from tests.factories import behind_the_triggers, make_tenant, run_together, stock_variant
+from tests.orders.arrivals import give
 
 pytestmark = pytest.mark.django_db(transaction=True)
 AUTHORITIES = ["shopify", "shopsync"]
@@ -303,3 +308,89 @@ def test_one_that_is_broken_keeps_no_other_from_expiring(shop):
     assert caught.value.exceptions[0].__notes__ == [f"of reservation {broken.pk}"]
     fine.refresh_from_db()
     assert fine.status == "expired"
+
+
+@pytest.fixture
+def ours():
+    tenant = make_tenant(stock_authority="shopsync")
+    with tenancy.tenant_scope(tenant.pk):
+        yield tenant
+
+
+def test_units_on_their_way_to_a_new_place_are_none_that_can_be_promised(ours):
+    variant, (level,) = stock_variant(5)
+    place = Location.objects.create(shopify_id=77)
+    expect_stock(spot=Spot(variant.pk, place.pk), delta=10, reference="po", actor="test")
+    with pytest.raises(InsufficientStock):
+        promise((variant, 6))
+    receive_stock(spot=Spot(variant.pk, place.pk), quantity=1, reference="po", actor="test", from_incoming=True)
+    promise((variant, 6))
+    level = StockLevel.objects.get(location=place)
+    assert (level.available, level.held, level.on_hand, level.incoming) == (1, 1, 1, 9)
+    assert find_drift(tenant_id=ours.pk) == []
+
+
+@pytest.mark.parametrize("touched", ["held", "expected"])
+def test_an_untracked_level_is_counted_from_the_first_count_on_whatever_it_held(ours, touched):
+    variant, (level,) = stock_variant(None)
+    if touched == "held":
+        promise((variant, 1))
+    else:
+        expect_stock(spot=Spot(variant.pk, level.location_id), delta=3, reference="", actor="test")
+    body = {"inventory_item_id": level.item.shopify_id, "location_id": level.location.shopify_id}
+    for number, available in enumerate((None, 5, 9), start=1):  # untracked there; counted; a difference, and no more
+        told = {**body, "available": available, "updated_at": f"2026-11-02T1{number}:00:00Z"}
+        give(ours, number, "inventory_levels/update", told)
+    with pytest.raises(InsufficientStock):
+        promise((variant, 6))
+    assert levels() == [(5, 1 if touched == "held" else 0)]
+    assert find_drift(tenant_id=ours.pk) == []
+
+
+@pytest.mark.parametrize("locations", [1, 2], ids=["at once", "the long way"])
+def test_who_waits_while_a_policy_becomes_deny_is_told_what_is_short(ours, locations):
+    variant, _ = stock_variant(1, policy="continue", locations=locations)
+    is_locked = threading.Event()
+
+    def change_policy():
+        with transaction.atomic():
+            list(StockLevel.objects.select_for_update().order_by("pk"))
+            is_locked.set()
+            wait_for_a_lock()
+            Variant.objects.update(policy="deny")
+
+    def buy():
+        is_locked.wait(10)
+        return promise((variant, 5))
+
+    results = run_together([in_scope(ours, change_policy), in_scope(ours, buy)], threads=2)
+    assert [type(result) for result in results] == [type(None), InsufficientStock]
+
+
+def wait_for_a_lock():
+    """Wait until somebody waits for a lock; three seconds at most."""
+    for _ in range(300):
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+            )
+            if cursor.fetchone() is not None:
+                return
+        time.sleep(0.01)
+
+
+@pytest.mark.drifts
+@pytest.mark.parametrize("broken", ["settling", "expiry"])
+def test_one_that_is_broken_keeps_no_other_from_settling(broken):
+    with tenancy.tenant_scope(make_tenant().pk):
+        (one, (drifted,)), (two, (level,)) = stock_variant(5), stock_variant(5)
+        past = timezone.now() - timedelta(hours=3)
+        first, second = promise((one, 2), now=past), promise((two, 2), now=past)
+        if broken == "settling":
+            commit(reservation_id=first.pk, actor="test", now=past)
+        commit(reservation_id=second.pk, actor="test", now=past)
+        with behind_the_triggers() as cursor:
+            cursor.execute("UPDATE inventory_stocklevel SET held = 1 WHERE id = %s", [drifted.pk])
+        with pytest.raises(ExceptionGroup):
+            expire_everywhere(now=timezone.now())
+        assert StockLevel.objects.get(pk=level.pk).held == 0

@@ -218,6 +218,19 @@ def test_our_own_orders_go_along_to_us_and_back(shop):
     assert find_drift(tenant_id=shop.pk) == find_misallocation(tenant_id=shop.pk) == []
 
 
+@pytest.mark.parametrize(("cancelled", "restock", "is_now"), [(1, True, 6), (3, True, 8), (1, False, 5)])
+def test_what_a_paid_order_gives_up_before_it_is_adopted_is_not_set_aside_for_good(shop, cancelled, restock, is_now):
+    variant, (level,) = stock_variant(8)
+    StockLevel.objects.update(mirrored_available=8, mirrored_at=NOW, on_hand=None, committed=None)
+    placed = buy(variant, 3)
+    hand_over(to="shopsync", actor="test", now=NOW)
+    units = {placed.lines.get().pk: cancelled}
+    moves.cancel_lines(order_id=placed.pk, quantities=units, restock=restock, actor="test", now=NOW)
+    follow_events(set())
+    assert counts(level) == (is_now, 0, 3 - cancelled, is_now + 3 - cancelled)
+    assert find_misallocation(tenant_id=shop.pk) == []
+
+
 def test_a_shortage_in_the_count_taken_over_is_shown_not_refused(shop):
     shop.stock_authority = "shopsync"
     shop.save()
@@ -255,20 +268,38 @@ def test_units_lost_from_an_unpaid_order_while_shopify_counted_are_off_our_count
     assert find_misallocation(tenant_id=shop.pk) == []
 
 
+def set_aside_in_shopify(variant, level, units: int):
+    """Promise these units, and let them be set aside in Shopify."""
+    request = Request(lines=(Wanted(variant.pk, units),))
+    reservation, _ = reserve(request=request, idempotency_key="k", actor="test", now=NOW)
+    line = reservation.lines.get()
+    HoldPush.objects.create(line=line, direction="hold", quantity=units, status="done", finished_at=NOW)
+    StockLevel.objects.filter(pk=level.pk).update(held=0, available=level.available - units)
+    type(line).objects.filter(pk=line.pk).update(held=0, pushed=units)
+    return reservation
+
+
 def test_units_set_aside_in_shopify_are_held_here_from_then_on_and_given_back_there(shop):
     variant, (level,) = stock_variant(6)
     StockLevel.objects.update(mirrored_available=6, mirrored_at=NOW)
-    request = Request(lines=(Wanted(variant.pk, 4),))
-    reservation, _ = reserve(request=request, idempotency_key="k", actor="test", now=NOW)
-    line = reservation.lines.get()
-    HoldPush.objects.create(line=line, direction="hold", quantity=4, status="done", finished_at=NOW)
-    StockLevel.objects.update(held=0, available=2)
-    type(line).objects.update(held=0, pushed=4)
+    reservation = set_aside_in_shopify(variant, level, 4)
     hand_over(to="shopsync", actor="test", now=NOW)
     assert counts(level) == (6, 4, 0, 6)
     assert HoldPush.objects.get(direction="give_back").quantity == 4
     commit(reservation_id=reservation.pk, actor="test", now=NOW)
     assert counts(level) == (2, 0, 0, 2)
+
+
+def test_units_set_aside_of_what_is_not_tracked_any_more_are_held_too(shop):
+    variant, (level,) = stock_variant(6)
+    set_aside_in_shopify(variant, level, 4)
+    StockLevel.objects.update(available=None, mirrored_available=None, mirrored_at=NOW)
+    connection.check_constraints()  # what Shopify said ends as a transaction of its own
+    done = hand_over(to="shopsync", actor="test", now=NOW)
+    connection.check_constraints()
+    assert (done.levels, counts(level)[:3]) == (0, (None, 4, None))
+    assert HoldPush.objects.get(direction="give_back").quantity == 4
+    assert find_drift(tenant_id=shop.pk) == []
 
 
 def test_a_shortage_goes_along_to_us_and_back(shop):

@@ -22,16 +22,20 @@ from inventory.actions.reservations import (
     release,
     reserve,
 )
+from inventory.actions.stock import Spot, adjust_stock, receive_stock, transfer_stock
 from inventory.actions.upkeep import expire_reservations
-from inventory.models import Reservation, StockLevel
+from inventory.models import Location, Reservation, StockLevel
+from inventory.queries import find_drift
 from orders.actions import moves
 from orders.actions.moves import OrderError, ShopifysOrder, TooMany
 from orders.actions.placing import NewLine, NewOrder, ReservationMismatch, UnknownReservation, place_order
 from orders.actions.refunds import AmountTooFine, Back, RefundTooLarge, refund_order
 from orders.models import Allocation, Commitment, Order, OrderLine, Refund
+from orders.queries import find_misallocation
 from orders.rules import IllegalMove
-from shopsync.models import Alert
+from shopsync.models import Alert, Tenant
 from tests.factories import drain_all, make_tenant, run_together, stock_variant
+from tests.orders.arrivals import give
 
 pytestmark = pytest.mark.django_db(transaction=True)
 NOW = timezone.now
@@ -161,6 +165,17 @@ def test_a_part_is_cancelled_and_not_put_back_when_not_asked(shop):
     act(moves.cancel_order, order, reason="customer", restock=True)
     assert Commitment.objects.get().quantity == 0
     assert numbers() == ([(9, 0, 0, 9)] if shop.stock_authority == "shopsync" else [(10, 1, 0, 10)])
+
+
+def test_lost_units_of_an_unpaid_order_are_off_the_level_that_held_them(shop):
+    variant, _ = stock_variant(4, locations=2)
+    request = Request(lines=(Wanted(variant.pk, 4),))
+    reserve(request=request, idempotency_key="k", actor="test", now=NOW())  # all that the nearest has
+    order = place((variant, 3))
+    cancel = partial(act, moves.cancel_lines, order, restock=False)
+    cancel(quantities={order.lines.get().pk: 1})
+    is_ours = shop.stock_authority == "shopsync"
+    assert numbers() == [(4, 4, 0, 4), (3, 2, 0, 3) if is_ours else (4, 3, 0, 4)]
 
 
 def test_a_part_of_an_unpaid_order_is_cancelled_and_the_rest_is_sold(shop):
@@ -302,3 +317,60 @@ def test_units_refunded_one_by_one_are_worth_what_the_line_is(shop):
     ]
     assert worths == [Decimal("3.34"), Decimal("3.33"), Decimal("3.34")]
     assert sum(worths) == order.total_amount == Decimal("10.01")
+
+
+@pytest.fixture
+def untracked():
+    """Give a variant whose one level is not tracked, where we count, and a paid order of three of it."""
+    tenant = make_tenant(stock_authority="shopsync")
+    with tenancy.tenant_scope(tenant.pk):
+        variant, (level,) = stock_variant(None)
+        order = place((variant, 3), is_paid=True)
+        assert numbers() == [(None, 0, 3, None)]
+        yield variant, level, order
+        assert find_misallocation(tenant_id=tenant.pk) == find_drift(tenant_id=tenant.pk) == []
+
+
+def arrive(how, variant, level):
+    spot = Spot(variant.pk, level.location_id)
+    if how == "receive":
+        receive_stock(spot=spot, quantity=5, reference="", actor="test")
+    elif how == "adjust":
+        adjust_stock(spot=spot, delta=5, reason="found", reference="", actor="test")
+    elif how == "transfer":
+        source = Spot(variant.pk, Location.objects.create(shopify_id=99).pk)
+        receive_stock(spot=source, quantity=5, reference="", actor="test")
+        transfer_stock(source=source, target=spot, quantity=5, reference="", actor="test")
+    else:
+        body = {"inventory_item_id": level.item.shopify_id, "location_id": level.location.shopify_id, "available": 5}
+        give(Tenant.objects.get(), 1, "inventory_levels/update", {**body, "updated_at": "2026-11-02T10:00:00Z"})
+
+
+@pytest.mark.parametrize("how", ["receive", "adjust", "transfer", "count"])
+def test_what_was_sold_while_untracked_is_owed_once_there_is_a_count(untracked, how):
+    variant, level, order = untracked
+    arrive(how, variant, level)
+    assert numbers()[0] == (2, 0, 3, 5)
+    with pytest.raises(InsufficientStock):
+        place((variant, 3))
+    act(moves.cancel_order, order, reason="other", restock=True)
+    assert numbers()[0] == (5, 0, 0, 5)
+
+
+def test_shopifys_orders_of_what_is_untracked_are_off_its_count_when_it_comes():
+    tenant = make_tenant(stock_authority="shopsync")
+    line = {"id": 21, "variant_id": 11, "quantity": 3, "current_quantity": 3, "fulfillable_quantity": 3, "price": "1"}
+    times = {"created_at": "2026-11-02T10:00:00Z", "updated_at": "2026-11-02T10:00:00Z"}
+    with tenancy.tenant_scope(tenant.pk):
+        variant, (level,) = stock_variant(None)
+        line["variant_id"] = variant.shopify_id
+        body = {"id": 31, "currency": "USD", "financial_status": "paid", "line_items": [line], **times}
+        give(tenant, 2, "orders/create", body)
+        arrive("count", variant, level)
+        drain_all()
+        assert numbers() == [(5, 0, 3, 8)]
+        sent = {**line, "fulfillable_quantity": 0, "current_quantity": 0}
+        ended = {"cancelled_at": "2026-11-02T11:00:00Z", "updated_at": "2026-11-02T11:00:00Z", "line_items": [sent]}
+        give(tenant, 3, "orders/cancelled", {**body, **ended})
+        assert numbers() == [(8, 0, 0, 8)]
+        assert find_misallocation(tenant_id=tenant.pk) == []

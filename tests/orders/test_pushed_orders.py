@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from decimal import Decimal
 
 import pytest
 from django.utils import timezone
 
 from config.infra import work
-from config.infra.work import calls
+from config.infra.work import calls, claims
 from inventory.actions.holds import CALLER
-from inventory.models import HoldPush, ReservationLine
+from inventory.models import HoldPush, Reservation, ReservationLine, StockLevel
 from inventory.tasks import drain_holds, settle_lost_holds
 from orders.actions import moves
 from orders.actions.placing import NewLine, NewOrder, place_order
 from tests.factories import stock_variant
 from tests.inventory.shop_double import counts, make_due, pushes, pushing_tenant, shop_at
+from tests.orders.arrivals import give
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -87,6 +89,35 @@ def test_units_cancelled_while_nobody_knows_of_the_call_go_back_once_it_is_known
     assert held()[1:] == (0, left)
 
 
+@pytest.mark.parametrize("units", [3, 4])
+def test_units_cancelled_after_an_unknown_call_was_replayed_go_back_too(order, shopify, units):
+    shopify.behaviour = ["cut"]
+    drain_holds()
+    assert claims.replay(HoldPush.objects.all()) == 1
+    cancel(order, units)
+    drain_twice()
+    left = 4 - units
+    assert (shopify.available, shopify.reserved, counts()) == (9 - left, left, (9 - left, 0))
+    assert (held()[1:], len(shopify.done)) == ((0, left), 2)
+
+
+@pytest.mark.parametrize("way", ["asked", "replayed"])
+def test_what_shopify_sold_before_a_call_was_known_stays_sold(tenant, order, shopify, way):
+    shopify.behaviour = ["cut"]
+    drain_holds()
+    shopify.available -= 4  # on its own channels
+    body = {"inventory_item_id": StockLevel.objects.get().item.shopify_id, "location_id": 1}
+    told = {**body, "available": shopify.available, "updated_at": timezone.now().isoformat()}
+    give(tenant, 1, "inventory_levels/update", told)
+    if way == "asked":
+        make_due()
+        assert settle_lost_holds() == 1
+    else:
+        claims.replay(HoldPush.objects.all())
+        drain_holds()
+    assert (shopify.available, counts(), held()) == (1, (1, 0), (4, 0, 4))
+
+
 @pytest.mark.parametrize("pushed", [False, True])
 def test_a_paid_order_that_is_cancelled_gives_all_of_it_back(order, shopify, pushed):
     if pushed:
@@ -96,6 +127,18 @@ def test_a_paid_order_that_is_cancelled_gives_all_of_it_back(order, shopify, pus
     drain_twice()
     assert (shopify.available, shopify.reserved, counts()) == (9, 0, (9, 0))
     assert held() == (4, 0, 0)
+
+
+def test_paid_late_it_gets_the_units_that_are_set_aside_for_it(order, shopify):
+    shopify.available = 4  # all that there is
+    StockLevel.objects.update(available=4)
+    drain_twice()
+    Reservation.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
+    moves.mark_paid(order_id=order.pk, actor="test", now=timezone.now())
+    drain_twice()
+    order.refresh_from_db()
+    assert (order.stock_state, held()) == ("committed", (4, 0, 4))
+    assert (shopify.available, shopify.reserved, counts()) == (0, 4, (0, 0))
 
 
 def test_an_answer_that_cannot_be_stored_is_parked_and_stops_no_other(order, shopify, caplog):
