@@ -2,6 +2,7 @@
 
 from messaging.models.automations import Automation, AutomationVersion
 from messaging.models.contacts import ConsentEntry, Contact, ContactIdentity
+from messaging.models.credits import CreditAccount, CreditDay, CreditEntry, CreditPolicy, CreditTransaction
 from messaging.models.messages import Attempt, DeliveryReport, Message
 
 __all__ = [
@@ -11,6 +12,11 @@ __all__ = [
     "ConsentEntry",
     "Contact",
     "ContactIdentity",
+    "CreditAccount",
+    "CreditDay",
+    "CreditEntry",
+    "CreditPolicy",
+    "CreditTransaction",
     "DeliveryReport",
     "Message",
 ]
