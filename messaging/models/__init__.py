@@ -1,7 +1,7 @@
 """Contacts and consent, automations, messages and their reports."""
 
 from messaging.models.automations import Automation, AutomationVersion
-from messaging.models.contacts import ConsentEntry, Contact, ContactIdentity
+from messaging.models.contacts import ConsentEntry, ConsentState, Contact, ContactIdentity, Suppression
 from messaging.models.credits import CreditAccount, CreditDay, CreditEntry, CreditPolicy, CreditTransaction
 from messaging.models.messages import Attempt, DeliveryReport, Message
 
@@ -10,6 +10,7 @@ __all__ = [
     "Automation",
     "AutomationVersion",
     "ConsentEntry",
+    "ConsentState",
     "Contact",
     "ContactIdentity",
     "CreditAccount",
@@ -19,4 +20,5 @@ __all__ = [
     "CreditTransaction",
     "DeliveryReport",
     "Message",
+    "Suppression",
 ]
