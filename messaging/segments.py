@@ -82,7 +82,7 @@ class _Place:
         return _Place(self.compiler, node, self.at(name), self.depth + 1)
 
     def bind(self, value: Any) -> str:
-        return self.place.bind(value)
+        return self.compiler.bind(value)
 
     def only(self, *names: str) -> None:
         if strange := sorted(map(str, set(self.node) - set(names))):
@@ -248,10 +248,8 @@ def _list(place: _Place, rest: str) -> str:
     value = place.node.get("value")
     if rest or isinstance(value, bool) or not isinstance(value, int) or not 0 < value < 2**63:
         raise SegmentError(f"{place.at('value')}: the id of a static list is needed")
-    found = (
-        "EXISTS (SELECT 1 FROM messaging_segmentmember m WHERE m.contact_id = c.id AND m.tenant_id = %(tenant)s"
-        f" AND m.segment_id = {place.bind(value)})"  # noqa: S608
-    )
+    of_list = f"m.contact_id = c.id AND m.tenant_id = %(tenant)s AND m.segment_id = {place.bind(value)}"
+    found = f"EXISTS (SELECT 1 FROM messaging_segmentmember m WHERE {of_list})"  # noqa: S608
     return found if op == "in" else f"NOT {found}"
 
 
@@ -308,10 +306,8 @@ def _engagement(place: _Place, name: str) -> str:
         within = f" AND {moment} >= {place.since(days)}" if days else ""
         on = f" AND t.channel = {place.bind(channel)}" if channel else ""
         value = f"max({moment})" if last else "count(*)"
-        return (
-            f"SELECT t.contact_id, {value} AS value FROM {table} t"
-            f" WHERE t.tenant_id = %(tenant)s AND {condition}{within}{on} GROUP BY 1"  # noqa: S608
-        )
+        where = f"t.tenant_id = %(tenant)s AND {condition}{within}{on}"
+        return f"SELECT t.contact_id, {value} AS value FROM {table} t WHERE {where} GROUP BY 1"  # noqa: S608
 
     column = _fact(place, ("engagement", name, days, channel), gather)
     if last:

@@ -3,12 +3,15 @@
 from messaging.models.automations import Automation, AutomationVersion
 from messaging.models.contacts import ConsentEntry, ConsentState, Contact, ContactIdentity, Suppression
 from messaging.models.credits import CreditAccount, CreditDay, CreditEntry, CreditPolicy, CreditTransaction
+from messaging.models.links import Click, ShortLink
 from messaging.models.messages import Attempt, DeliveryReport, Message
+from messaging.models.segments import Segment, SegmentMember
 
 __all__ = [
     "Attempt",
     "Automation",
     "AutomationVersion",
+    "Click",
     "ConsentEntry",
     "ConsentState",
     "Contact",
@@ -20,5 +23,8 @@ __all__ = [
     "CreditTransaction",
     "DeliveryReport",
     "Message",
+    "Segment",
+    "SegmentMember",
+    "ShortLink",
     "Suppression",
 ]

@@ -1,0 +1,104 @@
+"""Segments: kept, counted and looked at; static lists filled and emptied."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from django.db import IntegrityError, connection, transaction
+from django.utils import timezone
+
+from audit.actions import record
+from config.infra import tenancy
+from messaging.models import Contact, Segment, SegmentMember
+from messaging.segments import Compiled, SegmentError, compile_segment
+
+Kind = Segment.Kind
+
+
+@transaction.atomic(savepoint=False)
+def save_segment(*, segment_id: int | None, name: str, definition: Mapping[str, Any] | None, actor: str) -> Segment:
+    """Make or change a segment; without a description it is a static list.
+
+    Raises: SegmentError for a description that is none, or a name that is another's; Segment.DoesNotExist.
+    """
+    if not name.strip() or len(name) > 100:
+        raise SegmentError("name: 1 to 100 characters are needed")
+    segment = Segment() if segment_id is None else Segment.objects.select_for_update().get(pk=segment_id)
+    if segment_id is not None and (definition is None) != (segment.kind == Kind.STATIC):
+        raise SegmentError("definition: a list stays a list, and a described segment keeps a description")
+    if definition is not None:
+        compile_segment(definition)
+    segment.name, segment.updated_at = name.strip(), timezone.now()
+    segment.kind = Kind.STATIC if definition is None else Kind.DYNAMIC
+    segment.definition = dict(definition or {})
+    try:
+        with transaction.atomic():
+            segment.save()
+    except IntegrityError as error:
+        raise SegmentError(f"name: there is a segment {name.strip()!r} already") from error
+    record(name="segment.saved", subject=f"segment:{segment.pk}", actor=actor, data={"kind": segment.kind})
+    return segment
+
+
+@transaction.atomic(savepoint=False)
+def add_members(*, segment_id: int, contact_ids: Iterable[int], actor: str) -> int:
+    """Put contacts on a static list; return how many were not on it. Those of another tenant do not exist.
+
+    Raises: Segment.DoesNotExist, SegmentError for one that is described.
+    """
+    segment = _static(segment_id)
+    before = segment.members.count()
+    known = Contact.objects.filter(pk__in=list(contact_ids)).values_list("pk", flat=True)
+    rows = [SegmentMember(segment=segment, contact_id=contact_id) for contact_id in known]
+    SegmentMember.objects.bulk_create(rows, ignore_conflicts=True, batch_size=1000)
+    added = segment.members.count() - before
+    record(name="segment.filled", subject=f"segment:{segment.pk}", actor=actor, data={"added": added})
+    return added
+
+
+@transaction.atomic(savepoint=False)
+def remove_members(*, segment_id: int, contact_ids: Iterable[int], actor: str) -> int:
+    """Take contacts off a static list; return how many were on it.
+
+    Raises: Segment.DoesNotExist, SegmentError for one that is described.
+    """
+    segment = _static(segment_id)
+    removed, _ = segment.members.filter(contact_id__in=list(contact_ids)).delete()
+    record(name="segment.emptied", subject=f"segment:{segment.pk}", actor=actor, data={"removed": removed})
+    return removed
+
+
+def _static(segment_id: int) -> Segment:
+    segment = Segment.objects.select_for_update().get(pk=segment_id)
+    if segment.kind != Kind.STATIC:
+        raise SegmentError("segment: it is described; only a list has members that are put on it")
+    return segment
+
+
+def compiled(segment: Segment) -> Compiled:
+    """Return the query for a segment's contacts."""
+    if segment.kind == Kind.STATIC:
+        return compile_segment({"field": "list", "op": "in", "value": segment.pk})
+    return compile_segment(segment.definition)
+
+
+def count_contacts(query: Compiled) -> int:
+    """Count the contacts of the tenant in scope that a query finds."""
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT count(*) FROM ({query.sql}) found", _parameters(query))  # noqa: S608
+        (count,) = cursor.fetchone()
+    return int(count)
+
+
+def sample_contacts(query: Compiled, *, limit: int = 20) -> list[Contact]:
+    """Return some of the contacts that a query finds, the newest first."""
+    with connection.cursor() as cursor:
+        sql = f"SELECT id FROM ({query.sql}) found ORDER BY id DESC LIMIT %(limit)s"  # noqa: S608
+        cursor.execute(sql, _parameters(query) | {"limit": limit})
+        ids = [row[0] for row in cursor.fetchall()]
+    return sorted(Contact.objects.filter(pk__in=ids), key=lambda contact: -contact.pk)
+
+
+def _parameters(query: Compiled) -> dict[str, Any]:
+    return {**query.parameters, "tenant": tenancy.current_tenant_id()}
