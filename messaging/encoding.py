@@ -56,7 +56,8 @@ def _size(character: str, encoding: Encoding) -> int:
 
 
 def _cut(sized: Iterable[tuple[str, int]], room: int) -> Iterable[str]:
-    part, used = [], 0
+    part: list[str] = []
+    used = 0
     for character, size in sized:
         if used + size > room:
             yield "".join(part)

@@ -217,10 +217,10 @@ def _attribute(place: _Place, key: str) -> str:
         number = place.bind(place.number())
         value = f"CASE WHEN jsonb_typeof(c.attributes -> {key}) = 'number' THEN (c.attributes ->> {key})::numeric END"
         return f"{value} {'>=' if op == 'at_least' else '<='} {number}"
-    value = place.node.get("value")
-    if not isinstance(value, str | int | float | bool):
+    value: Any = place.node.get("value")
+    if type(value) not in {str, int, float, bool}:
         raise SegmentError(f"{place.at('value')}: a text, a number, true or false is needed")
-    text = str(value).lower() if isinstance(value, bool) else str(value)
+    text = str(value).lower() if type(value) is bool else str(value)  # as jsonb writes it
     found = f"c.attributes ->> {key} = {place.bind(place.clean(text))}"
     return found if op == "is" else f"coalesce(NOT {found}, TRUE)"
 

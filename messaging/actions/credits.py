@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from zoneinfo import ZoneInfo
 
@@ -71,7 +71,7 @@ def top_up(*, amount: Decimal, key: str, actor: str, note: str = "") -> CreditTr
     """
     amount = _positive(amount)
     accounts = lock_accounts()
-    moves = {Account.FUNDING: -amount, Account.AVAILABLE: amount}
+    moves: dict[str, Decimal] = {Account.FUNDING: -amount, Account.AVAILABLE: amount}
     return _post(accounts, Kind.TOP_UP, moves, key=key, reference="", actor=actor, note=note)
 
 
@@ -89,7 +89,7 @@ def adjust(*, amount: Decimal, key: str, actor: str, note: str) -> CreditTransac
     accounts = lock_accounts()
     if accounts[Account.AVAILABLE].balance + amount < 0:
         raise OutOfCredits(-amount, accounts[Account.AVAILABLE].balance)
-    moves = {Account.FUNDING: -amount, Account.AVAILABLE: amount}
+    moves: dict[str, Decimal] = {Account.FUNDING: -amount, Account.AVAILABLE: amount}
     return _post(accounts, Kind.ADJUST, moves, key=key, reference="", actor=actor, note=note)
 
 
@@ -108,7 +108,7 @@ def reserve_credits(*, amount: Decimal, key: str, reference: str, actor: str, no
     left = left_today(accounts[Account.HELD].balance, now=now)
     if left is not None and amount > left:
         raise OverDailyCap(amount, max(left, Decimal(0)))
-    moves = {Account.AVAILABLE: -amount, Account.HELD: amount}
+    moves: dict[str, Decimal] = {Account.AVAILABLE: -amount, Account.HELD: amount}
     return _post(accounts, Kind.RESERVE, moves, key=key, reference=reference, actor=actor)
 
 
@@ -123,7 +123,7 @@ def settle_credits(*, amount: Decimal, key: str, reference: str, actor: str, now
     if made := _find(Kind.SETTLE, key=key, amount=amount, account=Account.SPENT):
         return made
     _ensure_held(accounts, amount)
-    moves = {Account.HELD: -amount, Account.SPENT: amount}
+    moves: dict[str, Decimal] = {Account.HELD: -amount, Account.SPENT: amount}
     made = _post(accounts, Kind.SETTLE, moves, key=key, reference=reference, actor=actor)
     day, _ = CreditDay.objects.get_or_create(day=_today(now))
     CreditDay.objects.filter(pk=day.pk).update(settled=F("settled") + amount)
@@ -141,7 +141,7 @@ def release_credits(*, amount: Decimal, key: str, reference: str, actor: str) ->
     if made := _find(Kind.RELEASE, key=key, amount=amount, account=Account.AVAILABLE):
         return made
     _ensure_held(accounts, amount)
-    moves = {Account.HELD: -amount, Account.AVAILABLE: amount}
+    moves: dict[str, Decimal] = {Account.HELD: -amount, Account.AVAILABLE: amount}
     return _post(accounts, Kind.RELEASE, moves, key=key, reference=reference, actor=actor)
 
 
@@ -153,7 +153,7 @@ def charge_house(*, amount: Decimal, key: str, reference: str, actor: str) -> Cr
     """
     amount = _positive(amount)
     accounts = lock_accounts()
-    moves = {Account.HOUSE: -amount, Account.SPENT: amount}
+    moves: dict[str, Decimal] = {Account.HOUSE: -amount, Account.SPENT: amount}
     return _post(accounts, Kind.HOUSE, moves, key=key, reference=reference, actor=actor)
 
 
@@ -177,7 +177,7 @@ def left_today(held: Decimal, *, now: datetime) -> Decimal | None:
     return left
 
 
-def _today(now: datetime) -> object:
+def _today(now: datetime) -> date:
     zone = Tenant.objects.values_list("timezone", flat=True).get(pk=tenancy.current_tenant_id())
     return now.astimezone(ZoneInfo(zone)).date()
 

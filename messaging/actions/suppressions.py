@@ -10,7 +10,7 @@ from datetime import datetime
 from django.conf import settings
 from django.db import transaction
 
-from audit.actions import record
+from audit.actions import Value, record
 from config.infra import tenancy
 from messaging.models import Suppression
 from shopsync.identity import normalise_email, normalise_phone
@@ -62,7 +62,7 @@ def suppress(*, channel: str, addresses: Iterable[str], reason: str, source: str
     added = _count_now(channel, rows) - before
     if added:
         subject = f"tenant:{tenancy.current_tenant_id()}"
-        data = {"channel": channel, "reason": reason, "addresses": added, "source": source[:120]}
+        data: dict[str, Value] = {"channel": channel, "reason": reason, "addresses": added, "source": source[:120]}
         record(name="addresses.suppressed", subject=subject, actor=actor, data=data)
     return added
 
