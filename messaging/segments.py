@@ -217,10 +217,13 @@ def _attribute(place: _Place, key: str) -> str:
         number = place.bind(place.number())
         value = f"CASE WHEN jsonb_typeof(c.attributes -> {key}) = 'number' THEN (c.attributes ->> {key})::numeric END"
         return f"{value} {'>=' if op == 'at_least' else '<='} {number}"
-    value: Any = place.node.get("value")
-    if type(value) not in {str, int, float, bool}:
+    given: Any = place.node.get("value")
+    if isinstance(given, bool):
+        text = "true" if given else "false"  # as jsonb writes it
+    elif isinstance(given, str | int | float):
+        text = str(given)
+    else:
         raise SegmentError(f"{place.at('value')}: a text, a number, true or false is needed")
-    text = str(value).lower() if type(value) is bool else str(value)  # as jsonb writes it
     found = f"c.attributes ->> {key} = {place.bind(place.clean(text))}"
     return found if op == "is" else f"coalesce(NOT {found}, TRUE)"
 
