@@ -43,7 +43,9 @@ _WISHES = re.compile(
     r"|stop (it|this|that|now|texting|messaging|sending|please)|please stop|unsubscribe|opt(ing)? (me )?out"
     r"|wrong number|delete (me|my (number|data))|lose (my|this) number)\b"
 )
-_NEGATED = re.compile(r"\b(do ?n ?t|do not|dont|never|not|wo ?n ?t|ca ?n ?t|cannot|no need to|please do not) (\w+ )?$")
+_NEGATED = re.compile(
+    r"\b(do ?n ?t|do not|dont|never|not|wo ?n ?t|ca ?n ?t|cannot|no need to|please do not) ((ever|please|just|you) )?$"
+)
 _STOP_SIGNS = frozenset("🛑⛔🚫✋🤚")
 
 
@@ -60,9 +62,8 @@ def read_reply(text: str, *, languages: Iterable[str] = ()) -> Reply:
 
     Raises: KeyError for a language that has no keywords here.
     """
-    known = dict(KEYWORDS["en"])
-    for language in languages:
-        known |= KEYWORDS[language]
+    chosen = [KEYWORDS[language] for language in ("en", *languages)]
+    known = {"".join(_words(word)): kind for words in chosen for word, kind in words.items()}
     words = _words(text)
     whole = "".join(words)
     # 1. A keyword by itself: spelled with dots or a hyphen it still is one word.
