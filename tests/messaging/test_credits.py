@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
+from django.core.management import CommandError, call_command
 from django.db import IntegrityError, ProgrammingError, connection, transaction
 
 from config.infra import tenancy
@@ -191,3 +193,26 @@ def test_another_tenants_account_takes_no_entry(shop):
                 " VALUES (%s, %s, %s, %s)",
                 [shop.pk, made, account, amount],
             )
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_command_proves_the_ledger_or_names_what_differs():
+    tenant, other = make_tenant(), make_tenant()
+    for one in (tenant, other):
+        with tenancy.tenant_scope(one.pk):
+            put_in(5)
+    out = io.StringIO()
+    call_command("verify_credits", stdout=out)
+    assert "2 transactions of 2 tenants are what their ledgers say" in out.getvalue()
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE messaging_creditaccount DISABLE TRIGGER USER")
+        cursor.execute(
+            "UPDATE messaging_creditaccount SET balance = 6 WHERE kind = 'available' AND tenant_id = %s", [other.pk]
+        )
+        cursor.execute("ALTER TABLE messaging_creditaccount ENABLE TRIGGER USER")
+    with pytest.raises(CommandError, match="1 differences in 2 transactions of 2 tenants"):
+        call_command("verify_credits", stdout=out)
+    assert f"{other}: account:available: 6.0000, not 5.0000" in out.getvalue()
+    call_command("verify_credits", tenant=tenant.shop_domain, stdout=out)
+    with pytest.raises(CommandError, match="No tenant"):
+        call_command("verify_credits", tenant="nobody.myshopify.com", stdout=out)
