@@ -36,19 +36,22 @@ def sell_held(*, reservation_id: int, actor: str) -> list[Pick]:
     return [Pick(line.variant_id, line.level_id, line.held) for line in held]
 
 
+def is_held(*, reservation_id: int) -> bool:
+    """Lock a reservation, and say whether it holds its units still."""
+    return Reservation.objects.select_for_update().get(pk=reservation_id).status == Status.ACTIVE
+
+
 @retrying_atomic
-def hold_until(
-    *, reservation_id: int, until: datetime, actor: str, now: datetime, shorten: bool = False
-) -> Reservation:
+def hold_until(*, reservation_id: int, until: datetime, actor: str, shorten: bool = False) -> Reservation:
     """Hold an active reservation's units at least until then, however often it was extended; or at most, to shorten.
 
-    One whose time is up, or that ended, stays as it is.
+    One that ended stays as it is. One whose time is up, and that nobody ended yet, has its units still.
 
     Raises: Reservation.DoesNotExist.
     """
     reservation = Reservation.objects.select_for_update().get(pk=reservation_id)
     expires_at = (min if shorten else max)(reservation.expires_at, until)
-    if reservation.status != Status.ACTIVE or reservation.is_overdue(now) or expires_at == reservation.expires_at:
+    if reservation.status != Status.ACTIVE or expires_at == reservation.expires_at:
         return reservation
     reservation.expires_at = expires_at
     reservation.save(update_fields=["expires_at"])

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from django.db import transaction
 
-from inventory.actions.order_holds import hold_until
+from inventory.actions.order_holds import hold_until, is_held
 from inventory.actions.reservations import DEFAULT_TTL, InsufficientStock
 from orders.actions.own_stock import reserve_anew
 from orders.models import Order, Payment
@@ -22,22 +22,34 @@ UNHELD = "order.authorised_unallocated"
 def follow_authorisation(order: Order, payments: Sequence[Payment], *, is_authorised: bool, now: datetime) -> None:
     """Hold a locked order's units until the last of its authorisations ends; when none is left, for a while more.
 
-    An authorised order whose time was up before is given units anew, else an alert asks not to capture the money.
+    That goes for authorisations of a part as well, whatever was captured beside them. An order whose time was up before
+    is given units anew, else an alert asks not to capture the money.
     """
     ends = [p.expires_at or p.last_event_at + AUTHORISED_FOR for p in payments if p.status == "authorized"]
-    if not is_authorised or not ends:
+    if not ends:
         _end(order, now=now)
         return
-    if order.stock_state == Order.StockState.UNALLOCATED and max(ends) > now and not order.is_cancelled:
+    if _has_lost_units(order) and max(ends) > now and not order.is_cancelled:
         try:
             with transaction.atomic():
                 reserve_anew(order, actor="system", now=now)
         except InsufficientStock as error:
-            message = f"{order} is authorised, its reservation had expired, and the units are gone. {error}"
+            authorised = "authorised" if is_authorised else "authorised in part"
+            message = f"{order} is {authorised}, its reservation had expired, and the units are gone. {error}"
             raise_alert(kind=UNHELD, subject=f"order:{order.pk}", message=message[:500], severity="critical")
             return
     if order.stock_state == Order.StockState.RESERVED and order.reservation_id is not None:
-        hold_until(reservation_id=order.reservation_id, until=max(ends), actor="system", now=now)
+        hold_until(reservation_id=order.reservation_id, until=max(ends), actor="system")
+    if order.stock_state in {Order.StockState.RESERVED, Order.StockState.COMMITTED}:
+        close_alert(kind=UNHELD, subject=f"order:{order.pk}")
+
+
+def _has_lost_units(order: Order) -> bool:
+    """Is nothing held for it any more, whether it was told so or not?"""
+    if order.stock_state != Order.StockState.RESERVED:
+        return order.stock_state == Order.StockState.UNALLOCATED
+    assert order.reservation_id is not None  # order_holds_stock_through_its_reservation
+    return not is_held(reservation_id=order.reservation_id)
 
 
 def _end(order: Order, *, now: datetime) -> None:
@@ -45,4 +57,4 @@ def _end(order: Order, *, now: datetime) -> None:
     close_alert(kind=UNHELD, subject=f"order:{order.pk}")
     if order.financial_status == "authorized" and order.stock_state == Order.StockState.RESERVED:
         assert order.reservation_id is not None  # order_holds_stock_through_its_reservation
-        hold_until(reservation_id=order.reservation_id, until=now + DEFAULT_TTL, actor="system", now=now, shorten=True)
+        hold_until(reservation_id=order.reservation_id, until=now + DEFAULT_TTL, actor="system", shorten=True)

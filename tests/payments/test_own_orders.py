@@ -15,7 +15,7 @@ from django.utils import timezone
 
 from config.infra import tenancy
 from inventory.actions.upkeep import expire_reservations
-from inventory.models import StockLevel
+from inventory.models import Reservation, StockLevel
 from orders.actions import moves
 from orders.actions.payments import take_facts
 from orders.actions.placing import NewLine, NewOrder, place_order
@@ -25,6 +25,7 @@ from orders.models import Order, OrderLine, Payment
 from orders.rules import IllegalMove
 from orders.webhooks import read_event
 from shopsync.models import Alert
+from shopsync.tasks import drain_webhooks
 from tests.factories import drain_all, run_together, stock_variant
 from tests.payments.conftest import T0, charge, event, intent, refund
 
@@ -131,6 +132,47 @@ def test_one_authorised_too_late_is_given_units_anew_or_says_that_they_are_gone(
     assert alerts(shop, kind="order.authorised_unallocated", closed_at=None) == ["order.authorised_unallocated"]
     shop.take(said(other, "canceled", payment="pi_2", at=int(time.time()) + 9))
     assert alerts(shop, kind="order.authorised_unallocated", closed_at=None) == []
+
+
+def test_the_alert_is_over_once_an_authorised_order_has_units_again(shop):
+    order = place(shop)
+    expire(shop, after=timedelta(minutes=20))
+    with tenancy.tenant_scope(shop.tenant.pk):
+        StockLevel.objects.update(available=0)
+    shop.take(said(order, "requires_capture", at=int(time.time())))
+    assert alerts(shop, closed_at=None) == ["order.authorised_unallocated"]
+    with tenancy.tenant_scope(shop.tenant.pk):
+        StockLevel.objects.update(available=5)
+    shop.take(said(order, "requires_capture", payment="pi_2", at=int(time.time())))
+    assert stands(shop, order) == ("authorized", "reserved")
+    assert alerts(shop, closed_at=None) == []
+
+
+@pytest.mark.parametrize("is_gone", [False, True], ids=["units left", "units gone"])
+@pytest.mark.parametrize("is_ended", [False, True], ids=["overdue", "expired, and nobody told the order"])
+def test_one_authorised_just_when_its_time_is_up_holds_units_or_says_that_they_are_gone(shop, is_ended, is_gone):
+    order = place(shop)
+    with tenancy.tenant_scope(shop.tenant.pk):
+        Reservation.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
+        if is_ended:
+            expire_reservations(now=timezone.now())
+            StockLevel.objects.update(available=0 if is_gone else 5)
+    assert shop.post(said(order, "requires_capture", at=int(time.time()))).status_code == 200
+    drain_webhooks()
+    expire(shop, after=timedelta(minutes=1))
+    is_lost = is_ended and is_gone
+    assert stands(shop, order) == ("authorized", "unallocated" if is_lost else "reserved")
+    assert alerts(shop, closed_at=None) == (["order.authorised_unallocated"] if is_lost else [])
+
+
+def test_units_stay_held_while_a_part_of_the_money_is_still_authorised(shop):
+    order = place(shop)
+    at = int(time.time())
+    for payment, amount in (("pi_1", 3000), ("pi_2", 2000)):
+        shop.take(said(order, "requires_capture", payment=payment, amount=amount, amount_capturable=amount, at=at))
+    shop.take(said(order, "succeeded", amount=3000, amount_received=3000, at=at + 1))
+    assert stands(shop, order) == ("partially_paid", "reserved")
+    assert held_until(shop, order) > timezone.now() + timedelta(days=6)
 
 
 def test_nobody_marks_a_cancelled_order_paid_by_hand(shop):
