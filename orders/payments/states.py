@@ -115,7 +115,7 @@ def fold(facts: Iterable[Fact]) -> PaymentState:
         is_contradicted=_contradicts_itself(intents, captured) or _has_impossible_refund(known),
         is_incomplete=is_short or (not charges and (not intents or release is not None)),
         last_event_at=known[-1].happened_at,
-        refunds=tuple(_refund_state(back.newest) for back in backs),
+        refunds=tuple(_refund_state(back.newest, moves_money=back is not release) for back in backs),
         disputes=tuple(_dispute_state(fact) for fact in disputes),
     )
 
@@ -273,9 +273,10 @@ def _expiry(charges: Sequence[Fact]) -> datetime | None:
     return datetime.fromtimestamp(told[-1], UTC) if told else None
 
 
-def _refund_state(fact: Fact) -> RefundState:
+def _refund_state(fact: Fact, *, moves_money: bool) -> RefundState:
     values = fact.values
     word = values["status"] if values["status"] in {"succeeded", "failed", "canceled"} else "pending"
+    word = word if moves_money else "canceled"
     return RefundState(
         provider_id=fact.subject_id,
         key=values["key"],

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 import pytest
 
 from config.infra import tenancy
+from orders.actions.gateway_refunds import RefundRequest, request_refund
 from orders.actions.payments import ask_gateway
 from orders.models import Payment, PaymentEvent
 from orders.payments.states import PaymentState, fold
@@ -172,3 +173,12 @@ def test_a_refund_of_nothing_does_not_keep_an_answer_from_being_read(shop):
     shop.run_calls()
     assert [call.outcome for call in shop.calls("ask")] == ["answered"]
     assert money(shop, provider_id) == ("partially_refunded", 50, 15)
+
+
+def test_all_that_was_captured_can_be_given_back_although_the_rest_was_told_as_a_refund(shop):
+    shop.take(*(event(topic, thing, at=at) for topic, thing, at in RELEASED))
+    assert [(row.provider_id, row.status) for row in shop.refunds()] == [("re_rest", "canceled")]
+    payment = shop.payment("pi_1")
+    with tenancy.tenant_scope(shop.tenant.pk):
+        request = RefundRequest(payment_id=payment.pk, amount=payment.amount_captured, currency="EUR")
+        assert request_refund(request=request, idempotency_key="k", actor="test")[1]
