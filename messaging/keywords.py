@@ -14,6 +14,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 Kind = Literal["optout", "optin", "help", "review", "conversation"]
@@ -62,8 +63,7 @@ def read_reply(text: str, *, languages: Iterable[str] = ()) -> Reply:
 
     Raises: KeyError for a language that has no keywords here.
     """
-    chosen = [KEYWORDS[language] for language in ("en", *languages)]
-    known = {"".join(_words(word)): kind for words in chosen for word, kind in words.items()}
+    known = _known(tuple(languages))
     words = _words(text)
     whole = "".join(words)
     # 1. A keyword by itself: spelled with dots or a hyphen it still is one word.
@@ -77,6 +77,13 @@ def read_reply(text: str, *, languages: Iterable[str] = ()) -> Reply:
     if near := _near(words, known):
         return Reply("review", near)
     return Reply("conversation")
+
+
+@lru_cache(maxsize=256)
+def _known(languages: tuple[str, ...]) -> dict[str, Kind]:
+    """Gather the keywords of English and of these languages, written as replies are read."""
+    chosen = [KEYWORDS[language] for language in ("en", *languages)]
+    return {"".join(_words(word)): kind for words in chosen for word, kind in words.items()}
 
 
 def _words(text: str) -> list[str]:

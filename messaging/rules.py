@@ -19,12 +19,15 @@ class Skip:
     reason: str
 
 
-def decide(*, address: str, text: str | None) -> Send | Skip:
-    """Decide about one contact: without an address, or a text that could be rendered, there is nothing to send."""
+def decide(*, address: str, text: str, problem: str) -> Send | Skip:
+    """Decide about one contact: without an address, or a text, there is nothing to send.
+
+    problem: why there is no text, where the template says so.
+    """
     if not address:
         return Skip("no_address")
-    if not text:
-        return Skip("template_error")
+    if problem or not text:
+        return Skip(problem or "template_error")
     return Send(text)
 
 

@@ -10,7 +10,7 @@ from config.infra import work
 from messaging.actions.contacts import ensure_contact, profile_of
 from messaging.models import Automation, AutomationVersion, Contact, Message
 from messaging.queries import consent_on
-from messaging.rendering import TemplateError, check_template, render_text
+from messaging.rendering import MissingValue, TemplateError, check_template, render_text
 from messaging.rules import Send, decide
 from orders.models import Order
 from shopsync.models import Tenant
@@ -66,7 +66,8 @@ def _message(version: AutomationVersion, contact: Contact, order: Order) -> Mess
         address=address,
         priority=0,
     )
-    decision = decide(address=address, text=_render(version, contact, order))
+    text, problem = _render(version, contact, order)
+    decision = decide(address=address, text=text, problem=problem)
     if isinstance(decision, Send):
         message.text = decision.text
     else:
@@ -75,7 +76,8 @@ def _message(version: AutomationVersion, contact: Contact, order: Order) -> Mess
     return message
 
 
-def _render(version: AutomationVersion, contact: Contact, order: Order) -> str | None:
+def _render(version: AutomationVersion, contact: Contact, order: Order) -> tuple[str, str]:
+    """Render the text; else say why there is none, as the message's row says it."""
     tenant = Tenant.objects.get(pk=contact.tenant_id)
     values = {
         "contact": {"first_name": contact.first_name, "last_name": contact.last_name},
@@ -87,6 +89,8 @@ def _render(version: AutomationVersion, contact: Contact, order: Order) -> str |
         "tenant": {"name": tenant.name},
     }
     try:
-        return render_text(version.template, values)
+        return render_text(version.template, values), ""
+    except MissingValue as missing:
+        return "", f"missing_value: {missing}"[:200]
     except TemplateError:
-        return None  # decide() makes it `skipped: template_error` on the message's row
+        return "", "template_error"

@@ -71,6 +71,8 @@ def top_up(*, amount: Decimal, key: str, actor: str, note: str = "") -> CreditTr
     """
     amount = _positive(amount)
     accounts = lock_accounts()
+    if made := _find(Kind.TOP_UP, key=key, amount=amount, account=Account.AVAILABLE):
+        return made
     moves: dict[str, Decimal] = {Account.FUNDING: -amount, Account.AVAILABLE: amount}
     return _post(accounts, Kind.TOP_UP, moves, key=key, reference="", actor=actor, note=note)
 
@@ -87,6 +89,8 @@ def adjust(*, amount: Decimal, key: str, actor: str, note: str) -> CreditTransac
     if not amount:
         raise CreditError("An adjustment by nothing changes nothing; give an amount.")
     accounts = lock_accounts()
+    if made := _find(Kind.ADJUST, key=key, amount=amount, account=Account.AVAILABLE):
+        return made
     if accounts[Account.AVAILABLE].balance + amount < 0:
         raise OutOfCredits(-amount, accounts[Account.AVAILABLE].balance)
     moves: dict[str, Decimal] = {Account.FUNDING: -amount, Account.AVAILABLE: amount}
@@ -153,6 +157,8 @@ def charge_house(*, amount: Decimal, key: str, reference: str, actor: str) -> Cr
     """
     amount = _positive(amount)
     accounts = lock_accounts()
+    if made := _find(Kind.HOUSE, key=key, amount=amount, account=Account.SPENT):
+        return made
     moves: dict[str, Decimal] = {Account.HOUSE: -amount, Account.SPENT: amount}
     return _post(accounts, Kind.HOUSE, moves, key=key, reference=reference, actor=actor)
 
@@ -213,9 +219,6 @@ def _post(
     note: str = "",
 ) -> CreditTransaction:
     """Write a transaction of locked accounts; the trigger writes their balances."""
-    (account, amount) = list(moves.items())[-1]
-    if made := _find(kind, key=key, amount=amount, account=account):
-        return made
     made = CreditTransaction.objects.create(kind=kind, key=key, reference=reference[:120], actor=actor, note=note[:300])
     ordered = sorted(moves.items(), key=lambda move: accounts[move[0]].pk)
     CreditEntry.objects.bulk_create(
@@ -224,7 +227,7 @@ def _post(
     for name, gain in moves.items():
         accounts[name].balance += gain
     if kind in {Kind.TOP_UP, Kind.ADJUST}:
-        data = {"kind": kind.value, "amount": str(amount), "key": key}
+        data = {"kind": kind.value, "amount": str(moves[Account.AVAILABLE]), "key": key}
         record(name="credits.changed", subject=f"tenant:{made.tenant_id}", actor=actor, data=data)
     if Account.AVAILABLE in moves:
         _watch_balance(accounts[Account.AVAILABLE])

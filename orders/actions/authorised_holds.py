@@ -19,7 +19,7 @@ AUTHORISED_FOR = timedelta(days=7)
 UNHELD = "order.authorised_unallocated"
 
 
-def follow_authorisation(order: Order, payments: Sequence[Payment], *, is_authorised: bool, now: datetime) -> None:
+def follow_authorisation(order: Order, payments: Sequence[Payment], *, now: datetime) -> None:
     """Hold a locked order's units until the last of its authorisations ends; when none is left, for a while more.
 
     That goes for authorisations of a part as well, whatever was captured beside them. An order whose time was up before
@@ -34,8 +34,7 @@ def follow_authorisation(order: Order, payments: Sequence[Payment], *, is_author
             with transaction.atomic():
                 reserve_anew(order, actor="system", now=now)
         except InsufficientStock as error:
-            authorised = "authorised" if is_authorised else "authorised in part"
-            message = f"{order} is {authorised}, its reservation had expired, and the units are gone. {error}"
+            message = f"{order} is authorised, its reservation had expired, and the units are gone. {error}"
             raise_alert(kind=UNHELD, subject=f"order:{order.pk}", message=message[:500], severity="critical")
             return
     if order.stock_state == Order.StockState.RESERVED and order.reservation_id is not None:

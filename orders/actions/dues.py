@@ -12,7 +12,7 @@ from orders.models import GatewayRefund, Order, Payment, Refund, RefundLine
 from orders.payments.sums import Paid, Prices, Sums, add_up
 
 ORDER_REFUND = "order-refund:"  # how keys begin under which refunds of orders go to gateways
-_CAME_BACK = (GatewayRefund.Status.FAILED, GatewayRefund.Status.CANCELED)
+CAME_BACK = (GatewayRefund.Status.FAILED, GatewayRefund.Status.CANCELED)
 
 
 @dataclass(slots=True)
@@ -63,7 +63,7 @@ def refunded_by_hand(order: Order) -> Decimal:
     return sum((one.amount for one in refunds if refund_key(one) not in asked), Decimal())
 
 
-def refundable_amount(order: Order) -> Decimal:
+def left_to_refund(order: Order) -> Decimal:
     """Say what of an order can still be given back, in its currency: received, and neither returned nor on its way.
 
     What a gateway could not give back is still to be.
@@ -73,7 +73,7 @@ def refundable_amount(order: Order) -> Decimal:
     ours = {refund_key(one): one.amount for one in Refund.objects.filter(order=order)}
     given = refunded_by_hand(order)
     for key, refund in _asked_for(order):
-        if refund.status not in _CAME_BACK:
+        if refund.status not in CAME_BACK:
             given += ours.get(key) or prices.value(refund.amount, refund.currency)
     placed: Decimal = order.total_amount
     return max(min(sums.value(sums.captured), placed) - given, Decimal())

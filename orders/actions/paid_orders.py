@@ -76,8 +76,7 @@ def apply_payment_state(*, order: Order) -> None:
     if order.source != Order.Source.API:
         return
     standing = _stand(order)
-    is_authorised = standing.target == "authorized"
-    follow_authorisation(order, standing.payments, is_authorised=is_authorised, now=timezone.now())
+    follow_authorisation(order, standing.payments, now=timezone.now())
     differs = ""
     if standing.target not in {"", order.financial_status}:
         if _follows(order, standing):

@@ -9,9 +9,8 @@ from decimal import Decimal
 
 from audit.actions import Value, record
 from config.infra.transactions import retrying_atomic
-from orders.actions.dues import prices_of, refund_key, refundable_amount, refunded_by_hand
-from orders.actions.gateway_refunds import RefundRequest, request_refund
-from orders.actions.gateway_refunds import refundable_amount as left_of
+from orders.actions.dues import CAME_BACK, left_to_refund, prices_of, refund_key, refunded_by_hand
+from orders.actions.gateway_refunds import RefundRequest, refundable_amount, request_refund
 from orders.actions.moves import (
     OrderError,
     TooMany,
@@ -29,7 +28,6 @@ from orders.rules import IllegalMove, ensure_move
 from shopsync.money import decimals_of, round_amount
 
 Restock = RefundLine.RestockType
-_CAME_BACK = (GatewayRefund.Status.FAILED, GatewayRefund.Status.CANCELED)
 
 
 class RefundTooLarge(OrderError):  # noqa: N818
@@ -99,7 +97,7 @@ def _target(order: Order, asked: Decimal, *, has_units: bool) -> str:
         return stays
     if order.financial_status == "refunded":
         raise IllegalMove("money", "refunded", "refunded")
-    left = refundable_amount(order)
+    left = left_to_refund(order)
     target = "refunded" if asked == left else "partially_refunded"
     if target != order.financial_status:
         ensure_move("money", order.financial_status, target)
@@ -126,7 +124,7 @@ def _give_back_through_gateway(order: Order, refund: Refund, *, by_hand: Decimal
     amounts = {order.presentment_currency: _shown(order, refund), order.currency: refund.amount}
     for payment in payments:
         amount = amounts.get(payment.currency)
-        if amount is not None and left_of(payment=payment) >= amount:
+        if amount is not None and refundable_amount(payment=payment) >= amount:
             request = RefundRequest(payment_id=payment.pk, amount=amount, currency=payment.currency)
             request_refund(request=request, idempotency_key=refund_key(refund), actor=actor)
             return True
@@ -139,7 +137,7 @@ def _give_back_through_gateway(order: Order, refund: Refund, *, by_hand: Decimal
 def _shown(order: Order, refund: Refund) -> Decimal:
     """Say what a refund is in the buyer's currency: rounded so that all refunds together are what they are at once."""
     rows = GatewayRefund.objects.filter(payment__order=order, currency=order.presentment_currency)
-    given = dict(rows.exclude(status__in=_CAME_BACK).values_list("idempotency_key", "amount"))
+    given = dict(rows.exclude(status__in=CAME_BACK).values_list("idempotency_key", "amount"))
     before = {refund_key(one): one.amount for one in Refund.objects.filter(order=order)}
     earlier = before.keys() & given.keys()
     amount = sum((before[key] for key in earlier), refund.amount)

@@ -368,15 +368,17 @@ def test_who_waits_while_a_policy_becomes_deny_is_told_what_is_short(ours, locat
 
 
 def wait_for_a_lock():
-    """Wait until somebody waits for a lock; three seconds at most."""
+    """Wait until somebody waits for a lock, looking a hundred times a second; fail after three seconds."""
     for _ in range(300):
         with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_stat_clear_snapshot()")  # else a transaction sees what it saw at its first look
             cursor.execute(
                 "SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
             )
             if cursor.fetchone() is not None:
                 return
         time.sleep(0.01)
+    raise AssertionError("nobody waited for a lock")
 
 
 @pytest.mark.drifts

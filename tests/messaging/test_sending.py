@@ -119,12 +119,19 @@ def test_consent_for_one_number_does_not_cover_another(tenant, in_scope, sandbox
     assert sandbox.accepted() == []
 
 
-def test_a_template_that_can_not_be_rendered_skips_with_that_reason(sandbox):
+@pytest.mark.parametrize(
+    ("template", "reason"),
+    [
+        ("{{ order.nothing_of_this_name }}", "missing_value: order.nothing_of_this_name"),
+        ("{% for i in (1..100000) %}x{% endfor %}", "template_error"),
+    ],
+)
+def test_a_template_that_can_not_be_rendered_skips_with_that_reason(sandbox, template, reason):
     tenant = make_tenant(country="GR")
-    give_thanks_automation(tenant, template="{{ order.nothing_of_this_name }}")
+    give_thanks_automation(tenant, template=template)
     prepare(tenant)
     with tenancy.tenant_scope(tenant.pk):
-        assert (Message.objects.get().state, Message.objects.get().reason) == ("skipped", "template_error")
+        assert (Message.objects.get().state, Message.objects.get().reason) == ("skipped", reason)
 
 
 def test_a_connection_cut_after_acceptance_is_unknown_and_never_repeated(tenant, in_scope, sandbox):

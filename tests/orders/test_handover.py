@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import io
 import itertools
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -11,9 +10,7 @@ from functools import partial
 from typing import Any
 
 import pytest
-from django.core.management import CommandError, call_command
 from django.db import connection, transaction
-from rest_framework.test import APIClient
 
 from config.infra import tenancy, work
 from inventory.actions.reservations import Request, Wanted, commit, reserve
@@ -25,7 +22,6 @@ from orders.actions.own_stock import follow_lines
 from orders.actions.placing import NewLine, NewOrder, place_order
 from orders.models import Allocation, Commitment, OrderLine
 from orders.queries import find_misallocation
-from shopsync.actions.tenants import create_api_key
 from tests.factories import make_inbox_rows, make_tenant, run_together, stock_variant
 from tests.orders.arrivals import Walk, follow_events, give
 
@@ -378,37 +374,6 @@ def test_buyers_go_on_while_the_count_is_handed_to_and_fro():
         assert counts(theirs) == (5, 0, 0, 5)
         other.refresh_from_db()
         assert other.stock_authority == "shopify"
-
-
-def test_the_command_says_what_it_did_or_why_not(shop):
-    _, _ = stock_variant(5)
-    said = io.StringIO()
-    call_command("hand_over_stock", shop.shop_domain, "--to", "shopsync", stdout=said)
-    assert "1 levels are counted by shopsync from now on" in said.getvalue()
-    with pytest.raises(CommandError, match="counted by shopsync already"):
-        call_command("hand_over_stock", shop.shop_domain, "--to", "shopsync")
-    with pytest.raises(CommandError, match="No tenant"):
-        call_command("hand_over_stock", "nobody.myshopify.com", "--to", "shopify")
-
-
-def test_the_api_hands_over_once_and_names_what_is_in_the_way(shop):
-    stock_variant(5)
-    key = create_api_key(name="test", actor="test").secret
-    waiting = make_inbox_rows(shop, "level:1:1", topic="inventory_levels/update")[0]
-    client = APIClient(headers={"Authorization": f"Api-Key {key}"})
-
-    def ask(to: str, **headers: str) -> Any:
-        return client.post("/api/v1/stock/hand-over", {"to": to}, format="json", headers=headers)
-
-    refused = ask("shopsync")
-    assert refused.status_code == 409
-    assert refused.json()["blockers"] == {"counts of Shopify's wait in the inbox": 1}
-    type(waiting).objects.filter(pk=waiting.pk).update(status=work.Status.DONE)
-    done, again = (ask("shopsync", **{"Idempotency-Key": "one"}) for _ in range(2))
-    assert (done.status_code, done.json()["stock_authority"]) == (201, "shopsync")
-    assert again.json() == done.json()
-    assert (ask("shopsync").status_code, ask("me").status_code) == (409, 400)
-    assert "to" in ask("me").json()["errors"]
 
 
 def test_to_and_fro_over_levels_that_shopify_never_counted_changes_nothing(shop):
