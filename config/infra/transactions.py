@@ -50,3 +50,13 @@ def retrying_atomic(function: Callable[P, T]) -> Callable[P, T]:
 def is_broken_off(error: OperationalError) -> bool:
     """Did PostgreSQL break this transaction off so that another could go on?"""
     return getattr(error.__cause__, "sqlstate", None) in _BROKEN_OFF
+
+
+def lock_name(name: str, *, shared: bool = False) -> None:
+    """Wait until nobody else holds this name (or, to share it, holds it alone); held until the transaction ends.
+
+    Names are the installation's: whatever is a tenant's has the tenant in its name, or an id of the tenant's.
+    """
+    function = "pg_advisory_xact_lock_shared" if shared else "pg_advisory_xact_lock"
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT {function}(hashtextextended(%s, 0))", [name])

@@ -58,8 +58,8 @@ def give_back(lines: Sequence[ReservationLine], *, kept: Mapping[int, int] | Non
     waiting.exclude(line_id__in=[line_id for line_id, units in wanted.items() if units]).update(
         status=work.Status.DONE, outcome="not needed: the units were given up first", finished_at=datetime.now(UTC)
     )
-    for line_id, quantity in waiting.values_list("line_id", "quantity"):
-        if quantity > wanted[line_id]:
+    for line_id, quantity in waiting.filter(line_id__in=wanted).values_list("line_id", "quantity"):
+        if 0 < wanted[line_id] < quantity:
             waiting.filter(line_id=line_id).update(quantity=wanted[line_id])
     surplus = [(line, line.pushed - wanted.get(line.pk, 0)) for line in lines if line.pushed > wanted.get(line.pk, 0)]
     for line, units in surplus:

@@ -10,12 +10,11 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import partial
 
-from django.db import connection
 from django.db.models.functions import Now
 
 from audit.actions import record
 from config.infra import tenancy
-from config.infra.transactions import retrying_atomic
+from config.infra.transactions import lock_name, retrying_atomic
 from inventory.actions.thresholds import LOW, subject_of
 from inventory.models import StockOut, StockThreshold
 from inventory.queries import StockStep, Turn, find_shortfalls, find_steps, find_turns, tenants_with_news
@@ -52,8 +51,7 @@ def _until_nothing_is_left(look: Callable[[], int]) -> int:
 def _one_after_the_other() -> int:
     """Wait until nobody else looks at this tenant's stock; held until the transaction ends. Returns the tenant."""
     tenant_id = tenancy.current_tenant_id()
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [f"watch_stock:{tenant_id}"])
+    lock_name(f"watch_stock:{tenant_id}")
     return tenant_id
 
 

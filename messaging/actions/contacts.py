@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from django.db import connection, transaction
+from django.db import transaction
 from django.utils import timezone
 
 from audit.actions import Event, record
 from config.infra import tenancy
+from config.infra.transactions import lock_name
 from messaging.actions.consent import write_consent
 from messaging.identity import Identity, choose_contact, identities_of
 from messaging.models import Contact, ContactIdentity
@@ -69,9 +70,8 @@ def ensure_contact(*, profile: Profile, actor: str) -> Contact | None:
 
 def _lock(identities: tuple[Identity, ...]) -> None:
     keys = sorted(f"{tenancy.current_tenant_id()}:{identity.kind}:{identity.value}" for identity in identities)
-    with connection.cursor() as cursor:
-        for key in keys:
-            cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [f"contact:{key}"])
+    for key in keys:
+        lock_name(f"contact:{key}")
 
 
 def _owners(identities: tuple[Identity, ...]) -> dict[Identity, int]:

@@ -6,11 +6,11 @@ from __future__ import annotations
 import uuid
 from collections.abc import Sequence
 
-from django.db import connection as database
 from django.db import transaction
 from django.db.models import QuerySet
 from django.db.models.functions import Coalesce, Now
 
+from config.infra.transactions import lock_name
 from config.infra.work import Status
 from messaging.models import DeliveryReport, Message
 from messaging.webhooks import DeliveryReport as ReportSnapshot
@@ -34,8 +34,8 @@ def sync_reports(*, delivery: Delivery) -> None:
         reports = parse_mitto_reports(delivery.body)
     except UnreadableReport as error:
         raise UnreadablePayloadError(str(error)) from error
-    with database.cursor() as cursor:  # see sending.lock_reports: ids and reports must not pass each other unseen
-        cursor.execute("SELECT pg_advisory_xact_lock_shared(hashtextextended(%s, 0))", [f"reports:{connection_id}"])
+    # See sending.lock_reports: ids and reports must not pass each other unseen.
+    lock_name(f"reports:{connection_id}", shared=True)
     for report in sorted(reports, key=lambda report: report.provider_id):  # one lock order for every body
         _keep(report, tenant_id=delivery.tenant_id, connection_id=connection_id)
 

@@ -13,12 +13,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from django.db import IntegrityError, transaction
-from django.db import connection as database
 from django.utils import timezone
 
 from config.infra import tenancy, work
 from config.infra.failpoints import failpoint
 from config.infra.ratelimit import Level, Refusal, clock_ms, grant
+from config.infra.transactions import lock_name
 from messaging.actions.reports import adopt_reports
 from messaging.models import Attempt, Message
 from messaging.providers.base import (
@@ -186,8 +186,7 @@ def _settle(rows: list[Message], attempt: Attempt, outcomes: list[Outcome], *, r
 
 def lock_reports(connection_id: int) -> None:
     """Keep this connection's reports out while ids are written, so that none looks for its message just too early."""
-    with database.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [f"reports:{connection_id}"])
+    lock_name(f"reports:{connection_id}")
 
 
 def _settle_failure(rows: list[Message], attempt: Attempt, error: ProviderError, *, route: _Route) -> None:

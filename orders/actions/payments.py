@@ -13,14 +13,13 @@ from dataclasses import asdict
 from datetime import timedelta
 from typing import Any
 
-from django.db import connection as database
 from django.db import transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 
 from audit.actions import Event, Value, record
 from config.infra import tenancy, work
-from config.infra.transactions import retrying_atomic
+from config.infra.transactions import lock_name, retrying_atomic
 from config.infra.work import Status
 from orders.actions.paid_orders import apply_payment_state
 from orders.models import Dispute, GatewayRefund, Order, Payment, PaymentCall, PaymentEvent
@@ -99,18 +98,13 @@ def _take(connection_id: int, facts: Sequence[Fact], answers: PaymentCall | None
 
 def lock_payment(*, connection_id: int, provider_id: str) -> None:
     """Wait until nobody else writes about this payment; held until the transaction ends. Its order is locked before."""
-    _lock(f"payment:{connection_id}:{provider_id}")
+    lock_name(f"payment:{connection_id}:{provider_id}")
 
 
 def _lock_keys(keys: Iterable[str]) -> None:
     """Wait until nobody else looks for an order, or for one's payments, by these keys; payments are locked after."""
     for key in sorted(set(keys) - {""}):
-        _lock(f"order_key:{tenancy.current_tenant_id()}:{key}")
-
-
-def _lock(name: str) -> None:
-    with database.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [name])
+        lock_name(f"order_key:{tenancy.current_tenant_id()}:{key}")
 
 
 def _keep(connection_id: int, facts: Iterable[Fact]) -> None:

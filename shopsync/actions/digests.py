@@ -13,12 +13,13 @@ from datetime import datetime
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from django.conf import settings
-from django.db import connection, transaction
+from django.db import transaction
 from django.db.models import Q
 
 from audit.actions import record
 from config.infra import mail, tenancy, work
 from config.infra.failpoints import failpoint
+from config.infra.transactions import lock_name
 from shopsync.models import Alert, Digest, DigestPlan, Tenant
 from shopsync.models.digests import SYSTEM
 
@@ -84,8 +85,7 @@ def _local(now: datetime, timezone: str) -> datetime:
 @transaction.atomic
 def _write(plan: _Plan, *, slot: str, now: datetime, only_critical: bool = False) -> int:
     """Write one digest unless its slot is taken; a quiet day is a finished row, so that the slot stays taken."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [f"digests:{plan.tenant_id}"])
+    lock_name(f"digests:{plan.tenant_id}")
     if Digest.objects.filter(tenant_id=plan.tenant_id, slot=slot).exists():
         return 0
     rows = Alert.objects.filter(Q(tenant__isnull=True) if plan.tenant_id == SYSTEM else Q(tenant_id=plan.tenant_id))

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from django.db import connection, transaction
 
 from config.infra import tenancy
-from config.infra.transactions import retrying_atomic
+from config.infra.transactions import lock_name, retrying_atomic
 from shopsync.models import IdempotentRequest
 
 
@@ -39,9 +39,7 @@ def lock_key(*, scope: str, key: str) -> None:
 
     Taken before anything else: who reuses a key for another thing finds the first one's row, and not its constraint.
     """
-    with connection.cursor() as cursor:
-        name = f"key:{tenancy.current_tenant_id()}:{scope}:{key}"
-        cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [name])
+    lock_name(f"key:{tenancy.current_tenant_id()}:{scope}:{key}")
 
 
 @retrying_atomic
