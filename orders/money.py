@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from decimal import ROUND_HALF_UP, Decimal
 from itertools import accumulate, pairwise
 
-from shopsync.money import decimals_of, format_amount, round_amount, unit_of
+from shopsync.money import coarseness_of, format_amount, round_amount, unit_of
 
 
 class FaultyAmount(ValueError):  # noqa: N818  (a thing that came in, not a fault of ours)
@@ -189,9 +189,9 @@ def agree(field: str, given: Decimal | None, parts: Mapping[str, Decimal], *, cu
 
 
 def ensure_fits(field: str, amount: Decimal | None, currency: str) -> None:
-    """Let an amount pass that is no finer than its currency.
+    """Let an amount pass that can be paid in its currency.
 
     Raises: FaultyAmount.
     """
     if amount is not None and amount % unit_of(currency):
-        raise FaultyAmount(field, f"{currency} has {decimals_of(currency)} decimals.")
+        raise FaultyAmount(field, coarseness_of(currency))

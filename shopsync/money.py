@@ -26,19 +26,31 @@ _DECIMALS = {
 }
 
 
+# Some are paid in coarser steps only: https://docs.stripe.com/currencies (zero- and three-decimal currencies).
+_PAYABLE_DECIMALS = {"MGA": 0} | dict.fromkeys(("BHD", "JOD", "KWD", "OMR", "TND"), 2)
+
+
 def decimals_of(currency: str) -> int:
-    """Say how many decimals amounts of a currency have."""
+    """Say how many decimals amounts of a currency have, as they are written."""
     return _DECIMALS.get(currency, 2)
 
 
 def unit_of(currency: str) -> Decimal:
-    """Say what the smallest amount of a currency is."""
-    return Decimal(1).scaleb(-decimals_of(currency))
+    """Say what the smallest amount is that can be paid: of KWD 0.01, though its amounts have three decimals."""
+    return Decimal(1).scaleb(-_PAYABLE_DECIMALS.get(currency, decimals_of(currency)))
 
 
 def round_amount(amount: Decimal, currency: str) -> Decimal:
-    """Round half up to the decimals of the currency."""
+    """Round half up to what can be paid in the currency."""
     return amount.quantize(unit_of(currency), rounding=ROUND_HALF_UP)
+
+
+def coarseness_of(currency: str) -> str:
+    """Say in a sentence how fine amounts of a currency can be, for whoever sent a finer one."""
+    decimals, unit = decimals_of(currency), unit_of(currency)
+    if unit == Decimal(1).scaleb(-decimals):
+        return f"{currency} has {decimals} decimals."
+    return f"{currency} is paid in steps of {format_amount(unit, currency)}."
 
 
 def format_amount(amount: Decimal, currency: str) -> str:

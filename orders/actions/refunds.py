@@ -25,7 +25,7 @@ from orders.actions.moves import (
 from orders.actions.own_stock import follow_lines, holds_stock
 from orders.models import GatewayRefund, Order, OrderLine, Payment, Refund, RefundLine
 from orders.rules import IllegalMove, ensure_move
-from shopsync.money import decimals_of, round_amount
+from shopsync.money import coarseness_of, round_amount
 
 Restock = RefundLine.RestockType
 
@@ -108,8 +108,7 @@ def _target(order: Order, asked: Decimal, *, has_units: bool) -> str:
 
 def _ensure_not_too_fine(amount: Decimal, currency: str) -> None:
     if amount != round_amount(amount, currency):
-        decimals = decimals_of(currency)
-        raise AmountTooFine(f"{currency} has {decimals} decimals; {amount} has more.", field="amount")
+        raise AmountTooFine(f"{coarseness_of(currency)} {amount} is finer.", field="amount")
 
 
 def _give_back_through_gateway(order: Order, refund: Refund, *, by_hand: Decimal, actor: str) -> bool:

@@ -20,7 +20,7 @@ from orders.actions.moves import CANCEL_REASONS
 from orders.actions.refunds import Back
 from orders.models import Order, OrderLine, RefundLine
 from shopsync.admin.forms import KeyedForm
-from shopsync.money import decimals_of
+from shopsync.money import coarseness_of, unit_of
 
 LINES_SHOWN = 200  # two fields each: Django takes 1,000 fields of a page
 _RESTOCK = (
@@ -115,11 +115,10 @@ class RefundOrderForm(UnitsForm):
         return [*names, f"to_{line.pk}"]
 
     def clean_amount(self) -> Decimal | None:
-        """Refuse an amount that is finer than its currency."""
+        """Refuse an amount that is finer than its currency can be paid in."""
         amount: Decimal | None = self.cleaned_data["amount"]
-        decimals = decimals_of(self.currency)
-        if amount is not None and amount % Decimal(1).scaleb(-decimals):
-            raise forms.ValidationError(f"{self.currency} has {decimals} decimals.")
+        if amount is not None and amount % unit_of(self.currency):
+            raise forms.ValidationError(coarseness_of(self.currency))
         return amount
 
     def clean(self) -> dict[str, Any]:

@@ -96,6 +96,14 @@ def test_what_fits_is_taken_in_currencies_of_no_and_of_four_decimals():
     assert json.dumps(fine["lines"][0]["price_amount"]) == '"0.1234"'
 
 
+def test_what_is_finer_than_can_be_paid_names_its_field_and_the_step():
+    shop = open_shop(currency="KWD")
+    faulty = place(shop, {"tax_amount": "0.005"}, presentment_rate="1")
+    assert (named(faulty), "steps of 0.010" in str(faulty.json())) == ("lines.0.tax_amount", True)
+    made = place(shop, {"price_amount": "1.2345"}, presentment_rate="1").json()
+    assert made["total_amount"] == "2.470"
+
+
 def test_unknown_reservations_and_lines_are_bad_input_and_conflicts_stay_conflicts():
     shop, other = open_shop(), open_shop()
     theirs = other.reserve(2).json()["id"]

@@ -13,14 +13,16 @@ from hypothesis import strategies as st
 
 from config.infra import tenancy
 from orders.actions import moves
+from orders.actions.authorisations import CaptureRequest, request_capture
 from orders.actions.placing import NewLine, NewOrder, place_order
 from orders.actions.reconciliation import reconcile_payments
 from orders.actions.refunds import Back, RefundTooLarge, refund_order
 from orders.models import Order, OrderLine, Payment, PaymentMismatch
 from orders.payments.sums import Prices, add_up
 from orders.rules import IllegalMove
+from orders.webhooks import from_minor, to_minor
 from shopsync.models import Alert
-from shopsync.money import round_amount, unit_of
+from shopsync.money import CURRENCIES, round_amount, unit_of
 from tests.factories import drain_all, stock_variant
 from tests.payments.conftest import T0, event, intent, refund
 
@@ -180,6 +182,39 @@ def test_whoever_rounds_the_rest_to_be_paid_pays_the_order(total, rate, part, co
         first = round_amount(prices.shown_total * Decimal(part), shown)
         rest = round_amount(asked - prices.weigh(first), own)
         assert not (first and rest) or pay(**{shown: first, own: rest})
+
+
+@given(code=st.sampled_from(sorted(CURRENCIES - {"CLF", "IQD", "LYD", "UYW"})), amount=st.decimals(0, 10**6, places=4))
+def test_what_is_rounded_can_be_paid(code, amount):
+    """The four without: no card pays them, and all of their decimals count."""
+    rounded = round_amount(amount, code)
+    assert from_minor(to_minor(rounded, code), code) == rounded
+    assert abs(rounded - amount) <= unit_of(code) / 2
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(
+    ("shown_in", "rate", "charged", "given"),
+    [("KWD", "0.1", 1010, ["0.34", "0.33", "0.34"]), ("MGA", "5.5", 55, ["18", "19", "18"])],
+)
+def test_an_order_is_captured_and_refunded_by_the_line_in_steps_that_can_be_paid(shop, shown_in, rate, charged, given):
+    order = place(shop, price="3.35", quantity=3, shown_in=shown_in, rate=rate)  # 1.005 KWD, 55.275 MGA
+    names = {"metadata[order_id]": str(order.pk), "capture_method": "manual", "currency": shown_in.lower()}
+    shop.pay(charged, **names)
+    with tenancy.tenant_scope(shop.tenant.pk):
+        assert to_minor(Order.objects.get().presentment_total_amount, shown_in) == charged
+        request_capture(request=CaptureRequest(order_id=order.pk), idempotency_key="k", actor="test")
+    shop.run_calls()
+    shop.take_outbox()
+    assert stands(shop, order) == "paid"
+    for _ in given:
+        with tenancy.tenant_scope(shop.tenant.pk):
+            back = Back(OrderLine.objects.get(order=order).pk, 1, "cancel")
+            refund_order(order_id=order.pk, backs=[back], amount=None, note="", actor="test", now=timezone.now())
+        shop.run_calls()
+        shop.take_outbox()
+    assert [f"{row.amount.normalize():f}" for row in shop.refunds()] == given
+    assert (stands(shop, order), differ(shop), open_alerts(shop)) == ("refunded", [], [])
 
 
 @pytest.mark.django_db(transaction=True)
