@@ -158,33 +158,43 @@ def adopt_orders(*, event: Event) -> None:
 
 
 # Of Shopify's orders those that wait to be sent, and those that changed after the count of what they sold was taken; of
-# ours those that hold units beside Shopify's count: sold ones, and unpaid ones that hold units which are lost.
+# ours those that hold units beside Shopify's count: sold ones, and unpaid ones that hold units which are lost. Each
+# part is walked by primary key, as far as one batch goes: a million orders are looked at once, not once per batch.
 _TO_ADOPT = """
-SELECT n.order_id FROM orders_orderline n JOIN orders_commitment c ON c.line_id = n.id
-JOIN orders_order o ON o.id = n.order_id
-LEFT JOIN inventory_variant v ON v.tenant_id = n.tenant_id AND v.shopify_id = n.variant_shopify_id
-LEFT JOIN inventory_inventoryitem i ON i.id = v.item_id
-WHERE n.tenant_id = %(tenant)s AND o.source = 'shopify' AND n.order_id > %(after)s
-  AND (%(items)s::bigint[] IS NULL OR i.id = ANY (%(items)s)) AND (c.quantity > 0 OR o.source_updated_at > i.counted_at)
-UNION SELECT o.id FROM orders_order o JOIN inventory_reservation r ON r.id = o.reservation_id
-WHERE o.tenant_id = %(tenant)s AND o.source = 'api' AND r.settles_by = 'order' AND o.id > %(after)s
-  AND %(items)s::bigint[] IS NULL
-UNION SELECT o.id FROM orders_order o JOIN inventory_reservation r ON r.id = o.reservation_id
-JOIN orders_orderline n ON n.order_id = o.id
-WHERE o.tenant_id = %(tenant)s AND o.source = 'api' AND o.stock_state = 'reserved' AND r.status = 'active'
-  AND o.id > %(after)s AND %(items)s::bigint[] IS NULL AND n.sent_quantity - n.returned_quantity + n.lost_quantity > 0
+(SELECT o.id FROM orders_order o
+WHERE o.tenant_id = %(tenant)s AND o.source = 'shopify' AND o.id > %(after)s AND EXISTS (
+    SELECT FROM orders_orderline n JOIN orders_commitment c ON c.line_id = n.id
+    LEFT JOIN inventory_variant v ON v.tenant_id = n.tenant_id AND v.shopify_id = n.variant_shopify_id
+    LEFT JOIN inventory_inventoryitem i ON i.id = v.item_id
+    WHERE n.order_id = o.id AND (c.quantity > 0 OR o.source_updated_at > i.counted_at))
+ORDER BY o.id LIMIT %(batch)s)
+UNION (SELECT o.id FROM orders_order o JOIN inventory_reservation r ON r.id = o.reservation_id
+WHERE o.tenant_id = %(tenant)s AND o.source = 'api' AND o.id > %(after)s AND r.settles_by = 'order'
+ORDER BY o.id LIMIT %(batch)s)
+UNION (SELECT o.id FROM orders_order o JOIN inventory_reservation r ON r.id = o.reservation_id
+WHERE o.tenant_id = %(tenant)s AND o.source = 'api' AND o.id > %(after)s AND o.stock_state = 'reserved'
+  AND r.status = 'active' AND EXISTS (
+    SELECT FROM orders_orderline n
+    WHERE n.order_id = o.id AND n.sent_quantity - n.returned_quantity + n.lost_quantity > 0)
+ORDER BY o.id LIMIT %(batch)s)
+ORDER BY 1 LIMIT %(batch)s"""
+# Of items that have just been counted first: from the item to who sold it.
+_TO_ADOPT_OF_ITEMS = """
+SELECT DISTINCT o.id FROM inventory_inventoryitem i JOIN inventory_variant v ON v.item_id = i.id
+JOIN orders_orderline n ON n.tenant_id = v.tenant_id AND n.variant_shopify_id = v.shopify_id
+JOIN orders_commitment c ON c.line_id = n.id JOIN orders_order o ON o.id = n.order_id
+WHERE n.tenant_id = %(tenant)s AND o.source = 'shopify' AND o.id > %(after)s AND i.id = ANY (%(items)s::bigint[])
+  AND (c.quantity > 0 OR o.source_updated_at > i.counted_at)
 ORDER BY 1 LIMIT %(batch)s"""
 
 
 def _to_adopt(event: Event) -> list[int]:
     """List the next orders that our count is to hear of."""
     after, items = event.data["after"], event.data["items"]
+    parameters = {"tenant": tenancy.current_tenant_id(), "after": after, "batch": BATCH}
     with connection.cursor() as cursor:
-        parameters = {
-            "tenant": tenancy.current_tenant_id(),
-            "after": after,
-            "items": [int(item) for item in items] if isinstance(items, list) else None,
-            "batch": BATCH,
-        }
-        cursor.execute(_TO_ADOPT, parameters)
+        if isinstance(items, list):
+            cursor.execute(_TO_ADOPT_OF_ITEMS, parameters | {"items": [int(item) for item in items]})
+        else:
+            cursor.execute(_TO_ADOPT, parameters)
         return [order_id for (order_id,) in cursor.fetchall()]
