@@ -59,6 +59,8 @@ def refund_order(
 ) -> Refund:
     """Refund units and money of a paid order of ours; without an amount, what the units cost.
 
+    An amount below that keeps the rest on purpose: a restocking fee (`dues.kept_amount`).
+
     Raises: Order.DoesNotExist, ShopifysOrder, IllegalMove, TooMany, UnknownLine, RefundTooLarge, AmountTooFine.
     """
     order = lock_own(order_id)
