@@ -17,6 +17,8 @@ from typing import Any, TypeVar
 
 from django.db import models
 
+from config.infra.turns import Turns
+
 M = TypeVar("M", bound=models.Model)
 
 
@@ -67,17 +69,11 @@ def for_each(tenant_ids: Iterable[int], work: Callable[[], int]) -> int:
 
     Raises: ExceptionGroup of what failed, after the last.
     """
-    total = 0
-    failures: list[Exception] = []
+    total, turns = 0, Turns("tenant")
     for tenant_id in tenant_ids:
-        try:
-            with tenant_scope(tenant_id):
-                total += work()
-        except Exception as failure:
-            failure.add_note(f"of tenant {tenant_id}")
-            failures.append(failure)
-    if failures:
-        raise ExceptionGroup(f"{len(failures)} tenants failed, the others had their turn", failures)
+        with turns.turn(tenant_id), tenant_scope(tenant_id):
+            total += work()
+    turns.end(f"{len(turns.failures)} tenants failed, the others had their turn")
     return total
 
 

@@ -12,6 +12,7 @@ from django.db import DatabaseError
 
 from config.infra import tenancy
 from config.infra.transactions import retrying_atomic
+from config.infra.turns import Turns
 from inventory.actions.holds import give_back
 from inventory.actions.levels import Move, explain_movements, lock_levels, move_units
 from inventory.actions.releases import free_units, note_freed
@@ -43,18 +44,12 @@ def _expire_and_settle(*, now: datetime) -> int:
 
     Raises: ExceptionGroup of what failed, after the last.
     """
-    failures: list[Exception] = []
-    expired = 0
-    try:
+    expired, turns = 0, Turns("step")
+    with turns.turn("expire_reservations"):
         expired = expire_reservations(now=now)
-    except Exception as failure:
-        failures.append(failure)
-    try:
+    with turns.turn("settle_reservations"):
         settle_reservations(now=now)
-    except Exception as failure:
-        failures.append(failure)
-    if failures:
-        raise ExceptionGroup("not all reservations could expire or settle", failures)
+    turns.end("not all reservations could expire or settle")
     return expired
 
 
@@ -66,27 +61,20 @@ def expire_reservations(*, now: datetime) -> int:
 
     Raises: ExceptionGroup of what failed, after the last.
     """
-    expired = 0
-    failures: dict[int, DatabaseError] = {}
+    expired, turns = 0, Turns("reservation", catches=DatabaseError)
     while expired < EXPIRE_AT_MOST:
-        overdue = Reservation.objects.filter(status=Status.ACTIVE, expires_at__lte=now).exclude(pk__in=failures)
+        overdue = Reservation.objects.filter(status=Status.ACTIVE, expires_at__lte=now).exclude(pk__in=turns.failed)
         ids = list(overdue.order_by("expires_at", "pk").values_list("pk", flat=True)[:EXPIRE_BATCH])
         try:
             expired += _expire(ids, now=now)
         except DatabaseError:
             logger.exception("a batch of reservations could not expire together: one by one")
             for reservation_id in ids:
-                try:
+                with turns.turn(reservation_id):
                     expired += _expire([reservation_id], now=now)
-                except DatabaseError as failure:
-                    failure.add_note(f"of reservation {reservation_id}")
-                    failures[reservation_id] = failure
         if len(ids) < EXPIRE_BATCH:
             break
-    if failures:
-        raise ExceptionGroup(
-            f"{len(failures)} reservations could not expire; {expired} others did", list(failures.values())
-        )
+    turns.end(f"{len(turns.failures)} reservations could not expire; {expired} others did")
     return expired
 
 
@@ -114,23 +102,17 @@ def settle_reservations(*, now: datetime) -> int:
         ended_at__lte=now - SETTLE_AFTER,
         lines__held__gt=0,
     )
-    settled, after = 0, 0
-    failures: list[DatabaseError] = []
+    settled, after, turns = 0, 0, Turns("reservation", catches=DatabaseError)
     while settled < EXPIRE_AT_MOST:
         ids = list(late.filter(pk__gt=after).order_by("pk").values_list("pk", flat=True).distinct()[:EXPIRE_BATCH])
         for reservation_id in ids:
-            try:
+            with turns.turn(reservation_id):
                 settle(reservation_id=reservation_id, actor="system")
                 settled += 1
-            except DatabaseError as failure:
-                logger.exception("reservation %s could not settle", reservation_id)
-                failure.add_note(f"of reservation {reservation_id}")
-                failures.append(failure)
         if len(ids) < EXPIRE_BATCH:
             break
         after = ids[-1]
-    if failures:
-        raise ExceptionGroup(f"{len(failures)} reservations could not settle; {settled} others did", failures)
+    turns.end(f"{len(turns.failures)} reservations could not settle; {settled} others did")
     return settled
 
 

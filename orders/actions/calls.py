@@ -10,6 +10,8 @@ from django.utils import timezone
 
 from audit.actions import record
 from config.infra.work import Answer, Apply, Caller, CallError
+from orders.actions.authorisations import NotDue, settle_amount
+from orders.actions.moves import OrderError
 from orders.actions.payments import ask_gateway, lock_payment, take_facts
 from orders.models import GatewayRefund, Payment, PaymentCall
 from orders.payments.base import CaptureOrder, Gateway, GatewayAccount, GatewayError, RefundOrder, get_gateway
@@ -18,7 +20,6 @@ from orders.webhooks import Fact
 from shopsync.actions.alerts import raise_alert
 from shopsync.models import Connection
 
-_CANCELLED = "the order was cancelled before"
 _ANSWERED = {
     PaymentCall.Kind.ASK: ("answered", "payment.asked"),
     PaymentCall.Kind.CAPTURE: ("captured", "payment.captured"),
@@ -64,8 +65,10 @@ def _perform(call: PaymentCall) -> Apply:
     if call.refund is not None:
         return partial(_take_refund, call, gateway.refund(_order_of(call.refund)))
     if call.kind == PaymentCall.Kind.CAPTURE:
-        if payment.order is not None and payment.order.is_cancelled:
-            raise GatewayError(_CANCELLED, permanent=True)
+        try:
+            settle_amount(call)
+        except OrderError as error:
+            raise GatewayError(str(error), permanent=True) from error
         asked = CaptureOrder(payment.provider_id, call.amount, payment.currency, call.key)
         return partial(_take_answer, call, gateway.capture(asked))
     if call.kind == PaymentCall.Kind.CANCEL:
@@ -96,7 +99,7 @@ def _refuse(call: PaymentCall, error: CallError) -> None:
     payment = call.payment
     PaymentCall.objects.filter(pk=call.pk).update(outcome=reason)
     if call.kind in _DONE:
-        _note_refused(call, reason)
+        _note_refused(call, reason, is_due=not isinstance(error.__cause__, NotDue))
         return
     if call.refund is None:
         subject, name = f"payment:{payment.pk}", "payment.not_found"
@@ -113,13 +116,16 @@ def _refuse(call: PaymentCall, error: CallError) -> None:
         raise_alert(kind="refund.failed", subject=subject, message=message, severity="critical")
 
 
-def _note_refused(call: PaymentCall, reason: str) -> None:
-    """Say that an authorisation was not taken, or not given up, and ask how the payment stands."""
+def _note_refused(call: PaymentCall, reason: str, *, is_due: bool = True) -> None:
+    """Say that an authorisation was not taken, or not given up, and ask how the payment stands.
+
+    Nobody needs to act on a capture whose money is not due any more.
+    """
     payment = call.payment
     name = f"payment.{call.kind}_refused"
     record(name=name, subject=f"payment:{payment.pk}", actor=payment.gateway, data={"reason": reason[:200]})
     ask_gateway(payment=payment)
-    if reason != _CANCELLED:
+    if is_due:
         words = "taken" if call.kind == PaymentCall.Kind.CAPTURE else "given up"
         message = f"The authorisation {payment} could not be {words}: {reason[:200]}"
         raise_alert(kind=name, subject=f"payment:{payment.pk}", message=message, severity="critical")

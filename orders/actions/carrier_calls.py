@@ -180,6 +180,7 @@ def _store_file(call: ShipmentCall, name: str, content_type: str) -> None:
 
 def _void(call: ShipmentCall, shipment: Shipment, carrier: Carrier) -> Apply:
     """Ask for the label's refund; a refusal is not believed before the carrier says again that none was asked for."""
+    asked_at = _second()
     try:
         void_status = carrier.void(shipment.remote_id).void_status
     except CallError as error:
@@ -189,20 +190,32 @@ def _void(call: ShipmentCall, shipment: Shipment, carrier: Carrier) -> Apply:
         if found is None or not found.void_status:
             raise
         void_status = found.void_status
-    return partial(_store_void, call, void_status)
+    return partial(_store_void, call, void_status, asked_at)
 
 
 def _check(call: ShipmentCall, shipment: Shipment, carrier: Carrier) -> Apply:
     """Ask what became of a refund; an open one is asked about again, however long the carrier takes (up to a month)."""
+    asked_at = _second()
     found = _find(shipment, carrier)
     if found is None or found.void_status in {"", "submitted"}:
         raise CallError(WAITS_FOR_REFUND, retry_after_seconds=CHECK_EVERY_SECONDS, blocker=WAITS_FOR_REFUND)
-    return partial(_store_void, call, found.void_status)
+    return partial(_store_void, call, found.void_status, asked_at)
 
 
-def _store_void(call: ShipmentCall, void_status: str) -> None:
+def _second() -> datetime:
+    """Say which second it is: the carrier's own times have no more, and what it says within this one is newer."""
+    return datetime.now(UTC).replace(microsecond=0)
+
+
+def _store_void(call: ShipmentCall, void_status: str, asked_at: datetime) -> None:
+    """Write an answer about a refund.
+
+    One to the question what became of an earlier refund, which was refused, says nothing of the new one.
+    """
     shipment = lock_shipment(call.shipment_id)
-    settle_void(shipment, void_status)
+    is_new = call.kind == Kind.VOID or shipment.void_status != VoidStatus.REQUESTED
+    if is_new or void_status == VoidStatus.REFUNDED:
+        settle_void(shipment, void_status, told_at=asked_at)
     if shipment.void_status == VoidStatus.SUBMITTED and not has_live_call(shipment, Kind.CHECK):
         queue_call(shipment, Kind.CHECK, due_at=in_seconds(CHECK_EVERY_SECONDS))
     _end(call, shipment.void_status)
@@ -247,10 +260,11 @@ def _ask_buy(call: ShipmentCall, shipment: Shipment, carrier: Carrier) -> Answer
 
 
 def _ask_void(call: ShipmentCall, shipment: Shipment, carrier: Carrier) -> Answer:
+    asked_at = _second()
     found = _find(shipment, carrier)
     if found is None:
         return "unknown"
-    return partial(_store_void, call, found.void_status) if found.void_status else "not_done"
+    return partial(_store_void, call, found.void_status, asked_at) if found.void_status else "not_done"
 
 
 def _not_done(call: ShipmentCall, shipment: Shipment, carrier: Carrier) -> Answer:

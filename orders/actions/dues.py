@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from django.db.models import Sum
+from django.db.models.functions import Coalesce
 
 from orders.models import GatewayRefund, Order, Payment, Refund, RefundLine
 from orders.payments.sums import Paid, Prices, Sums, add_up
@@ -77,6 +78,23 @@ def left_to_refund(order: Order) -> Decimal:
             given += ours.get(key) or prices.value(refund.amount, refund.currency)
     placed: Decimal = order.total_amount
     return max(min(sums.value(sums.captured), placed) - given, Decimal())
+
+
+def kept_amount(order: Order) -> Decimal:
+    """Say what of its refunded units' worth was kept of an order of ours on purpose, in its currency: a restocking fee.
+
+    Of each refund that is the worth of its units less its amount. Where the same money was given back by another one,
+    before or after, nothing is kept; what a gateway could not give back is still to be given, and no fee.
+    """
+    if order.source != Order.Source.API:
+        return Decimal()
+    came_back = {key for key, refund in _asked_for(order) if refund.status in CAME_BACK}
+    refunds = Refund.objects.filter(order=order).annotate(worth=Coalesce(Sum("lines__amount"), Decimal()))
+    fees, given_too_little = Decimal(), Decimal()
+    for refund in refunds:
+        fees += max(refund.worth - refund.amount, Decimal())
+        given_too_little += refund.worth - (Decimal() if refund_key(refund) in came_back else refund.amount)
+    return max(min(fees, given_too_little), Decimal())
 
 
 def refund_key(refund: Refund) -> str:

@@ -7,8 +7,6 @@ import json
 from dataclasses import dataclass
 from decimal import Decimal
 
-from django.db.models import Sum
-
 from audit.actions import Value, record
 from config.infra import work
 from config.infra.transactions import retrying_atomic
@@ -19,6 +17,7 @@ from shopsync.actions.idempotency import lock_key
 from shopsync.money import format_amount
 
 _Status = GatewayRefund.Status
+_LOST = "lost"  # the gateway's word for a dispute that the buyer won
 
 
 class RefundError(Exception):
@@ -42,8 +41,7 @@ class NotRefundable(RefundError):  # noqa: N818
 
     def __init__(self, payment: Payment, available: Decimal) -> None:
         left = format_amount(available, payment.currency)
-        is_lost = payment.status == Payment.Status.CHARGED_BACK
-        why = ": its dispute is lost, and the buyer has the money" if is_lost else "; ask for no more"
+        why = ": its dispute is lost, and the buyer has the rest" if has_lost(payment) else "; ask for no more"
         super().__init__(f"Payment {payment.pk} has {left} {payment.currency} left to give back{why}.")
         self.available = left
 
@@ -115,14 +113,23 @@ def _check(payment: Payment, request: RefundRequest) -> None:
         to_minor(request.amount, request.currency)
     except ValueError as error:
         raise InvalidRefund("amount", f"{error}; give fewer decimals.") from error
-    is_lost = payment.status == Payment.Status.CHARGED_BACK
-    available = Decimal() if is_lost else refundable_amount(payment=payment)
+    available = refundable_amount(payment=payment)
     if request.amount > available:
         raise NotRefundable(payment, available)
 
 
 def refundable_amount(*, payment: Payment) -> Decimal:
-    """Say what is left: captured, less what is given back, less what we asked for and was not heard of."""
-    asked: Decimal = payment.refunds.filter(status=_Status.REQUESTED).aggregate(sum=Sum("amount"))["sum"] or Decimal()
-    left: Decimal = payment.amount_captured - payment.amount_refunded - asked
+    """Say what is left: captured, less what is given back, less what we asked for and was not heard of, less what its
+    buyer took by disputes; of one that was lost in another currency nobody can say."""
+    lost = payment.disputes.filter(status=_LOST)
+    if lost.exclude(currency=payment.currency).exists():
+        return Decimal()
+    asked = payment.refunds.filter(status=_Status.REQUESTED)
+    taken = sum((one.amount for rows in (asked, lost) for one in rows), Decimal())
+    left: Decimal = payment.amount_captured - payment.amount_refunded - taken
     return max(left, Decimal())
+
+
+def has_lost(payment: Payment) -> bool:
+    """Did the buyer of a payment win a dispute, of all of it or of a part?"""
+    return payment.disputes.filter(status=_LOST).exists()

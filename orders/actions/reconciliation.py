@@ -14,7 +14,7 @@ from django.db.models import Min, Q
 
 from audit.actions import record
 from config.infra import tenancy
-from orders.actions.dues import sums_of
+from orders.actions.dues import kept_amount, sums_of
 from orders.actions.paid_orders import describe_foreign, foreign_payments, review_alerts
 from orders.actions.payments import adopt_lost_payments, ask_gateway
 from orders.models import Order, Payment, PaymentMismatch
@@ -149,6 +149,8 @@ def compare(order: Order, payments: list[Payment]) -> Iterator[Finding]:
     sums = sums_of(order, payments)
     if not _agrees(order, sums):
         owed = f"{_written(sums.owed(_costs(order)), sums.currency)} ({'paid' if order.is_paid else 'not paid'})"
+        if kept := kept_amount(order):
+            owed += f", keeps {_written(sums.owed(kept), sums.currency)} of its refunds"
         said = f"{order} is of {owed}, and its payments captured {_written(sums.captured, sums.currency)}"
         yield Finding(_Kind.AMOUNT_DIFFERS, subject, said, order.pk, payments[0].pk)
     told = sum((one.amount for one in order.refunds.all()), Decimal())
@@ -173,7 +175,7 @@ def _agrees(order: Order, sums: Sums) -> bool:
     """Do the sums of an order's payments fit what it says of itself?
 
     Of ours, money that was given back may belong to units that were taken off or be a courtesy: enough was captured,
-    and no more is kept than it costs.
+    and no more is kept than it costs and than was kept of its refunds on purpose.
     """
     costs = _costs(order)
     if order.financial_status == "partially_paid":
@@ -182,7 +184,9 @@ def _agrees(order: Order, sums: Sums) -> bool:
         return not sums.pay(max(costs, order.current_total_amount))  # another gateway may have taken the part
     if not _is_ours(order):
         return abs(sums.captured - (sums.owed(costs) if order.is_paid else 0)) <= sums.slack
-    return sums.pay(costs) and not sums.exceed(costs) if order.is_paid else sums.kept == 0
+    if not order.is_paid:
+        return sums.kept == 0
+    return sums.pay(costs) and not (sums.exceed(costs) and sums.exceed(costs + kept_amount(order)))
 
 
 def _written(amount: Decimal, currency: str) -> str:

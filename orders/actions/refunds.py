@@ -10,7 +10,7 @@ from decimal import Decimal
 from audit.actions import Value, record
 from config.infra.transactions import retrying_atomic
 from orders.actions.dues import CAME_BACK, left_to_refund, prices_of, refund_key, refunded_by_hand
-from orders.actions.gateway_refunds import RefundRequest, refundable_amount, request_refund
+from orders.actions.gateway_refunds import RefundRequest, has_lost, refundable_amount, request_refund
 from orders.actions.moves import (
     OrderError,
     TooMany,
@@ -58,6 +58,8 @@ def refund_order(
     now: datetime,
 ) -> Refund:
     """Refund units and money of a paid order of ours; without an amount, what the units cost.
+
+    An amount below that keeps the rest on purpose: a restocking fee (`dues.kept_amount`).
 
     Raises: Order.DoesNotExist, ShopifysOrder, IllegalMove, TooMany, UnknownLine, RefundTooLarge, AmountTooFine.
     """
@@ -113,13 +115,15 @@ def _ensure_not_too_fine(amount: Decimal, currency: str) -> None:
 
 def _give_back_through_gateway(order: Order, refund: Refund, *, by_hand: Decimal, actor: str) -> bool:
     """Queue the money's way back through the gateway that charged, in the currency that it charged; say whether there
-    is one. by_hand: what of the order was paid by hand, and is not given back; it goes back like that.
+    is one: the first payment with enough left, of which no dispute is open if possible. by_hand: what of the order was
+    paid by hand, and is not given back; it goes back like that.
 
     Raises: RefundTooLarge when no payment of the order has that much left.
     """
     if not refund.amount:
         return False
-    payments = Payment.objects.filter(order=order, amount_captured__gt=0).order_by("pk")
+    payments = list(Payment.objects.filter(order=order, amount_captured__gt=0).order_by("pk"))
+    payments.sort(key=lambda payment: payment.status == Payment.Status.DISPUTED)  # what is disputed may be lost
     amounts = {order.presentment_currency: _shown(order, refund), order.currency: refund.amount}
     for payment in payments:
         amount = amounts.get(payment.currency)
@@ -129,7 +133,8 @@ def _give_back_through_gateway(order: Order, refund: Refund, *, by_hand: Decimal
             return True
     if by_hand >= refund.amount:
         return False
-    sentence = "No payment of the order has that much left; refund it in parts, or its payments one by one."
+    why = ": of one a dispute is lost, and the buyer has the money" if any(map(has_lost, payments)) else ""
+    sentence = f"No payment of the order has that much left{why}; refund it in parts, or its payments one by one."
     raise RefundTooLarge(sentence, field="amount")
 
 

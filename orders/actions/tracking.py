@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import datetime
 
 from audit.actions import record
 from orders.actions.shipments import leave, lock_shipment, void
-from orders.carriers.events import Tracker, read_refund, read_tracker
+from orders.carriers.events import RefundNews, Tracker, read_refund, read_tracker
 from orders.carriers.tracking import DELIVERED, RETURNED, Said, standing_of
 from orders.models import Shipment, TrackingEvent
 from shopsync.actions.alerts import raise_alert
@@ -41,8 +42,21 @@ def sync_refund(*, delivery: Delivery) -> None:
     news = read_refund(delivery.body)
     assert delivery.connection_id is not None  # its door found it
     found = Shipment.objects.filter(connection_id=delivery.connection_id, remote_id=news.remote_id).first()
-    if found is not None:
-        settle_void(lock_shipment(found.pk), news.status)
+    if found is not None and not _is_old(shipment := lock_shipment(found.pk), news):
+        settle_void(shipment, news.status, told_at=news.told_at or shipment.void_told_at)
+
+
+def _is_old(shipment: Shipment, news: RefundNews) -> bool:
+    """Does the carrier tell of a refund that was asked for before, or what it has decided on since?
+
+    While a new one is not answered, its answer says more than any report; what is refunded is so for good. A decision
+    that is passed over because the carrier's clock is behind ours is found by the hourly question.
+    """
+    if news.status == VoidStatus.REFUNDED:
+        return False
+    is_before = news.told_at and shipment.void_told_at and news.told_at < shipment.void_told_at
+    is_undone = news.status == VoidStatus.SUBMITTED and shipment.void_status in _DECIDED
+    return bool(is_before) or is_undone or shipment.void_status == VoidStatus.REQUESTED
 
 
 def _find(tracker: Tracker, connection_id: int) -> int | None:
@@ -101,13 +115,18 @@ def _arrive(shipment: Shipment, status: Shipment.Status) -> None:
         record(name=f"shipment.{status.value}", subject=f"shipment:{shipment.pk}", actor=ACTOR)
 
 
-def settle_void(shipment: Shipment, void_status: str) -> None:
-    """Write what a locked parcel's refund became. What the carrier decided is not undone by an older "submitted"."""
-    is_news = void_status != shipment.void_status and shipment.void_status != VoidStatus.REFUNDED
-    if not is_news or (void_status == VoidStatus.SUBMITTED and shipment.void_status in _DECIDED):
+def settle_void(shipment: Shipment, void_status: str, *, told_at: datetime | None) -> None:
+    """Write what a locked parcel's refund became by the carrier's newest word, of `told_at`.
+
+    An answer is of the second in which it is asked for, by our clock. What is refunded stays so.
+    """
+    if shipment.void_status == VoidStatus.REFUNDED:
         return
-    shipment.void_status = void_status
-    shipment.save(update_fields=["void_status"])
+    is_news, shipment.void_status = void_status != shipment.void_status, void_status
+    shipment.void_told_at = told_at
+    shipment.save(update_fields=["void_status", "void_told_at"])
+    if not is_news:
+        return
     if void_status == VoidStatus.REFUNDED and shipment.status == Status.LABELLED:
         void(shipment, actor=ACTOR)
     elif void_status in _DECIDED:

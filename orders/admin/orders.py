@@ -14,6 +14,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.decorators import display
 
+from orders.actions.dues import kept_amount
 from orders.admin.handover import HandsOver
 from orders.admin.moves import OrderMoves
 from orders.models import Commitment, Fulfillment, Order, OrderLine, OrderWatch, Refund, Shipment
@@ -169,6 +170,8 @@ class OrderAdmin(HandsOver, OrderMoves):
         """Write each amount with the decimals of its currency."""
         names = ("subtotal", "discount", "tax", "shipping", "total", "current_total")
         written = [(name, getattr(order, f"{name}_amount"), order.currency) for name in names]
+        if kept := kept_amount(order):
+            written.append(("kept of refunds", kept, order.currency))
         written.append(("customer paid in", order.presentment_total_amount, order.presentment_currency))
         lines = (f"{name.replace('_', ' ')}: {format_amount(amount, code)} {code}" for name, amount, code in written)
         return pre("\n".join(lines))

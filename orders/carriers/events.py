@@ -49,10 +49,11 @@ class Tracker:
 
 @dataclass(frozen=True, slots=True)
 class RefundNews:
-    """What became of a label's refund."""
+    """What became of a label's refund; `told_at` is when, by the carrier's clock, None where it does not say."""
 
     remote_id: str
     status: str
+    told_at: datetime | None = None
 
 
 def sign(*, body: bytes, secret: str) -> str:
@@ -114,7 +115,7 @@ def read_refund(body: bytes) -> RefundNews:
         raise UnreadablePayloadError("result.shipment_id: the shipment's id is needed")
     if status not in {"submitted", "refunded", "rejected", "not_applicable"}:
         raise UnreadablePayloadError(f"result.status: {status!r} is none that a refund can have")
-    return RefundNews(remote_id, status)
+    return RefundNews(remote_id, status, _time(result.get("updated_at")))
 
 
 def _result(body: bytes) -> dict[str, Any]:
@@ -133,13 +134,20 @@ def _said(entry: Any, time_field: str, *, place: str) -> Said:
     status = _text(entry.get("status"), 30)
     if not status:
         raise UnreadablePayloadError(f"{place}.status: a status is needed")
-    try:
-        happened_at = datetime.fromisoformat(str(entry.get(time_field)))
-        happened_at = (happened_at if happened_at.tzinfo else happened_at.replace(tzinfo=UTC)).astimezone(UTC)
-    except (ValueError, OverflowError) as error:
-        raise UnreadablePayloadError(f"{place}.{time_field}: a time is needed") from error
+    happened_at = _time(entry.get(time_field))
+    if happened_at is None:
+        raise UnreadablePayloadError(f"{place}.{time_field}: a time is needed")
     detail = _text(entry.get("status_detail"), 60)
     return Said(happened_at, status, detail, _text(entry.get("message"), 300))
+
+
+def _time(value: Any) -> datetime | None:
+    """Read a time, in UTC where it names no zone; None for what is none."""
+    try:
+        read = datetime.fromisoformat(str(value))
+        return (read if read.tzinfo else read.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
 
 
 def _text(value: Any, longest: int) -> str:

@@ -216,7 +216,8 @@ class _Handler(BaseHTTPRequestHandler):
         status = self._sandbox.behaviour.decision
         with self._sandbox.lock:
             known.document["refund_status"] = status
-        refund = {"object": "Refund", "status": status, "shipment_id": known.remote_id}
+        at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        refund = {"object": "Refund", "status": status, "shipment_id": known.remote_id, "updated_at": at}
         self._answer(200, {"posted": self._post_all(known, [("refund.successful", refund)])})
 
     def _post_all(self, known: Known, events: list[tuple[str, dict[str, Any]]]) -> int:

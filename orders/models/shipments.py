@@ -61,6 +61,7 @@ class Shipment(TenantModel):
     label_file = models.CharField(max_length=200, blank=True, default="", help_text="its name in our storage")
     label_type = models.CharField(max_length=40, blank=True, default="")
     void_status = models.CharField(max_length=14, choices=VoidStatus, blank=True, default="")
+    void_told_at = models.DateTimeField(null=True, blank=True, help_text="the time of the carrier's newest word on it")
     created_at = models.DateTimeField(db_default=Now())
     labelled_at = models.DateTimeField(null=True, blank=True)
     shipped_at = models.DateTimeField(null=True, blank=True)

@@ -222,12 +222,13 @@ class Sandbox:
         return intent
 
     def refund(self, params: Mapping[str, str]) -> dict[str, Any]:
-        """Give money back: at most what is left of the charge."""
+        """Give money back: at most what is left of the charge, and no dispute took."""
         charge_id = params.get("charge") or ""
         if "payment_intent" in params:
             charge_id = self.find(params["payment_intent"], "payment_intent")["latest_charge"] or ""
         charge = self.find(charge_id, "charge")
-        left = charge["amount"] - charge["amount_refunded"] if charge["captured"] else 0
+        lost = sum(one["amount"] for one in self.of_payment("dispute", params) if one["status"] == "lost")
+        left = max(0, charge["amount"] - charge["amount_refunded"] - lost) if charge["captured"] else 0
         amount = int(params.get("amount") or left)
         if amount > left or left == 0:
             code = "charge_already_refunded" if left == 0 else "amount_too_large"
@@ -264,12 +265,12 @@ class Sandbox:
         self.emit("refund.failed", refund)
         return refund
 
-    def dispute(self, charge: dict[str, Any]) -> dict[str, Any]:
-        """Let the buyer dispute a charge."""
+    def dispute(self, charge: dict[str, Any], amount: int | None = None) -> dict[str, Any]:
+        """Let the buyer dispute a charge, or an amount of it in minor units."""
         dispute = {
             "id": self.new_id("dp"),
             "object": "dispute",
-            "amount": charge["amount_captured"],
+            "amount": charge["amount_captured"] if amount is None else amount,
             "charge": charge["id"],
             "created": int(time.time()),
             "currency": charge["currency"],

@@ -6,6 +6,9 @@ from typing import Any
 
 from rest_framework import serializers
 
+from orders.actions.dues import kept_amount
+from orders.models import Order
+from shopsync.money import format_amount
 from shopsync.serializers import MoneyField, ShopifyIdField
 
 
@@ -144,5 +147,10 @@ class OrderDetail(OrderRow):
     shipping_lines = serializers.ListField(child=serializers.DictField(), read_only=True)
     lines = LineRow(many=True, read_only=True)
     refunds = RefundRow(many=True, read_only=True)
+    kept_amount = serializers.SerializerMethodField(help_text="of the worth of refunded units, kept as a fee")
     fulfillments = FulfillmentRow(many=True, read_only=True, help_text="Shopify's own parcels")
     shipments = ParcelRow(many=True, read_only=True, help_text="ours; more of each at /api/v1/shipments/ID")
+
+    def get_kept_amount(self, order: Order) -> str:
+        """Write what was kept of its refunds on purpose."""
+        return format_amount(kept_amount(order), order.currency)

@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.test import Client
+from django.utils import timezone
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -21,7 +22,8 @@ from orders.actions.shipments import open_units
 from orders.carriers.events import HEADER, is_signed, read_envelope, read_tracker, sign
 from orders.carriers.sandbox_state import Hook
 from orders.carriers.tracking import RANKS, Said, standing_of
-from orders.models import OrderLine, TrackingEvent
+from orders.models import OrderLine, ShipmentCall, TrackingEvent
+from orders.tasks import drain_shipping
 from shopsync.models import Alert, RefusedDelivery, WebhookEvent
 from shopsync.shopify import UnreadablePayloadError
 from shopsync.tasks import drain_webhooks
@@ -243,6 +245,63 @@ def test_the_carriers_decision_on_a_refund_frees_the_units(desk, parcel):
     parcel.refresh_from_db()
     assert parcel.status == "voided"
     assert Alert.objects.get().kind == "shipment.moves_after_void"
+
+
+def voided(desk, parcel, answer):
+    """Ask for the label's refund, which is answered like this."""
+    desk.sandbox.behave(refund=answer)
+    void_shipment(shipment_id=parcel.pk, actor="test")
+    desk.work()
+    parcel.refresh_from_db()
+
+
+def refund_told(parcel, status, at=None):
+    news = {"object": "Refund", "shipment_id": parcel.remote_id, "status": status}
+    return event("refund.successful", news | ({"updated_at": at.isoformat()} if at else {}))
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("rejected_by", ["the answer", "the hourly question"])
+def test_a_late_rejection_of_an_earlier_refund_does_not_hide_the_new_one(desk, parcel, rejected_by):
+    voided(desk, parcel, "rejected" if rejected_by == "the answer" else "submitted")
+    if rejected_by != "the answer":
+        desk.sandbox.state.find(parcel.remote_id).document["refund_status"] = "rejected"
+        ShipmentCall.objects.filter(kind="check").update(due_at="2000-01-01T00:00:00Z")
+        desk.work()
+    voided(desk, parcel, "submitted")
+    assert parcel.void_status == "submitted"
+    late = refund_told(parcel, "rejected", timezone.now() - timedelta(seconds=5))
+    take_all(desk, [late])
+    parcel.refresh_from_db()
+    assert parcel.void_status == "submitted"
+    take_all(desk, [refund_told(parcel, "rejected", timezone.now()), late])
+    parcel.refresh_from_db()
+    assert parcel.void_status == "rejected"
+    take_all(desk, [refund_told(parcel, "refunded", timezone.now() - timedelta(days=1))])
+    parcel.refresh_from_db()
+    assert (parcel.void_status, parcel.status) == ("refunded", "voided")
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("told", ["by a report", "by the hourly question"])
+def test_while_a_new_refund_is_not_answered_the_end_of_the_one_before_says_nothing_of_it(desk, parcel, told):
+    voided(desk, parcel, "submitted")
+    take_all(desk, [refund_told(parcel, "rejected")])  # without a time it is believed; the hourly question still waits
+    void_shipment(shipment_id=parcel.pk, actor="test")
+    if told == "by a report":
+        take_all(desk, [refund_told(parcel, "rejected", timezone.now())])
+    else:
+        ShipmentCall.objects.filter(kind="void", status="ready").update(due_at=timezone.now() + timedelta(days=1))
+        desk.sandbox.state.find(parcel.remote_id).document["refund_status"] = "rejected"
+        ShipmentCall.objects.filter(kind="check").update(due_at="2000-01-01T00:00:00Z")
+        with tenancy.no_scope():
+            drain_shipping()
+        assert desk.call("check").status == "done"
+    parcel.refresh_from_db()
+    assert parcel.void_status == "requested"
+    desk.work()
+    parcel.refresh_from_db()
+    assert (parcel.void_status, desk.call("check").status) == ("submitted", "ready")
 
 
 @pytest.mark.django_db(transaction=True)

@@ -9,6 +9,7 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 from rest_framework.test import APIClient
 
+from audit.models import AuditEvent
 from config.infra import tenancy
 from orders.actions import moves
 from orders.actions.authorisations import (
@@ -16,7 +17,9 @@ from orders.actions.authorisations import (
     CaptureRequest,
     InvalidCapture,
     NotCapturable,
+    NotDue,
     request_capture,
+    settle_amount,
 )
 from orders.models import OrderLine, PaymentCall
 from shopsync.actions.tenants import create_api_key
@@ -258,3 +261,98 @@ def test_one_key_used_at_once_for_two_orders_is_a_clear_refusal(shop):
         for order in orders
     ]
     assert sorted(run_together(jobs, threads=4)) == [202, 409, 409, 409]
+
+
+def cancel_one(shop, order):
+    with tenancy.tenant_scope(shop.tenant.pk):
+        line = OrderLine.objects.get(order=order)
+        moves.cancel_lines(order_id=order.pk, quantities={line.pk: 1}, restock=True, actor="test", now=timezone.now())
+    drain_all()
+
+
+def lowered(shop):
+    with tenancy.tenant_scope(shop.tenant.pk):
+        return [event.data for event in AuditEvent.objects.filter(name="payment.capture_lowered")]
+
+
+@pytest.mark.parametrize("asked", [None, Decimal(50), Decimal(30), Decimal(20)])
+@pytest.mark.parametrize("is_held_up", [False, True])
+def test_a_capture_that_waits_takes_no_more_than_the_order_costs_when_it_is_made(shop, asked, is_held_up):
+    order, provider_id = authorise(shop, price="25", quantity=2)
+    call, _ = capture(shop, order, amount=asked)
+    if is_held_up:
+        shop.sandbox.behave(throttle=1)
+        shop.run_calls()
+        assert [call.status for call in shop.calls("capture")] == ["ready"]
+    cancel_one(shop, order)
+    shop.run_calls()
+    shop.take_outbox()
+    taken = min(call.amount, 25)
+    assert money(shop, provider_id) == ("paid", taken, 0)
+    assert stands(shop, order) == ("paid" if taken == 25 else "partially_paid")
+    data = {"order": order.pk, "call": call.pk, "was": f"{call.amount:.2f}", "amount": "25.00", "currency": "EUR"}
+    assert lowered(shop) == ([] if asked == 20 else [data])
+    again, is_new = capture(shop, order, amount=asked)
+    assert (again.amount, is_new, again.status) == (taken, False, "done")
+    assert (differ(shop), open_alerts(shop)) == ([], [])
+
+
+@pytest.mark.parametrize("is_done", [False, True])
+def test_a_capture_that_was_begun_keeps_its_amount_and_what_is_too_much_is_told(shop, is_done):
+    order, provider_id = authorise(shop, price="25", quantity=2)
+    capture(shop, order)
+    shop.sandbox.behave(**{"cut_after_effect" if is_done else "cut_before_effect": 1})
+    shop.run_calls()
+    cancel_one(shop, order)
+    shop.settle()
+    shop.run_calls()
+    shop.take_outbox()
+    assert money(shop, provider_id) == ("paid", 50, 0)
+    assert (lowered(shop), stands(shop, order)) == ([], "paid")
+    assert (differ(shop), open_alerts(shop)) == (["amount_differs"], ["payment.mismatch"])
+
+
+def test_of_two_captures_of_an_order_that_costs_less_the_first_is_made_and_the_other_is_not_due(shop):
+    order = place(shop, price="25", quantity=2)
+    names = {"capture_method": "manual", "metadata[order_id]": str(order.pk)}
+    first, second = shop.pay(2500, **names), shop.pay(2500, **names)
+    for key, provider_id in (("k-1", first), ("k-2", second)):
+        capture(shop, order, key=key, payment_id=shop.payment(provider_id).pk)
+    cancel_one(shop, order)
+    with tenancy.tenant_scope(shop.tenant.pk):
+        calls = list(PaymentCall.objects.filter(kind="capture").order_by("-pk"))
+    for call in calls:
+        call.attempts = 1
+    with tenancy.tenant_scope(shop.tenant.pk), pytest.raises(NotDue, match="Nothing of the order is due"):
+        settle_amount(calls[0])
+    shop.run_calls()
+    shop.take_outbox()
+    assert [money(shop, one)[1] for one in (first, second)] == [25, 0]
+    outcomes = [(call.status, call.outcome) for call in shop.calls("capture")]
+    nothing = "Nothing of the order is due but what is captured, or about to be."
+    assert outcomes == [("done", "captured"), ("done", nothing)]
+    assert (stands(shop, order), differ(shop), open_alerts(shop)) == ("paid", [], [])
+
+
+def test_more_than_is_due_is_not_captured_although_it_is_authorised(shop):
+    order, _ = authorise(shop, price="25", quantity=2)
+    cancel_one(shop, order)
+    with pytest.raises(InvalidCapture, match=r"Of the order 25\.00 EUR are due") as refused:
+        capture(shop, order, amount=Decimal("25.01"))
+    assert refused.value.field == "amount"
+    capture(shop, order, amount=Decimal(25))
+
+
+def test_a_capture_that_was_begun_and_not_done_takes_nothing_of_an_order_that_was_cancelled_since(shop):
+    order, provider_id = authorise(shop)
+    shop.sandbox.behave(cut_before_effect=1)
+    capture(shop, order)
+    shop.run_calls()
+    with tenancy.tenant_scope(shop.tenant.pk):
+        moves.cancel_order(order_id=order.pk, reason="customer", restock=True, actor="test", now=timezone.now())
+    shop.settle()
+    shop.run_calls()
+    (call,) = shop.calls("capture")
+    assert (call.attempts, call.status) == (2, "done")
+    assert call.outcome == "The order is cancelled: its authorisations are given up."
+    assert (done(shop, "capture"), money(shop, provider_id)[1]) == (0, 0)

@@ -6,12 +6,14 @@ from decimal import Decimal
 
 import pytest
 from django.db import IntegrityError, transaction
+from django.utils import timezone
 from rest_framework.test import APIClient
 
 from config.infra import tenancy
 from config.infra.breaker import Breaker
 from orders.actions.gateway_refunds import InvalidRefund, NotRefundable, RefundKeyReused, RefundRequest, request_refund
-from orders.models import GatewayRefund, Payment, PaymentCall, Refund
+from orders.actions.refunds import RefundTooLarge, refund_order
+from orders.models import Dispute, GatewayRefund, Payment, PaymentCall, Refund
 from shopsync.actions.tenants import create_api_key
 from shopsync.models import Alert
 from tests.factories import run_together
@@ -223,3 +225,71 @@ def test_what_a_lost_dispute_took_is_not_given_back_again(shop, of):
     with tenancy.tenant_scope(shop.tenant.pk):
         assert not Refund.objects.exists()
     assert shop.refunds() == []
+
+
+def lose(shop, provider_id, amount=None, *, ends="lost"):
+    """Let the buyer of a payment dispute it, or an amount of it in minor units, and win unless it stays open."""
+    with shop.sandbox.state.lock:
+        charged = shop.sandbox.state.objects[shop.sandbox.state.objects[provider_id]["latest_charge"]]
+        told = shop.sandbox.state.dispute(charged, amount)
+        if ends:
+            shop.sandbox.state.close_dispute(told, ends)
+    shop.take_outbox()
+
+
+def give_back(shop, order, amount):
+    with tenancy.tenant_scope(shop.tenant.pk):
+        refund_order(order_id=order.pk, backs=[], amount=Decimal(amount), note="", actor="test", now=timezone.now())
+
+
+@pytest.mark.parametrize("state", ["lost", "given back", "open"])
+def test_a_refund_of_an_order_is_made_of_a_payment_that_can_pay(shop, state):
+    order = place(shop, price="100", shown_in="EUR", rate="1")
+    first, second = (shop.pay(5000, **{"metadata[order_id]": str(order.pk)}) for _ in range(2))
+    if state == "given back":
+        ask_back(shop, shop.payment(first).pk)
+    else:
+        lose(shop, first, ends="lost" if state == "lost" else "")
+    give_back(shop, order, 40)
+    shop.run_calls()
+    shop.take_outbox()
+    given = [(row.payment_id, row.amount, row.status) for row in shop.refunds()]
+    assert given[-1] == (shop.payment(second).pk, 40, "succeeded")
+    assert len(given) == (2 if state == "given back" else 1)
+    with pytest.raises(RefundTooLarge) as refused:
+        give_back(shop, order, "10.01" if state != "open" else "50.01")
+    assert ("a dispute is lost" in str(refused.value)) == (state == "lost")
+
+
+@pytest.mark.parametrize("of", ["the order", "the payment"])
+def test_what_a_partly_lost_dispute_left_is_given_back_and_no_more(shop, of):
+    order = place(shop, shown_in="EUR", rate="1")
+    provider_id = shop.pay(5000, **{"metadata[order_id]": str(order.pk)})
+    lose(shop, provider_id, 2000)
+    payment = shop.payment(provider_id)
+    assert payment.status == "charged_back"
+
+    def ask(amount, key):
+        if of == "the order":
+            give_back(shop, order, amount)
+        else:
+            ask_back(shop, payment.pk, amount, key=key)
+
+    with pytest.raises((NotRefundable, RefundTooLarge), match="dispute is lost"):
+        ask("30.01", "k-1")
+    ask("10", "k-2")
+    shop.run_calls()
+    shop.take_outbox()
+    ask("20", "k-3")
+    with pytest.raises((NotRefundable, RefundTooLarge), match="dispute is lost"):
+        ask("0.01", "k-4")
+    shop.run_calls()
+    assert [(row.amount, row.status) for row in shop.refunds()] == [(10, "succeeded"), (20, "succeeded")]
+
+
+def test_of_a_payment_with_a_dispute_lost_in_another_currency_nothing_is_given_back(shop, paid):
+    lose(shop, paid.provider_id, 2000)
+    with tenancy.tenant_scope(shop.tenant.pk):
+        Dispute.objects.update(currency="USD")
+    with pytest.raises(NotRefundable, match=r"0\.00 EUR left"):
+        ask_back(shop, paid.pk, "1")

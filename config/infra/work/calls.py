@@ -24,6 +24,7 @@ from django.db import models, transaction
 
 from config.infra import tenancy
 from config.infra.failpoints import failpoint
+from config.infra.turns import Turns
 from config.infra.work import claims
 from config.infra.work.claims import ClockTimestamp
 from config.infra.work.rows import Status, WorkRow
@@ -144,17 +145,11 @@ def settle_unknown(model: type[R], caller: Caller[R]) -> int:
 
     Raises: ExceptionGroup after all were asked, with what failed of ours around an answer; those are asked again.
     """
-    settled = 0
-    failures: list[Exception] = []
+    settled, turns = 0, Turns(model.__name__)
     for row in _take_unknown(model):
-        with tenancy.tenant_scope(row.tenant_id):
-            try:
-                settled += _ask(row, caller)
-            except Exception as failure:
-                failure.add_note(f"of {type(row).__name__} {row.pk}")
-                failures.append(failure)
-    if failures:
-        raise ExceptionGroup(f"{len(failures)} answers could not be stored; {settled} others were", failures)
+        with turns.turn(row.pk), tenancy.tenant_scope(row.tenant_id):
+            settled += _ask(row, caller)
+    turns.end(f"{len(turns.failures)} answers could not be stored; {settled} others were")
     return settled
 
 
