@@ -25,7 +25,7 @@ from orders.actions.moves import (
 from orders.actions.own_stock import follow_lines, holds_stock
 from orders.models import GatewayRefund, Order, OrderLine, Payment, Refund, RefundLine
 from orders.rules import IllegalMove, ensure_move
-from shopsync.money import coarseness_of, round_amount
+from shopsync.money import coarseness_of, round_amount, unit_of
 
 Restock = RefundLine.RestockType
 
@@ -35,7 +35,7 @@ class RefundTooLarge(OrderError):  # noqa: N818
 
 
 class AmountTooFine(OrderError):  # noqa: N818
-    """An amount with more decimals than its currency has."""
+    """An amount that is finer than the currency, here or where it was charged, can be paid in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ def refund_order(
     refund = Refund(order=order, amount=asked, currency=order.currency, note=note, refunded_at=now, source_version="")
     refund.save()
     _write_lines(refund, lines, backs=backs, worth=worth)
-    if not _give_back_through_gateway(order, refund, by_hand=by_hand, actor=actor):
+    if not _give_back_through_gateway(order, refund, by_hand=by_hand, is_last=target == "refunded", actor=actor):
         order.financial_status = target  # else the gateway's word decides, once the money has moved
     order.updated_at = now
     store_lines(list(lines.values()))
@@ -113,12 +113,13 @@ def _ensure_not_too_fine(amount: Decimal, currency: str) -> None:
         raise AmountTooFine(f"{coarseness_of(currency)} {amount} is finer.", field="amount")
 
 
-def _give_back_through_gateway(order: Order, refund: Refund, *, by_hand: Decimal, actor: str) -> bool:
+def _give_back_through_gateway(order: Order, refund: Refund, *, by_hand: Decimal, is_last: bool, actor: str) -> bool:
     """Queue the money's way back through the gateway that charged, in the currency that it charged; say whether there
     is one: the first payment with enough left, of which no dispute is open if possible. by_hand: what of the order was
-    paid by hand, and is not given back; it goes back like that.
+    paid by hand, and is not given back; it goes back like that. is_last: is nothing of the order's left after this?
 
-    Raises: RefundTooLarge when no payment of the order has that much left.
+    Raises: RefundTooLarge when no payment of the order has that much left; AmountTooFine when it is nothing in the
+    currency that was charged, and something is left that it could go back with.
     """
     if not refund.amount:
         return False
@@ -127,6 +128,14 @@ def _give_back_through_gateway(order: Order, refund: Refund, *, by_hand: Decimal
     amounts = {order.presentment_currency: _shown(order, refund), order.currency: refund.amount}
     for payment in payments:
         amount = amounts.get(payment.currency)
+        if amount == 0 and is_last:
+            return False  # what went back before was rounded up by as much
+        if amount == 0:
+            least = f"{unit_of(payment.currency)} {payment.currency}"
+            sentence = (
+                f"The buyer paid in {payment.currency}, and this is less than half of {least}; refund more at once."
+            )
+            raise AmountTooFine(sentence, field="amount")
         if amount is not None and refundable_amount(payment=payment) >= amount:
             request = RefundRequest(payment_id=payment.pk, amount=amount, currency=payment.currency)
             request_refund(request=request, idempotency_key=refund_key(refund), actor=actor)

@@ -16,7 +16,7 @@ from orders.actions import moves
 from orders.actions.authorisations import CaptureRequest, request_capture
 from orders.actions.placing import NewLine, NewOrder, place_order
 from orders.actions.reconciliation import reconcile_payments
-from orders.actions.refunds import Back, RefundTooLarge, refund_order
+from orders.actions.refunds import AmountTooFine, Back, RefundTooLarge, refund_order
 from orders.models import Order, OrderLine, Payment, PaymentMismatch
 from orders.payments.sums import Prices, add_up
 from orders.rules import IllegalMove
@@ -214,6 +214,22 @@ def test_an_order_is_captured_and_refunded_by_the_line_in_steps_that_can_be_paid
         shop.run_calls()
         shop.take_outbox()
     assert [f"{row.amount.normalize():f}" for row in shop.refunds()] == given
+    assert (stands(shop, order), differ(shop), open_alerts(shop)) == ("refunded", [], [])
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_is_nothing_in_the_buyers_currency_goes_back_with_something(shop):
+    order = place(shop, price="1.14", rate="0.01")  # EUR; 0.01 USD
+    shop.pay(1, currency="usd", **{"metadata[order_id]": str(order.pk)})
+    options = {"order_id": order.pk, "backs": [], "note": "", "actor": "test", "now": timezone.now()}
+    with tenancy.tenant_scope(shop.tenant.pk):
+        with pytest.raises(AmountTooFine, match=r"0\.01 USD; refund more at once"):
+            refund_order(amount=Decimal("0.14"), **options)
+        refund_order(amount=Decimal("1.10"), **options)
+        refund_order(amount=Decimal("0.04"), **options)
+    shop.run_calls()
+    shop.take_outbox()
+    assert [row.amount for row in shop.refunds()] == [Decimal("0.01")]
     assert (stands(shop, order), differ(shop), open_alerts(shop)) == ("refunded", [], [])
 
 
