@@ -26,12 +26,13 @@ _INTENT = {
 _INTENT_RANKS = {word: rank for rank, word in enumerate(_INTENT)}
 _FINAL = frozenset({"canceled", "succeeded"})
 _CHARGE_RANKS = {"pending": 0, "failed": 1, "succeeded": 2}
-_REFUND_RANKS = {"pending": 0, "requires_action": 0, "succeeded": 1, "canceled": 2}
+_REFUND_RANKS = {"pending": 0, "requires_action": 0, "succeeded": 1, "canceled": 2, "failed": 3}
 _DISPUTE_RANKS = {"charge.dispute.created": 0, "charge.dispute.closed": 2}
 _OPEN_DISPUTES = frozenset({"needs_response", "under_review"})
 _GIVEN_UP = frozenset({"canceled", "expired"})
 _NOT_YET_PAID = frozenset({"requires_payment", "processing", "failed", "authorized", "expired"})
 _ENDED = frozenset({"failed", "canceled"})
+_LAST = {"intent": _FINAL, "refund": {"failed"}, "dispute": {"won", "lost", "warning_closed"}}
 _ASKED_RANK = 100
 _AT_ONCE = timedelta(seconds=2)  # what a gateway does at once may bear two seconds
 
@@ -127,11 +128,16 @@ def _version(fact: Fact) -> tuple[datetime, int, int, str]:
 
 
 def _rank(fact: Fact) -> int:
+    """Say how late in its second something was said: what ends a thing comes last, before that what was asked for.
+
+    An answer is the truth of its moment; what it found open may have ended within the same second all the same.
+    """
     word = fact.values.get("status", "")
-    if fact.kind == "refund" and word == "failed":
-        return _ASKED_RANK + 1  # it stays failed: an answer of that second that says otherwise was given before
-    if fact.topic == ASKED:
-        return _ASKED_RANK
+    is_last = word in _LAST.get(fact.kind, ())
+    return 2 * _ASKED_RANK * is_last + _ASKED_RANK * (fact.topic == ASKED) + _own_rank(fact, word)
+
+
+def _own_rank(fact: Fact, word: str) -> int:
     if fact.kind == "intent":
         return 2 * _INTENT_RANKS.get(word, 0) + (fact.topic == "payment_intent.payment_failed")
     if fact.kind == "charge":

@@ -13,7 +13,7 @@ from orders.actions.payments import ask_gateway
 from orders.models import Payment, PaymentEvent
 from orders.payments.states import PaymentState, fold
 from orders.webhooks import ASKED, read_object
-from tests.payments.conftest import T0, charge, event, intent, refund
+from tests.payments.conftest import T0, charge, dispute, event, intent, refund
 from tests.payments.test_authorisations import money, open_alerts
 from tests.payments.test_currencies import differ, place, stands
 from tests.payments.test_own_orders import said
@@ -55,6 +55,21 @@ def test_what_is_older_than_the_answer_does_not_undo_it():
         ("payment_intent.canceled", intent("canceled"), T0 + 5),
     ]
     assert told(*ANSWERED, *old[:2]) == told(*ANSWERED, old[2]) == ("partially_refunded", 50, 15)
+
+
+@pytest.mark.parametrize("topic", [ASKED, "payment_intent.canceled"])
+def test_what_ends_within_the_second_of_an_answer_has_ended(topic):
+    open_then = [
+        (ASKED, intent("requires_capture", amount_received=0), T0),
+        (ASKED, charge(captured=False, amount_captured=0), T0),
+    ]
+    given_up = (topic, intent("canceled", amount_received=0), T0)
+    assert told(*open_then, given_up)[0] == "canceled"
+    dispute_topic = ASKED if topic == ASKED else "charge.dispute.closed"
+    disputes = [(ASKED, dispute("needs_response"), T0), (dispute_topic, dispute("lost"), T0)]
+    paid = [(ASKED, intent("succeeded"), T0), (ASKED, charge(), T0)]
+    assert told(*paid, *disputes)[0] == "charged_back"
+    assert told(*paid, (ASKED, refund("pending"), T0), (ASKED, refund("failed"), T0)) == ("paid", 50, 0)
 
 
 def test_a_refund_that_failed_after_the_gateway_was_asked_can_be_made_again(shop):
