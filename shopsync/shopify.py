@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any, TypeVar
 
 import msgspec
@@ -120,14 +121,53 @@ def _without_nul(value: Any) -> Any:
 def parse(body: bytes, shape: type[T]) -> T:
     """Read a body into a msgspec Struct; NUL characters, which PostgreSQL can't store in text, become U+FFFD.
 
+    A Decimal is an amount (or a share): it is 0 or more and below 10^15. An integer fits 64 bits, a time the calendar.
+
     Raises: UnreadablePayloadError naming the field and what was expected.
     """
     try:
         if b"\\u0000" in body:
-            return msgspec.convert(_without_nul(msgspec.json.decode(body)), shape, strict=False)
-        return msgspec.json.decode(body, type=shape, strict=False)
+            found = msgspec.convert(_without_nul(msgspec.json.decode(body)), shape, strict=False)
+        else:
+            found = msgspec.json.decode(body, type=shape, strict=False)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise UnreadablePayloadError(f"the body is not what this topic carries: {error}") from error
+    if fault := _find_fault(found):
+        raise UnreadablePayloadError(fault)
+    return found
+
+
+LARGEST_AMOUNT = Decimal(10**15)
+MOST_UNITS = 10**15  # thousands of such still add up within 64 bits
+_MOST_DECIMALS = 20
+
+
+def _find_fault(value: Any, path: str = "$") -> str:
+    """Say what of a body no column can hold, and where; nothing where all is well."""
+    if value is None or isinstance(value, str | bool):
+        return ""
+    if isinstance(value, msgspec.Struct):
+        parts = ((getattr(value, name), f"{path}.{name}") for name in value.__struct_fields__)
+    elif isinstance(value, list):
+        parts = ((item, f"{path}[{place}]") for place, item in enumerate(value))
+    else:
+        return _misfit(value, path)
+    return next((fault for item, at in parts if (fault := _find_fault(item, at))), "")
+
+
+def _misfit(value: Any, path: str) -> str:
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        return f"{path}: {str(value)[:40]} does not fit 64 bits"
+    if isinstance(value, Decimal):
+        exponent = value.as_tuple().exponent
+        if not isinstance(exponent, int) or not 0 <= value < LARGEST_AMOUNT or exponent < -_MOST_DECIMALS:
+            return f"{path}: {str(value)[:40]!r} is no amount: it has to be a number, 0 or more and below 10^15"
+    if isinstance(value, datetime):
+        try:
+            as_utc(value)
+        except UnreadablePayloadError as error:
+            return f"{path}: {error}"
+    return ""
 
 
 class _Peek(msgspec.Struct):
