@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
+from typing import Annotated
 
 import msgspec
 
-from shopsync.shopify import Delivery, UnreadablePayloadError, as_utc, parse, version_of
+from shopsync.shopify import MOST_UNITS, Delivery, as_utc, parse, version_of
+
+_ID = re.compile("[0-9]{1,18}")
 
 
 class _Variant(msgspec.Struct):
@@ -17,7 +21,7 @@ class _Variant(msgspec.Struct):
     sku: str | None = None
     barcode: str | None = None
     price: Decimal | None = None
-    position: int | None = None
+    position: Annotated[int, msgspec.Meta(le=2**31 - 1)] | None = None
     inventory_policy: str | None = None
     inventory_item_id: int | None = None
 
@@ -42,7 +46,7 @@ class _Product(msgspec.Struct):
 class _Level(msgspec.Struct):
     inventory_item_id: int
     location_id: int
-    available: int | None
+    available: Annotated[int, msgspec.Meta(ge=-MOST_UNITS, le=MOST_UNITS)] | None
     updated_at: datetime | None = None
 
 
@@ -101,8 +105,8 @@ def parse_product(delivery: Delivery) -> ProductSnapshot:
     """
     product = parse(delivery.body, _Product)
     variants = tuple(_variant(variant, variant.id) for variant in product.variants or [] if variant.id is not None)
-    gids = (gid.admin_graphql_api_id or "" for gid in product.variant_gids or [])
-    listed = {int(tail) for gid in gids if (tail := gid.rpartition("/")[2]).isdigit()}
+    tails = ((gid.admin_graphql_api_id or "").rpartition("/")[2] for gid in product.variant_gids or [])
+    listed = {int(tail) for tail in tails if _ID.fullmatch(tail)}
     return ProductSnapshot(
         shopify_id=product.id,
         title=(product.title or "")[:500],
@@ -136,8 +140,6 @@ def parse_level(delivery: Delivery) -> LevelSnapshot:
     Raises: UnreadablePayloadError, also for a body without `available`, which null would mean untracked.
     """
     level = parse(delivery.body, _Level)
-    if not -(2**63) <= (level.available or 0) < 2**63:
-        raise UnreadablePayloadError("available is beyond 64 bits")
     return LevelSnapshot(
         item_shopify_id=level.inventory_item_id,
         location_shopify_id=level.location_id,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import datetime
 from operator import attrgetter
 from typing import Any
 
@@ -19,6 +20,7 @@ from rest_framework.parsers import JSONParser
 from rest_framework.request import Request
 
 from shopsync.money import format_amount
+from shopsync.shopify import UnreadablePayloadError, as_utc
 
 _LARGEST_BIGINT = 2**63 - 1
 _UNPRINTABLE = re.compile("[\x00-\x1f\ud800-\udfff]")
@@ -82,6 +84,21 @@ class StrictFilters(DjangoFilterBackend):
             raise ValidationError({name.replace("\x00", ""): [sentence] for name in sorted(unknown)})
         found: models.QuerySet[Any] = super().filter_queryset(request, queryset, view)
         return found
+
+    def get_filterset(self, request: Request, queryset: models.QuerySet[Any], view: Any) -> Any:
+        """Read the filters.
+
+        Raises: ValidationError for a time that falls out of the calendar on its way to UTC.
+        """
+        filterset = super().get_filterset(request, queryset, view)
+        given = filterset.form.cleaned_data if filterset is not None and filterset.is_valid() else {}
+        for name, value in given.items():
+            if isinstance(value, datetime):
+                try:
+                    as_utc(value)
+                except UnreadablePayloadError as error:
+                    raise ValidationError({name: ["Give a time of the years 1 to 9999 in UTC."]}) from error
+        return filterset
 
 
 class WholeNumberFilter(CharFilter):

@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any, TypeVar
 
 import msgspec
@@ -120,14 +121,61 @@ def _without_nul(value: Any) -> Any:
 def parse(body: bytes, shape: type[T]) -> T:
     """Read a body into a msgspec Struct; NUL characters, which PostgreSQL can't store in text, become U+FFFD.
 
+    A Decimal is an amount (or a share): it is 0 or more and below 10^15. An integer fits 64 bits, a time the calendar.
+
     Raises: UnreadablePayloadError naming the field and what was expected.
     """
     try:
         if b"\\u0000" in body:
-            return msgspec.convert(_without_nul(msgspec.json.decode(body)), shape, strict=False)
-        return msgspec.json.decode(body, type=shape, strict=False)
+            found = msgspec.convert(_without_nul(msgspec.json.decode(body)), shape, strict=False)
+        else:
+            found = msgspec.json.decode(body, type=shape, strict=False)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise UnreadablePayloadError(f"the body is not what this topic carries: {error}") from error
+    if fault := _find_fault(found):
+        raise UnreadablePayloadError(f"${fault}")
+    return found
+
+
+LARGEST_AMOUNT = Decimal(10**15)
+MOST_UNITS = 10**15  # thousands of such still add up within 64 bits
+_MOST_DECIMALS = 20
+
+
+_FREE = (type(None), str, bool)
+
+
+def _find_fault(value: Any) -> str:
+    """Say where in a body there is what no column can hold, and why (`.line_items[1].price: …`); else nothing."""
+    if fields := getattr(value, "__struct_fields__", ()):  # isinstance would cost more than all the rest
+        for name in fields:
+            part = getattr(value, name)
+            if type(part) not in _FREE and (fault := _find_fault(part)):
+                return f".{name}{fault}"
+    elif isinstance(value, list):
+        for place, part in enumerate(value):
+            if type(part) not in _FREE and (fault := _find_fault(part)):
+                return f"[{place}]{fault}"
+    elif sentence := _misfit(value):
+        return f": {sentence}"
+    return ""
+
+
+def _misfit(value: Any) -> str:
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        return f"{str(value)[:40]} does not fit 64 bits"
+    if isinstance(value, Decimal) and not _is_amount(value):
+        return f"{str(value)[:40]!r} is no amount: it has to be a number, 0 or more and below 10^15"
+    if isinstance(value, datetime):
+        try:
+            as_utc(value)
+        except UnreadablePayloadError as error:
+            return str(error)
+    return ""
+
+
+def _is_amount(value: Decimal) -> bool:
+    return value.is_finite() and 0 <= value < LARGEST_AMOUNT and value.adjusted() >= -_MOST_DECIMALS
 
 
 class _Peek(msgspec.Struct):

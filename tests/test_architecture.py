@@ -95,7 +95,7 @@ NOUNS = {  # what a module that became a package may be split into
     },
     "carriers": {"base", "easypost", "events", "tracking", "sandbox", "sandbox_state"},
     "providers": {"base", "mitto", "sandbox", "sandbox_state", "sandbox_reports"},
-    "shopify": {"bodies", "snapshots"},
+    "shopify": {"bodies", "shapes", "snapshots"},
     "admin": {
         *("alerts", "schedules", "digests", "base", "inbox", "people", "settings", "trail"),
         *("shop", "orders", "payments", "messages", "shipments", "forms", "moves", "refunds", "handover"),

@@ -30,6 +30,7 @@ from shopsync.models import Tenant
 DEFAULT_TTL = timedelta(minutes=15)
 LONGEST_TTL = timedelta(days=1)
 MAX_LINES = 500
+ROOM_BATCH = 50
 Status = Reservation.Status
 
 
@@ -190,12 +191,13 @@ def _choose(totals: Mapping[int, int], request: Request, now: datetime) -> list[
     variants = {variant.pk: variant for variant in sold.all()}  # as they are once the levels are ours
     if unknown := [variant_id for variant_id in totals if variant_id not in variants]:
         raise UnknownVariants(unknown)
+    looked_at: set[int] = set()
     while True:
         offers = offers_of(levels, variants.values())
         found = allocate(totals, offers, destination=request.destination, allow_split=request.allow_split)
         if all(isinstance(part, Pick) for part in found):
             return [part for part in found if isinstance(part, Pick)]
-        if not _expire_overdue(levels, now):
+        if not _make_room(levels, now, looked_at):
             raise InsufficientStock([part for part in found if isinstance(part, Shortage)])
         levels = lock_levels(pk__in=[level.pk for level in levels])
 
@@ -351,14 +353,33 @@ def _sell(locked: Locked, *, actor: str, for_order: bool) -> None:
     ReservationLine.objects.filter(reservation=locked.reservation).update(held=0)
 
 
-def _expire_overdue(levels: Sequence[StockLevel], now: datetime) -> bool:
-    """Expire what is overdue and lies on these locked levels alone; say whether there was any."""
-    ids = [level.pk for level in levels]
-    holding = ReservationLine.objects.filter(level_id__in=ids, held__gt=0, reservation__status=Status.ACTIVE)
-    overdue = set(holding.filter(reservation__expires_at__lte=now).values_list("reservation_id", flat=True)[:50])
-    elsewhere = ReservationLine.objects.filter(reservation_id__in=overdue).exclude(level_id__in=ids)
-    overdue -= set(elsewhere.values_list("reservation_id", flat=True))
-    rows = Reservation.objects.filter(pk__in=overdue, status=Status.ACTIVE, expires_at__lte=now)
+def _make_room(levels: Sequence[StockLevel], now: datetime, looked_at: set[int]) -> bool:
+    """Expire overdue promises on these locked levels, the oldest first; say whether there was any left to expire.
+
+    looked_at: those of earlier calls, by id; the others are added.
+    """
+    while ids := _overdue_on(levels, now, looked_at):
+        looked_at.update(ids)
+        if _expire_overdue(ids, levels, now):
+            return True
+    return False
+
+
+def _overdue_on(levels: Sequence[StockLevel], now: datetime, looked_at: set[int]) -> list[int]:
+    holding = ReservationLine.objects.filter(level_id__in=[level.pk for level in levels], held__gt=0)
+    overdue = Reservation.objects.filter(status=Status.ACTIVE, expires_at__lte=now)
+    rows = overdue.filter(pk__in=holding.values("reservation_id")).exclude(pk__in=looked_at)
+    return list(rows.order_by("expires_at", "pk").values_list("pk", flat=True)[:ROOM_BATCH])
+
+
+def _expire_overdue(ids: Sequence[int], levels: Sequence[StockLevel], now: datetime) -> bool:
+    """Expire these; what lies on further levels too only where nobody else has those: to wait could be a deadlock."""
+    known = [level.pk for level in levels]
+    elsewhere = ReservationLine.objects.filter(reservation_id__in=ids).exclude(level_id__in=known)
+    further = StockLevel.objects.filter(pk__in=elsewhere.values("level_id"))
+    ours = list(further.select_for_update(skip_locked=True).order_by("pk"))
+    taken = elsewhere.exclude(level_id__in=[level.pk for level in ours]).values_list("reservation_id", flat=True)
+    rows = Reservation.objects.filter(pk__in=set(ids) - set(taken), status=Status.ACTIVE, expires_at__lte=now)
     found = list(rows.select_for_update(skip_locked=True).order_by("pk"))
-    free_units(found, levels, status=Status.EXPIRED, actor="system", now=now)
+    free_units(found, [*levels, *ours], status=Status.EXPIRED, actor="system", now=now)
     return bool(found)

@@ -16,7 +16,7 @@ from unfold.widgets import (
 from inventory.actions.stock import REASONS, TooFew
 from inventory.models import Location, Variant
 from inventory.serializers.stock import MOST_UNITS
-from shopsync.admin.forms import KeyedForm
+from shopsync.admin.forms import KeyedForm, PlainIntegerField
 
 Choices = Sequence[tuple[Any, str]]
 
@@ -24,7 +24,7 @@ Choices = Sequence[tuple[Any, str]]
 def units_field(**options: Any) -> forms.IntegerField:
     """Ask for a number of units."""
     limits = {"min_value": 1, "max_value": MOST_UNITS, "widget": UnfoldAdminIntegerFieldWidget}
-    return forms.IntegerField(**{**limits, **options})
+    return PlainIntegerField(**{**limits, **options})
 
 
 def choice_field(**options: Any) -> forms.TypedChoiceField:

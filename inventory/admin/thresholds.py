@@ -16,6 +16,7 @@ from inventory.actions.thresholds import change_threshold, make_threshold, remov
 from inventory.models import StockThreshold, Variant
 from inventory.serializers.stock import MOST_UNITS
 from shopsync.admin.base import TenantModelAdmin, actor_of
+from shopsync.admin.forms import PlainIntegerField
 from shopsync.sites import scope_of
 
 
@@ -25,8 +26,8 @@ class ThresholdForm(forms.ModelForm):  # type: ignore[type-arg]
     sku = forms.CharField(
         max_length=300, widget=UnfoldAdminTextInputWidget, label="SKU", help_text="in full; or the variant's id"
     )
-    low_at = forms.IntegerField(min_value=0, max_value=MOST_UNITS, widget=UnfoldAdminIntegerFieldWidget)
-    recovered_at = forms.IntegerField(min_value=1, max_value=MOST_UNITS, widget=UnfoldAdminIntegerFieldWidget)
+    low_at = PlainIntegerField(min_value=0, max_value=MOST_UNITS, widget=UnfoldAdminIntegerFieldWidget)
+    recovered_at = PlainIntegerField(min_value=1, max_value=MOST_UNITS, widget=UnfoldAdminIntegerFieldWidget)
 
     class Meta:
         model = StockThreshold

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -34,6 +34,8 @@ from orders.money import (
 )
 from shopsync.models import Tenant
 from shopsync.money import format_amount, round_amount
+
+LARGEST_TOTAL = Decimal(10**15)
 
 
 class CurrencyMismatch(OrderError):  # noqa: N818
@@ -86,6 +88,7 @@ def place_order(*, new: NewOrder, actor: str, now: datetime) -> Order:
         raise CurrencyMismatch(sentence, field="currency")
     variants = _variants(new.lines)
     prices = {variant_id: variant.price_amount for variant_id, variant in variants.items()}
+    _ensure_keepable(new, prices)
     lines = price_lines(new.lines, prices=prices, codes=new.discount_codes, currency=currency)
     order = _order(new, currency, lines, now=now)
     # 1. The units. 2. The order, which names the reservation. 3. Its lines. 4. The sale, if it is paid.
@@ -113,6 +116,39 @@ def _variants(lines: Sequence[NewLine]) -> dict[int, Variant]:
     if unknown := sorted(wanted - set(found)):
         raise reservations.UnknownVariants(unknown)
     return found
+
+
+def _ensure_keepable(new: NewOrder, prices: Mapping[int, Decimal]) -> None:
+    """Refuse what no column can hold, by the part with which the order's total grows too large.
+
+    Raises: FaultyAmount.
+    """
+    total = Decimal()
+    for path, amount in _parts(new, prices):
+        total += amount
+        if total * max(new.presentment_rate, Decimal(1)) >= LARGEST_TOTAL:
+            raise FaultyAmount(path, "With this the order's total is 10^15 or more, here or in the buyer's currency.")
+
+
+def _parts(new: NewOrder, prices: Mapping[int, Decimal]) -> Iterator[tuple[str, Decimal]]:
+    """List what adds to an order's total, each by its path; a variant's own price counts by the quantity."""
+    for place, line in enumerate(new.lines):
+        price, field = line.price_amount, "price_amount"
+        if price is None:
+            price, field = prices[line.variant_id], "quantity"
+        yield f"lines.{place}.{field}", price * line.quantity
+        yield from _either(
+            (f"lines.{place}.tax_amount", line.tax_amount),
+            [(f"lines.{place}.tax_lines.{at}.price", tax.price) for at, tax in enumerate(line.tax_lines)],
+        )
+    ways = [(f"shipping_lines.{place}.price", way.price) for place, way in enumerate(new.shipping_lines)]
+    yield from _either(("shipping_amount", new.shipping_amount), ways)
+
+
+def _either(whole: tuple[str, Decimal | None], parts: Sequence[tuple[str, Decimal]]) -> Sequence[tuple[str, Decimal]]:
+    """Return the parts of a sum; the sum itself where it has none."""
+    path, amount = whole
+    return parts or ([] if amount is None else [(path, amount)])
 
 
 def _order(new: NewOrder, currency: str, lines: Sequence[PricedLine], *, now: datetime) -> Order:

@@ -19,7 +19,7 @@ from inventory.admin.forms import units_field
 from orders.actions.moves import CANCEL_REASONS
 from orders.actions.refunds import Back
 from orders.models import Order, OrderLine, RefundLine
-from shopsync.admin.forms import KeyedForm
+from shopsync.admin.forms import KeyedForm, PlainDecimalField
 from shopsync.money import coarseness_of, unit_of
 
 LINES_SHOWN = 200  # two fields each: Django takes 1,000 fields of a page
@@ -95,7 +95,7 @@ class CancelLinesForm(UnitsForm):
 class RefundOrderForm(UnitsForm):
     """Units and money to give back."""
 
-    amount = forms.DecimalField(
+    amount = PlainDecimalField(
         max_digits=16, decimal_places=4, min_value=0, required=False, widget=UnfoldAdminDecimalFieldWidget,
         help_text="empty: what the units cost",
     )  # fmt: skip

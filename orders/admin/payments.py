@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
-
-from django import forms
 from django.contrib import admin, messages
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
@@ -14,7 +11,7 @@ from unfold.widgets import UnfoldAdminTextInputWidget
 from orders.actions.gateway_refunds import RefundError, RefundRequest, refundable_amount, request_refund
 from orders.models import Dispute, GatewayRefund, Payment, PaymentMismatch
 from shopsync.admin.base import ReadOnlyInline, TenantModelAdmin, actor_of
-from shopsync.admin.forms import row_action
+from shopsync.admin.forms import KeyedForm, PlainDecimalField, row_action
 from shopsync.money import format_amount
 
 _COLOURS = {"paid": "success", "authorized": "info", "processing": "info", "failed": "warning", "disputed": "danger",
@@ -22,11 +19,10 @@ _COLOURS = {"paid": "success", "authorized": "info", "processing": "info", "fail
             "requested": "info"}  # fmt: skip
 
 
-class RefundForm(forms.Form):
-    """How much to give back. The key is made with the page, so that a page that is sent twice is one refund."""
+class RefundForm(KeyedForm):
+    """How much to give back."""
 
-    amount = forms.DecimalField(max_digits=20, decimal_places=4, widget=UnfoldAdminTextInputWidget)
-    key = forms.CharField(max_length=64, widget=forms.HiddenInput)
+    amount = PlainDecimalField(max_digits=20, decimal_places=4, widget=UnfoldAdminTextInputWidget)
 
 
 class RefundInline(ReadOnlyInline):
@@ -82,7 +78,7 @@ class PaymentAdmin(TenantModelAdmin):
         """Ask how much, then queue the refund."""
         back = reverse("admin:orders_payment_change", args=[payment.pk])
         left = format_amount(refundable_amount(payment=payment), payment.currency)
-        form = RefundForm(request.POST or None, initial={"amount": left, "key": f"admin-{uuid.uuid4()}"})
+        form = RefundForm(request.POST or None, initial={"amount": left})
         if request.method == "POST" and form.is_valid() and self._refund(request, payment, form):
             return HttpResponseRedirect(back)
         sentences = [f"{payment} has {left} {payment.currency} left. The money goes back the way it came; "

@@ -8,6 +8,7 @@ from rest_framework import serializers
 
 from orders.actions.authorisations import CaptureRequest
 from orders.actions.gateway_refunds import RefundRequest
+from orders.serializers.writes import PlainDecimalField
 from shopsync.serializers import IdField, Input, MoneyField
 
 
@@ -71,7 +72,7 @@ class PaymentDetail(PaymentRow):
 class GatewayRefundInput(Input):
     """What to give back."""
 
-    amount = serializers.DecimalField(max_digits=20, decimal_places=4, help_text='a string, e.g. "12.50"')
+    amount = PlainDecimalField(max_digits=20, decimal_places=4, help_text='a string, e.g. "12.50"')
     currency = serializers.RegexField(r"^[A-Z]{3}\Z", help_text="the payment's own, e.g. EUR")
     reason = serializers.ChoiceField(
         choices=["duplicate", "fraudulent", "requested_by_customer"], required=False, default="requested_by_customer"
@@ -85,7 +86,7 @@ class GatewayRefundInput(Input):
 class CaptureInput(Input):
     """What to capture of an order's authorisation."""
 
-    amount = serializers.DecimalField(
+    amount = PlainDecimalField(
         max_digits=20, decimal_places=4, required=False,
         help_text='a string, e.g. "12.50", in the payment\'s currency; left out: what is due of the order',
     )  # fmt: skip

@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 from decimal import Decimal
 
 import msgspec
 
+from orders.shopify.shapes import (
+    Amount,
+    CustomerBody,
+    FulfillmentBody,
+    FulfillmentWithOrderBody,
+    LineBody,
+    MoneySetBody,
+    OrderBody,
+    RefundBody,
+    RefundLineBody,
+    RefundWithOrderBody,
+)
 from orders.shopify.snapshots import (
     FulfillmentSnapshot,
     LineSnapshot,
@@ -15,185 +28,30 @@ from orders.shopify.snapshots import (
     RefundSnapshot,
 )
 from shopsync.identity import normalise_email, normalise_phone
-from shopsync.shopify import Delivery, as_utc, parse, version_of
+from shopsync.shopify import LARGEST_AMOUNT, Delivery, UnreadablePayloadError, as_utc, parse, version_of
 
-_Amount = Decimal | None
 _PAID = {"paid", "partially_refunded", "refunded"}
 _ZERO = Decimal(0)
-
-
-class _Money(msgspec.Struct):
-    amount: _Amount = None
-    currency_code: str | None = None
-
-
-class _MoneySet(msgspec.Struct):
-    shop_money: _Money | None = None
-    presentment_money: _Money | None = None
-
-
-class _Customer(msgspec.Struct):
-    id: int | None = None
-    email: str | None = None
-    phone: str | None = None
-    first_name: str | None = None
-    last_name: str | None = None
-
-
-class _Address(msgspec.Struct):
-    name: str | None = None
-    company: str | None = None
-    address1: str | None = None
-    address2: str | None = None
-    city: str | None = None
-    province_code: str | None = None
-    zip: str | None = None
-    country_code: str | None = None
-    phone: str | None = None
-
-
-class _TaxLine(msgspec.Struct):
-    title: str | None = None
-    rate: _Amount = None
-    price: _Amount = None
-
-
-class _DiscountCode(msgspec.Struct):
-    code: str | None = None
-    amount: _Amount = None
-    type: str | None = None
-
-
-class _ShippingLine(msgspec.Struct):
-    title: str | None = None
-    code: str | None = None
-    price: _Amount = None
-    discounted_price: _Amount = None
-
-
-class _Line(msgspec.Struct):
-    id: int | None = None
-    variant_id: int | None = None
-    product_id: int | None = None
-    title: str | None = None
-    variant_title: str | None = None
-    sku: str | None = None
-    quantity: int | None = None
-    current_quantity: int | None = None
-    fulfillable_quantity: int | None = None
-    price: _Amount = None
-    price_set: _MoneySet | None = None
-    total_discount: _Amount = None
-    tax_lines: list[_TaxLine] | None = None
-    requires_shipping: bool | None = None
-
-
-class _Transaction(msgspec.Struct):
-    amount: _Amount = None
-    currency: str | None = None
-    kind: str | None = None
-    status: str | None = None
-
-
-class _RefundLine(msgspec.Struct):
-    id: int | None = None
-    line_item_id: int | None = None
-    location_id: int | None = None
-    quantity: int | None = None
-    restock_type: str | None = None
-    subtotal: _Amount = None
-    total_tax: _Amount = None
-
-
-class _ParcelLine(msgspec.Struct):
-    id: int | None = None
-    quantity: int | None = None
-
-
-class _Refund(msgspec.Struct):
-    id: int
-    order_id: int | None = None
-    note: str | None = None
-    created_at: datetime | None = None
-    processed_at: datetime | None = None
-    transactions: list[_Transaction] | None = None
-    refund_line_items: list[_RefundLine] | None = None
-
-
-class _Fulfillment(msgspec.Struct):
-    id: int
-    order_id: int | None = None
-    status: str | None = None
-    shipment_status: str | None = None
-    tracking_company: str | None = None
-    tracking_number: str | None = None
-    line_items: list[_ParcelLine] | None = None
-    created_at: datetime | None = None
-    updated_at: datetime | None = None
-
-
-class _Order(msgspec.Struct):
-    id: int
-    name: str | None = None
-    email: str | None = None
-    contact_email: str | None = None
-    phone: str | None = None
-    customer: _Customer | None = None
-    customer_locale: str | None = None
-    billing_address: _Address | None = None
-    shipping_address: _Address | None = None
-    currency: str | None = None
-    presentment_currency: str | None = None
-    subtotal_price: _Amount = None
-    subtotal_price_set: _MoneySet | None = None
-    total_discounts: _Amount = None
-    total_discounts_set: _MoneySet | None = None
-    total_tax: _Amount = None
-    total_tax_set: _MoneySet | None = None
-    current_subtotal_price: _Amount = None
-    current_total_discounts: _Amount = None
-    current_total_tax: _Amount = None
-    discount_codes: list[_DiscountCode] | None = None
-    tax_lines: list[_TaxLine] | None = None
-    shipping_lines: list[_ShippingLine] | None = None
-    total_shipping_price_set: _MoneySet | None = None
-    total_price: _Amount = None
-    total_price_set: _MoneySet | None = None
-    current_total_price: _Amount = None
-    financial_status: str | None = None
-    fulfillment_status: str | None = None
-    tags: str | list[str] | None = None
-    note: str | None = None
-    test: bool | None = None
-    created_at: datetime | None = None
-    processed_at: datetime | None = None
-    updated_at: datetime | None = None
-    cancelled_at: datetime | None = None
-    cancel_reason: str | None = None
-    closed_at: datetime | None = None
-    line_items: list[_Line] | None = None
-    refunds: list[_Refund] | None = None
-    fulfillments: list[_Fulfillment] | None = None
 
 
 def _utc(moment: datetime | None) -> datetime | None:
     return None if moment is None else as_utc(moment)
 
 
-def _country(order: _Order) -> str:
+def _country(order: OrderBody) -> str:
     for address in (order.shipping_address, order.billing_address):
         if address and address.country_code and len(address.country_code) == 2:
             return address.country_code.upper()
     return ""
 
 
-def _email(order: _Order) -> str:
+def _email(order: OrderBody) -> str:
     customer = order.customer.email if order.customer else None
     found = (normalise_email(value) for value in (order.email, order.contact_email, customer) if value)
     return next((email for email in found if email), "")
 
 
-def _phone(order: _Order, country: str) -> str:
+def _phone(order: OrderBody, country: str) -> str:
     customer = order.customer.phone if order.customer else None
     addresses = (address.phone for address in (order.shipping_address, order.billing_address) if address)
     found = (normalise_phone(value, country) for value in (order.phone, customer, *addresses) if value)
@@ -213,7 +71,7 @@ def parse_order(delivery: Delivery, *, currency: str, country: str) -> OrderSnap
 
     Raises: UnreadablePayloadError.
     """
-    order = parse(delivery.body, _Order)
+    order = parse(delivery.body, OrderBody)
     updated_at = _utc(order.updated_at) or delivery.triggered_at
     is_paid = order.financial_status in _PAID
     lines = [line for line in order.line_items or [] if line.id is not None]
@@ -231,8 +89,8 @@ def parse_order(delivery: Delivery, *, currency: str, country: str) -> OrderSnap
     )
 
 
-def _values(order: _Order, currency: str, country: str) -> dict[str, object]:
-    customer = order.customer or _Customer()
+def _values(order: OrderBody, currency: str, country: str) -> dict[str, object]:
+    customer = order.customer or CustomerBody()
     own_currency = _currency(order.currency, currency)
     return {
         "name": (order.name or "")[:60],
@@ -258,7 +116,7 @@ def _values(order: _Order, currency: str, country: str) -> dict[str, object]:
     }
 
 
-def _details(order: _Order) -> dict[str, object]:
+def _details(order: OrderBody) -> dict[str, object]:
     """Return what is kept as it came, amounts as text."""
     addresses = {"shipping_address": order.shipping_address, "billing_address": order.billing_address}
     lists = {"discounts": order.discount_codes, "taxes": order.tax_lines, "shipping_lines": order.shipping_lines}
@@ -270,7 +128,7 @@ def _plain(entry: msgspec.Struct) -> dict[str, str]:
     return {name: str(value)[:500] for name, value in msgspec.structs.asdict(entry).items() if value is not None}
 
 
-def _amounts(order: _Order) -> dict[str, object]:
+def _amounts(order: OrderBody) -> dict[str, object]:
     shipping = order.total_shipping_price_set and order.total_shipping_price_set.shop_money
     total = order.total_price or _ZERO
     given = {
@@ -298,7 +156,7 @@ def _amounts(order: _Order) -> dict[str, object]:
     return {**given, **known, **shown}
 
 
-def _presented(both: _MoneySet | None, otherwise: Decimal) -> Decimal:
+def _presented(both: MoneySetBody | None, otherwise: Decimal) -> Decimal:
     shown = both.presentment_money if both else None
     return otherwise if shown is None or shown.amount is None else shown.amount
 
@@ -308,9 +166,20 @@ def _tags(tags: str | list[str] | None) -> list[str]:
     return [part.strip() for part in parts if part.strip()]
 
 
-def _line(line: _Line, position: int) -> LineSnapshot:
-    quantity = max(line.quantity or 0, 0)
-    current = quantity if line.current_quantity is None else max(line.current_quantity, 0)
+def _sum(amounts: Iterable[Amount], of: str) -> Decimal:
+    """Add amounts up.
+
+    Raises: UnreadablePayloadError for more than a column holds.
+    """
+    total = sum((amount or _ZERO for amount in amounts), _ZERO)
+    if total >= LARGEST_AMOUNT:
+        raise UnreadablePayloadError(f"{of}: in sum they have to stay below 10^15")
+    return total
+
+
+def _line(line: LineBody, position: int) -> LineSnapshot:
+    quantity = line.quantity or 0
+    current = quantity if line.current_quantity is None else line.current_quantity
     return LineSnapshot(
         shopify_id=line.id or 0,
         position=position,
@@ -325,18 +194,18 @@ def _line(line: _Line, position: int) -> LineSnapshot:
         price_amount=line.price or _ZERO,
         presentment_price_amount=_presented(line.price_set, line.price or _ZERO),
         discount_amount=line.total_discount or _ZERO,
-        tax_amount=sum((tax.price or _ZERO for tax in line.tax_lines or []), _ZERO),
+        tax_amount=_sum((tax.price for tax in line.tax_lines or []), f"tax_lines of line {line.id}"),
         requires_shipping=line.requires_shipping is not False,
     )
 
 
-def _refund(refund: _Refund, order_id: int, version: str) -> RefundSnapshot:
+def _refund(refund: RefundBody, order_id: int, version: str) -> RefundSnapshot:
     given = [t for t in refund.transactions or [] if t.kind in {"refund", "void"} and t.status in {"success", None}]
     currency = next((t.currency for t in given if t.currency), "")
     return RefundSnapshot(
         shopify_id=refund.id,
         order_shopify_id=order_id,
-        amount=sum((t.amount or _ZERO for t in given), _ZERO),
+        amount=_sum((t.amount for t in given), f"transactions of refund {refund.id}"),
         currency=_currency(currency, ""),
         note=refund.note or "",
         refunded_at=_utc(refund.processed_at) or _utc(refund.created_at),
@@ -348,19 +217,19 @@ def _refund(refund: _Refund, order_id: int, version: str) -> RefundSnapshot:
 _RESTOCK_TYPES = {"no_restock", "cancel", "return", "legacy_restock"}
 
 
-def _refund_line(line: _RefundLine) -> RefundLineSnapshot:
+def _refund_line(line: RefundLineBody) -> RefundLineSnapshot:
     return RefundLineSnapshot(
         shopify_id=line.id or 0,
         line_shopify_id=line.line_item_id or 0,
         location_shopify_id=line.location_id,
-        quantity=max(line.quantity or 0, 0),
+        quantity=line.quantity or 0,
         restock_type=line.restock_type if line.restock_type in _RESTOCK_TYPES else "no_restock",
         amount=line.subtotal or _ZERO,
         tax_amount=line.total_tax or _ZERO,
     )
 
 
-def _fulfillment(parcel: _Fulfillment, order_id: int, delivery: Delivery) -> FulfillmentSnapshot:
+def _fulfillment(parcel: FulfillmentBody, order_id: int, delivery: Delivery) -> FulfillmentSnapshot:
     return FulfillmentSnapshot(
         shopify_id=parcel.id,
         order_shopify_id=order_id,
@@ -369,7 +238,7 @@ def _fulfillment(parcel: _Fulfillment, order_id: int, delivery: Delivery) -> Ful
         tracking_company=(parcel.tracking_company or "")[:200],
         tracking_number=(parcel.tracking_number or "")[:200],
         version=version_of(delivery, parcel.updated_at),
-        lines={str(line.id): max(line.quantity or 0, 0) for line in parcel.line_items or [] if line.id is not None},
+        lines={str(line.id): line.quantity or 0 for line in parcel.line_items or [] if line.id is not None},
         sent_at=_utc(parcel.created_at),
     )
 
@@ -379,7 +248,7 @@ def parse_refund(delivery: Delivery) -> RefundSnapshot:
 
     Raises: UnreadablePayloadError.
     """
-    refund = parse(delivery.body, _RefundWithOrder)
+    refund = parse(delivery.body, RefundWithOrderBody)
     return _refund(refund, refund.order_id, version_of(delivery, refund.processed_at or refund.created_at))
 
 
@@ -388,13 +257,5 @@ def parse_fulfillment(delivery: Delivery) -> FulfillmentSnapshot:
 
     Raises: UnreadablePayloadError.
     """
-    parcel = parse(delivery.body, _FulfillmentWithOrder)
+    parcel = parse(delivery.body, FulfillmentWithOrderBody)
     return _fulfillment(parcel, parcel.order_id, delivery)
-
-
-class _RefundWithOrder(_Refund, kw_only=True):
-    order_id: int
-
-
-class _FulfillmentWithOrder(_Fulfillment, kw_only=True):
-    order_id: int

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from django.contrib import admin
-from django.db import models
+from django.contrib.admin.options import IncorrectLookupParameters
+from django.contrib.admin.views.main import ChangeList
+from django.db import DataError, models
 from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
 from django.template.response import TemplateResponse
@@ -48,6 +50,18 @@ class TenantModelAdmin(ModelAdmin):
             column = item if isinstance(item, str) else item[0] if isinstance(item, tuple) else ""
             names.append(column or getattr(item, "parameter_name", ""))
         return any(lookup == name or lookup.startswith(f"{name}__") for name in names if name)
+
+    def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
+        """Build the list; a filter by what no column can be compared with leads back to the whole of it."""
+        try:
+            found: ChangeList = super().get_changelist_instance(request)
+        except DataError as error:
+            raise IncorrectLookupParameters(str(error)) from error
+        return found
+
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
+        """Find a row; there is none by an id that no column can hold."""
+        return None if "\x00" in object_id else super().get_object(request, object_id, from_field)
 
     def has_module_permission(self, request: HttpRequest) -> bool:
         """Is a tenant (or all of them) open?"""

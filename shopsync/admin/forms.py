@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import re
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,6 +21,24 @@ from unfold.decorators import action
 from config.infra import tenancy
 from shopsync.actions.idempotency import KeyUsed, run_once
 from shopsync.admin.base import TenantModelAdmin
+
+_PLAIN = re.compile(r"-?[0-9]+(\.[0-9]+)?")
+
+
+class _Plain(forms.Field):
+    def to_python(self, value: Any) -> Any:
+        """Read a number in plain digits; Python would take `1e3` and `1_0` as well."""
+        if isinstance(value, str) and value.strip() and not _PLAIN.fullmatch(value.strip()):
+            raise forms.ValidationError(self.error_messages["invalid"], code="invalid")
+        return super().to_python(value)
+
+
+class PlainDecimalField(_Plain, forms.DecimalField):
+    """A decimal in plain digits."""
+
+
+class PlainIntegerField(_Plain, forms.IntegerField):
+    """A whole number in plain digits."""
 
 
 class KeyedForm(forms.Form):

@@ -160,6 +160,7 @@ def test_a_problem_names_itself_by_an_address_of_ours(nobody, db, settings):
 def test_a_date_at_the_edge_of_the_calendar_is_refused_in_words(owner, moment, query):
     answer = owner.get(f"/api/v1/{query}={moment}")
     assert (answer.status_code, answer["Content-Type"]) == (400, "application/problem+json")
+    assert list(answer.json()["errors"]) == [query.partition("?")[2]]
 
 
 @pytest.mark.parametrize(

@@ -169,3 +169,56 @@ def test_lists_that_do_not_agree_with_their_sums_are_refused_by_name():
             ({"discount_codes": [code], "discounts": [code]}, "discounts"),
         ],
     )
+
+
+LARGE = "999999999999.99"  # the largest that one amount can be
+
+
+def test_sums_that_no_column_can_hold_are_refused_by_the_part_that_is_too_much():
+    shop = open_shop()
+    taxes = [{"title": "VAT", "price": LARGE}] * 50
+    ways = [{"title": "Courier", "price": LARGE}] * 50
+    in_yen = {"presentment_currency": "JPY", "presentment_rate": "9999999999.5"}
+    refused(
+        shop,
+        [
+            ({"shipping_lines": ways, **in_yen}, "shipping_lines.0.price"),
+            ({"shipping_lines": [{"title": "Free", "price": "0"}, *ways[1:]], **in_yen}, "shipping_lines.1.price"),
+            ({"shipping_amount": LARGE, **in_yen}, "shipping_amount"),
+            ({"line": {"tax_lines": taxes}, **in_yen}, "lines.0.tax_lines.0.price"),
+            ({"line": {"tax_amount": LARGE}, **in_yen}, "lines.0.tax_amount"),
+            ({"line": {"price_amount": "60000"}, **in_yen}, "lines.0.price_amount"),
+            ({"line": {"price_amount": LARGE, "quantity": 2}}, "lines.0.price_amount"),
+        ],
+    )
+    with tenancy.tenant_scope(shop.tenant.pk):
+        Variant.objects.update(price_amount="9999999999999999")
+    line = {"variant_id": shop.variant.pk, "quantity": 10**9}
+    assert named(shop.post("orders", {"lines": [line] * 500})) == "lines.0.quantity"
+    lines = [{"variant_id": shop.variant.pk, "quantity": 1, "price_amount": "1", "tax_lines": taxes}] * 500
+    assert named(shop.post("orders", {"lines": lines})) == "lines.19.tax_lines.49.price"
+
+
+NOT_PLAIN = ["1_0", "1e3", "1E-2", "+1", " 1", "1 ", ".5", "5.", "\u0661", "0x1", "NaN", "Infinity"]
+
+
+def test_amounts_and_rates_are_written_in_plain_digits():
+    shop = open_shop()
+    order = place(shop, is_paid=True).json()["id"]
+    for number in NOT_PLAIN:
+        tax = {"title": "VAT", "price": "1", "rate": number}
+        refused_by = [
+            (place(shop, shipping_amount=number), "shipping_amount"),
+            (place(shop, {"tax_lines": [tax]}), "lines.0.tax_lines.0.rate"),
+            (place(shop, presentment_currency="JPY", presentment_rate=number), "presentment_rate"),
+            (shop.post(f"orders/{order}/refunds", {"amount": number}), "amount"),
+            (shop.post(f"orders/{order}/capture", {"amount": number}, **{"Idempotency-Key": "a"}), "amount"),
+        ]
+        assert [named(answer) for answer, _ in refused_by] == [field for _, field in refused_by]
+
+
+def test_a_rate_may_be_a_number_and_nothing_has_no_sign():
+    tax = {"title": "VAT", "price": "0.5", "rate": 0.21}
+    order = place(open_shop(), {"tax_lines": [tax]}, shipping_lines=[{"title": "Free", "price": "-0"}]).json()
+    assert order["taxes"][0]["rate"] == "0.21"
+    assert order["shipping_lines"][0]["price"] == "0.00"
