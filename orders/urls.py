@@ -36,6 +36,7 @@ urlpatterns = [
     path("api/v1/payments/<int:pk>/refunds", views.Payments.as_view({"post": "refund"}, detail=True)),
     path("api/v1/payments/mismatches", views.Mismatches.as_view({"get": "list"}, detail=False)),
     path("api/v1/payments/mismatches/<int:pk>", views.Mismatches.as_view({"get": "retrieve"}, detail=True)),
+    path("api/v1/payments/mismatches/<int:pk>/accept", views.Mismatches.as_view({"post": "accept"}, detail=True)),
     re_path(r"^webhooks/easypost/(?P<token>[\w-]+)/?$", views.receive_easypost_event, name="receive-easypost-event"),
     path("api/v1/shipments", views.Shipments.as_view({"get": "list", "post": "create"}, detail=False)),
     path("api/v1/shipments/<int:pk>", views.Shipments.as_view({"get": "retrieve"}, detail=True)),

@@ -28,6 +28,10 @@ _Kind = PaymentMismatch.Kind
 _ALERT = {"kind": "payment.mismatch", "subject": "payments"}
 
 
+class MismatchClosed(Exception):  # noqa: N818
+    """The difference is gone."""
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
     """One thing that differs; `subject` is order:ID or payment:ID."""
@@ -72,15 +76,42 @@ def _reconcile(*, now: datetime, settle: timedelta, actor: str) -> Reconciled:
         ask_gateway(payment=payment)
     found = {(one.kind, one.subject): one for one in _find(before=now - settle)}
     opened, closed = _write(found, now)
-    if found:
-        raise_alert(**_ALERT, message=f"{len(found)} differences between payments and orders; the admin lists them.")
-    else:
-        close_alert(**_ALERT)
+    _tell()
     if opened or closed:
         tenant_id = tenancy.current_tenant_id()
         data = {"open": len(found), "opened": opened, "closed": closed}
         record(name="payments.reconciled", subject=f"tenant:{tenant_id}", actor=actor, data=data)
     return Reconciled(tuple(found[key] for key in sorted(found)), opened, closed)
+
+
+def _tell() -> None:
+    """Raise the alert while something differs that nobody has explained."""
+    if unexplained := PaymentMismatch.objects.filter(closed_at=None, accepted_at=None).count():
+        message = f"{unexplained} differences between payments and orders are not explained; the admin lists them."
+        raise_alert(**_ALERT, message=message)
+    else:
+        close_alert(**_ALERT)
+
+
+@transaction.atomic
+def accept_mismatch(*, mismatch_id: int, note: str, actor: str, now: datetime) -> PaymentMismatch:
+    """Note why a difference is all right as it stands: it stays listed, and raises no alert unless it changes.
+
+    note: at most 500 characters. Raises: PaymentMismatch.DoesNotExist, MismatchClosed.
+    """
+    mismatch = PaymentMismatch.objects.select_for_update().get(pk=mismatch_id)
+    if not mismatch.is_open:
+        raise MismatchClosed("It no longer differs: there is nothing to explain.")
+    mismatch.accepted_at, mismatch.accepted_by, mismatch.note = now, actor[:150], note
+    mismatch.save(update_fields=["accepted_at", "accepted_by", "note"])
+    record(
+        name="payment_mismatch.accepted",
+        subject=f"payment_mismatch:{mismatch.pk}",
+        actor=actor,
+        data={"kind": mismatch.kind, "of": mismatch.subject},
+    )
+    _tell()
+    return mismatch
 
 
 def _write(found: dict[tuple[str, str], Finding], now: datetime) -> tuple[int, int]:
@@ -101,9 +132,11 @@ def _write(found: dict[tuple[str, str], Finding], now: datetime) -> tuple[int, i
     made = PaymentMismatch.objects.bulk_create(new, ignore_conflicts=True)
     gone = [row.pk for key, row in open_rows.items() if key not in found]
     for key in sorted(open_rows.keys() & found.keys()):
-        row = open_rows[key]
-        row.detail, row.last_seen_at = found[key].detail[:300], now
-        row.save(update_fields=["detail", "last_seen_at"])
+        row, detail = open_rows[key], found[key].detail[:300]
+        if row.detail != detail:  # what was explained is not this
+            row.accepted_at, row.accepted_by, row.note = None, "", ""
+        row.detail, row.last_seen_at = detail, now
+        row.save(update_fields=["detail", "last_seen_at", "accepted_at", "accepted_by", "note"])
     PaymentMismatch.objects.filter(pk__in=gone).update(closed_at=now)
     return len(made), len(gone)
 

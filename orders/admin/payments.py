@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from django import forms
 from django.contrib import admin, messages
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
+from django.utils import timezone
 from unfold.decorators import display
 from unfold.widgets import UnfoldAdminTextInputWidget
 
 from orders.actions.gateway_refunds import RefundError, RefundRequest, refundable_amount, request_refund
+from orders.actions.reconciliation import MismatchClosed, accept_mismatch
 from orders.models import Dispute, GatewayRefund, Payment, PaymentMismatch
 from shopsync.admin.base import ReadOnlyInline, TenantModelAdmin, actor_of
-from shopsync.admin.forms import KeyedForm, PlainDecimalField, row_action
+from shopsync.admin.forms import ActingAdmin, KeyedForm, Page, PlainDecimalField, row_action
 from shopsync.money import format_amount
 
 _COLOURS = {"paid": "success", "authorized": "info", "processing": "info", "failed": "warning", "disputed": "danger",
@@ -128,16 +131,39 @@ class DisputeAdmin(TenantModelAdmin):
     search_help_text = "the gateway's id, in full"
 
 
-@admin.register(PaymentMismatch)
-class PaymentMismatchAdmin(TenantModelAdmin):
-    """What differs between payments and orders; the nightly comparison opens and closes it."""
+class AcceptForm(KeyedForm):
+    """Why a difference is all right."""
 
-    list_display = ("id", "kind", "subject", "detail", "is_still_so", "found_at", "last_seen_at")
-    list_filter = ("kind", ("closed_at", admin.EmptyFieldListFilter))
+    note = forms.CharField(max_length=500, widget=UnfoldAdminTextInputWidget)
+
+
+@admin.register(PaymentMismatch)
+class PaymentMismatchAdmin(ActingAdmin):
+    """What differs between payments and orders; the nightly comparison opens and closes it, a person explains it."""
+
+    refusals = (MismatchClosed,)
+    list_display = ("id", "kind", "subject", "detail", "is_still_so", "note", "found_at", "last_seen_at")
+    list_filter = ("kind", ("closed_at", admin.EmptyFieldListFilter), ("accepted_at", admin.EmptyFieldListFilter))
     search_fields = ("=subject",)
     search_help_text = "order:12 or payment:34, in full"
+    actions_detail = ("accept",)
 
     @display(description="open", boolean=True)
     def is_still_so(self, mismatch: PaymentMismatch) -> bool:
         """Say whether it still differs."""
         return mismatch.is_open
+
+    @row_action("Explain", path="accept", icon="task_alt")
+    def accept(self, request: HttpRequest, mismatch: PaymentMismatch) -> HttpResponse:
+        """Ask why it is all right, and note it."""
+        form, actor = AcceptForm(request.POST), actor_of(request)
+
+        def run() -> object:
+            note = form.cleaned_data["note"]
+            return accept_mismatch(mismatch_id=mismatch.pk, note=note, actor=actor, now=timezone.now())
+
+        sentences = (mismatch.detail, "It stays listed, and raises no alert unless it changes.")
+        page = Page(
+            title="All right as it stands?", sentences=sentences, button="Explain", done="Noted.", form=form, run=run
+        )
+        return self.ask(request, mismatch, page)

@@ -288,6 +288,9 @@ class PaymentMismatch(TenantModel):
     found_at = models.DateTimeField(db_default=Now())
     last_seen_at = models.DateTimeField(db_default=Now())
     closed_at = models.DateTimeField(null=True, blank=True)
+    accepted_at = models.DateTimeField(null=True, blank=True, help_text="since when it is explained, as it stands")
+    accepted_by = models.CharField(max_length=150, blank=True)
+    note = models.CharField(max_length=500, blank=True, help_text="why it is all right as it stands")
 
     class Meta(TenantModel.Meta):
         ordering = ("-id",)

@@ -126,3 +126,12 @@ class MismatchRow(serializers.Serializer[Any]):
     found_at = serializers.DateTimeField(read_only=True)
     last_seen_at = serializers.DateTimeField(read_only=True)
     closed_at = serializers.DateTimeField(read_only=True, allow_null=True)
+    accepted_at = serializers.DateTimeField(read_only=True, allow_null=True)
+    accepted_by = serializers.CharField(read_only=True)
+    note = serializers.CharField(read_only=True, help_text="why it is all right as it stands")
+
+
+class AcceptInput(Input):
+    """Why a difference is all right."""
+
+    note = serializers.CharField(max_length=500)

@@ -6,6 +6,7 @@ import uuid
 from typing import Any
 
 from django.db.models import QuerySet
+from django.utils import timezone
 from django_filters import BooleanFilter, CharFilter, ChoiceFilter, IsoDateTimeFilter
 from django_filters.rest_framework import FilterSet
 from drf_spectacular.utils import OpenApiParameter, extend_schema
@@ -19,8 +20,16 @@ from rest_framework.viewsets import ReadOnlyModelViewSet
 
 from orders.actions.dues import ORDER_REFUND
 from orders.actions.gateway_refunds import InvalidRefund, NotRefundable, RefundKeyReused, request_refund
+from orders.actions.reconciliation import MismatchClosed, accept_mismatch
 from orders.models import Payment, PaymentMismatch
-from orders.serializers.payments import GatewayRefundInput, GatewayRefundRow, MismatchRow, PaymentDetail, PaymentRow
+from orders.serializers.payments import (
+    AcceptInput,
+    GatewayRefundInput,
+    GatewayRefundRow,
+    MismatchRow,
+    PaymentDetail,
+    PaymentRow,
+)
 from shopsync.auth import MayAct, actor_of
 from shopsync.serializers import WholeNumberFilter
 from shopsync.views import declare_problem, read_key
@@ -45,6 +54,7 @@ declare_problem(
     title="Not that much is left",
     members=lambda error: {**_field(error), "available": error.available},
 )
+declare_problem(MismatchClosed, status=409, slug="mismatch-closed", title="It no longer differs")
 declare_problem(RefundKeyReused, status=409, slug="idempotency-key-reused", title="Idempotency key used before")
 
 
@@ -101,10 +111,11 @@ class MismatchFilters(FilterSet):
     kind = ChoiceFilter(choices=PaymentMismatch.Kind.choices)
     subject = CharFilter()
     is_open = BooleanFilter(field_name="closed_at", lookup_expr="isnull")
+    is_accepted = BooleanFilter(field_name="accepted_at", lookup_expr="isnull", exclude=True)
 
 
 class Mismatches(ReadOnlyModelViewSet[PaymentMismatch]):
-    """What the nightly comparison found to differ; closed once it no longer does."""
+    """What the nightly comparison found to differ; closed once it no longer does, accepted once it is explained."""
 
     queryset = PaymentMismatch.objects.none()
     serializer_class = MismatchRow
@@ -113,3 +124,17 @@ class Mismatches(ReadOnlyModelViewSet[PaymentMismatch]):
     def get_queryset(self) -> QuerySet[PaymentMismatch]:
         """Read the tenant's mismatches."""
         return PaymentMismatch.objects.all()
+
+    def get_permissions(self) -> list[BasePermission]:
+        """Everybody of the tenant reads; to accept a difference is an act."""
+        return [MayAct()] if self.action == "accept" else super().get_permissions()  # type: ignore[return-value]
+
+    @extend_schema(request=AcceptInput, responses={200: MismatchRow}, summary="Explain a difference")
+    def accept(self, request: Request, pk: int) -> Response:
+        """Note why it is all right as it stands: it stays listed, and raises no alert unless it changes."""
+        self.get_object()
+        given = AcceptInput(data=request.data)
+        given.is_valid(raise_exception=True)
+        note = given.validated_data["note"]
+        done = accept_mismatch(mismatch_id=pk, note=note, actor=actor_of(request), now=timezone.now())
+        return Response(MismatchRow(done).data)

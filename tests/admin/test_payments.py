@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from config.infra import tenancy
-from orders.models import GatewayRefund, Payment
+from orders.models import GatewayRefund, Payment, PaymentMismatch
 from tests.admin.pages import change_page
 
 
@@ -50,3 +50,15 @@ def test_viewers_and_strangers_give_nothing_back(viewer, stranger, world):
         assert client.get(_url(world)).status_code in status
         assert client.post(_url(world), {"amount": "1", "key": "admin-1"}).status_code in status
     assert _ours(world) == []
+
+
+def test_a_difference_is_explained_by_an_operator_alone(operator, viewer, stranger, world):
+    page = change_page(world.rows[PaymentMismatch]).replace("/change/", "/accept/")
+    for client, status in ((viewer, {403}), (stranger, {404, 302})):
+        assert client.post(page, {"note": "no", "key": "admin-1"}).status_code in status
+    assert "All right as it stands?" in operator.get(page).content.decode()
+    assert operator.post(page, {"note": "", "key": "admin-1"}).status_code == 200
+    assert operator.post(page, {"note": "paid in the shop", "key": "admin-1"}).status_code == 302
+    with tenancy.tenant_scope(world.tenant.pk):
+        row = PaymentMismatch.objects.get()
+    assert (row.note, row.accepted_by[:5], row.is_open) == ("paid in the shop", "user:", True)

@@ -49,6 +49,19 @@ def test_mismatches_are_listed_and_filtered(owner, world):
     assert owner.get(f"/api/v1/payments/mismatches/{world.rows[PaymentMismatch].pk}").status_code == 200
 
 
+def test_a_mismatch_is_explained(owner, world):
+    path = f"/api/v1/payments/mismatches/{world.rows[PaymentMismatch].pk}/accept"
+    for note in ("", "x" * 501, "\x00", None):
+        assert list(owner.post(path, {"note": note}, format="json").json()["errors"]) == ["note"]
+    said = owner.post(path, {"note": "paid in the shop"}, format="json").json()
+    assert (said["note"], said["is_open"], said["accepted_at"] is None) == ("paid in the shop", True, False)
+    accepted = "/api/v1/payments/mismatches?is_accepted="
+    assert [len(owner.get(accepted + word).json()["results"]) for word in ("true", "false")] == [1, 0]
+    with tenancy.tenant_scope(world.tenant.pk):
+        PaymentMismatch.objects.update(closed_at=said["accepted_at"])
+    assert owner.post(path, {"note": "late"}, format="json").status_code == 409
+
+
 def test_the_same_key_is_one_refund_and_another_body_under_it_is_refused(owner, world, payment):
     answers = [refund(owner, payment, **{"Idempotency-Key": "r-1"}) for _ in range(3)]
     assert [answer.status_code for answer in answers] == [201, 201, 201]

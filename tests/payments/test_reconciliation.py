@@ -12,7 +12,7 @@ from django.utils import timezone
 from audit.models import AuditEvent
 from config.infra import tenancy
 from orders.actions.placing import NewLine, NewOrder, place_order
-from orders.actions.reconciliation import reconcile_payments
+from orders.actions.reconciliation import MismatchClosed, accept_mismatch, reconcile_payments
 from orders.models import Order, Payment, PaymentCall, PaymentMismatch, Refund
 from orders.tasks import reconcile_payments as nightly
 from shopsync.models import Alert
@@ -99,6 +99,31 @@ def test_refunds_that_differ_are_open_until_they_agree(shop):
     with tenancy.tenant_scope(shop.tenant.pk):
         assert PaymentMismatch.objects.get().closed_at is not None
         assert not Alert.objects.get(kind="payment.mismatch").is_open
+
+
+def test_what_is_explained_raises_no_alert_until_it_changes(shop):
+    order = paid_order(shop)
+    pay_for(shop, order, amount=5100, amount_received=5100)
+    options = {"note": "a tip, in cash", "actor": "test", "now": timezone.now()}
+    assert differ(shop) == ["amount_differs"]
+    with tenancy.tenant_scope(shop.tenant.pk):
+        row = PaymentMismatch.objects.get()
+        assert Alert.objects.get(kind="payment.mismatch").is_open
+        accept_mismatch(mismatch_id=row.pk, **options)
+        assert not Alert.objects.filter(kind="payment.mismatch", closed_at=None).exists()
+    assert differ(shop) == ["amount_differs"]
+    with tenancy.tenant_scope(shop.tenant.pk):
+        assert PaymentMismatch.objects.get().note == "a tip, in cash"
+        assert not Alert.objects.filter(kind="payment.mismatch", closed_at=None).exists()
+        Order.objects.update(total_amount=49, current_total_amount=49)
+    assert differ(shop) == ["amount_differs"]
+    with tenancy.tenant_scope(shop.tenant.pk):
+        assert (PaymentMismatch.objects.get().accepted_at, PaymentMismatch.objects.get().note) == (None, "")
+        assert Alert.objects.filter(kind="payment.mismatch", closed_at=None).exists()
+        Order.objects.update(total_amount=51, current_total_amount=51)
+    assert differ(shop) == []
+    with tenancy.tenant_scope(shop.tenant.pk), pytest.raises(MismatchClosed):
+        accept_mismatch(mismatch_id=row.pk, **options)
 
 
 def test_an_overdue_authorisation_is_asked_about(shop):
