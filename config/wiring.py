@@ -64,6 +64,7 @@ EVENT_SUBSCRIBERS: dict[str, list[str]] = {
     "order.cancelled": [
         "orders.actions.paid_orders.review_order",
         "orders.actions.authorisations.cancel_authorisations",
+        "orders.actions.shipments.settle_parcels",
     ],
     "order.paid": ["messaging.actions.automations.react"],
 }

@@ -15,7 +15,7 @@ from config.infra import work
 from config.infra.breaker import Breaker, BreakerOpen
 from config.infra.work import Answer, Apply, Caller, CallError
 from config.infra.work.claims import in_seconds
-from orders.actions.shipments import has_live_call, lock_shipment, queue_call
+from orders.actions.shipments import NotNow, ensure_wanted, has_live_call, lock_shipment, queue_call, settle_wanted
 from orders.actions.tracking import ACTOR, settle_tracking, settle_void
 from orders.carriers.base import (
     LABEL_TYPES,
@@ -93,12 +93,17 @@ def _store_rates(call: ShipmentCall, remote_id: str, rates: tuple[Rate, ...]) ->
 def _buy(call: ShipmentCall, shipment: Shipment, carrier: Carrier) -> Apply:
     """Buy what the carrier says is not bought yet.
 
-    1. Ask: this row may have been replayed by hand, and another attempt's purchase may be there.
-    2. Buy. 3. A refusal is not believed before the carrier says again that there is no label: it refuses a second one.
+    1. Ask: this row may have been replayed by hand, and another attempt's purchase may be there. 2. Look whether the
+    order is still to send it. 3. Buy. 4. A refusal is not believed before the carrier says again that there is no
+    label: it refuses a second one.
     """
     before = _find(shipment, carrier)
     if before is not None and before.label is not None:
         return partial(_store_label, call, before)
+    try:
+        ensure_wanted(shipment)
+    except NotNow as error:
+        raise CallError(str(error), permanent=True) from error
     try:
         bought = carrier.buy(shipment.remote_id, call.rate_id)
     except CallError as error:
@@ -233,6 +238,7 @@ def _refuse(call: ShipmentCall, error: CallError) -> None:
 
 def _end(call: ShipmentCall, outcome: str) -> None:
     ShipmentCall.objects.filter(pk=call.pk).update(outcome=outcome[:300], blocker="")
+    settle_wanted(lock_shipment(call.shipment_id), actor=ACTOR, ending=call)
 
 
 def _ask(call: ShipmentCall) -> Answer:

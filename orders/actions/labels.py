@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from audit.actions import record
 from config.infra import work
 from config.infra.transactions import retrying_atomic
-from orders.actions.shipments import NotNow, give_up, has_live_call, lock_shipment, queue_call
+from orders.actions.shipments import NotNow, ensure_wanted, give_up, has_live_call, lock_shipment, queue_call
 from orders.carriers.base import CARRIERS
 from orders.models import Shipment, ShipmentCall
 from shopsync.models import Connection
@@ -76,7 +76,8 @@ def _connection() -> Connection:
 def buy_label(*, shipment_id: int, rate_id: str, actor: str) -> Shipment:
     """Queue the purchase of the label, once: asking again for the same one joins the purchase under way.
 
-    Raises: UnknownRate, NotNow for a parcel that has a label, or is being bought at another rate.
+    Raises: UnknownRate, NotNow for a parcel that has a label, is being bought at another rate, or that its order is not
+    to send any more.
     """
     shipment = lock_shipment(shipment_id)
     _ensure_unlabelled(shipment)
@@ -86,6 +87,7 @@ def buy_label(*, shipment_id: int, rate_id: str, actor: str) -> Shipment:
         return shipment
     if rate_id not in {rate["id"] for rate in shipment.rates}:
         raise UnknownRate("This is none of the rates that the carrier offered last; see `rates` of the shipment.")
+    ensure_wanted(shipment)
     queue_call(shipment, Kind.BUY, rate_id=rate_id)
     data = {"rate": rate_id}
     record(name="shipment.purchase_requested", subject=f"shipment:{shipment.pk}", actor=actor, data=data)

@@ -9,15 +9,16 @@ from datetime import datetime
 from django.db.models import F, Sum
 from django.db.models.functions import Greatest, Least
 
-from audit.actions import record
+from audit.actions import Event, record
 from config.infra import work
 from config.infra.transactions import retrying_atomic
 from orders.actions.moves import name_fulfillment
 from orders.actions.own_stock import follow_lines, sell_stock
 from orders.models import Fulfillment, Order, OrderLine, Shipment, ShipmentCall, ShipmentLine
-from shopsync.actions.alerts import raise_alert
+from shopsync.actions.alerts import close_alert, raise_alert
 
 Status = Shipment.Status
+NOT_WANTED = "shipment.of_cancelled_order"  # an alert's kind
 _REFUND_ASKED = (Shipment.VoidStatus.REQUESTED, Shipment.VoidStatus.SUBMITTED, Shipment.VoidStatus.REFUNDED)
 _NOT_SENT_AFTER_ALL = ("cancelled", "error", "failure")  # Shopify's parcels that came to nothing
 
@@ -167,11 +168,19 @@ def mark_shipped(*, shipment_id: int, tracking: Tracking | None, actor: str, now
         raise NotNow("The shipment has a label with its own number; hand it over without another one.")
     elif shipment.void_status in _REFUND_ASKED:
         raise NotNow("The label's refund was asked for; wait for the carrier's decision, and use the label no more.")
+    ensure_wanted(shipment)
+    leave(shipment, at=now, actor=actor)
+    return shipment
+
+
+def ensure_wanted(shipment: Shipment) -> None:
+    """Let a parcel pass that its order still is to send: before money is spent on it, and before it is handed over.
+
+    Raises: NotNow.
+    """
     _ensure_sendable(shipment.order)
     if _too_many(shipment):
         raise NotNow("The order has fewer of these units by now; give the shipment up and pack another one.")
-    leave(shipment, at=now, actor=actor)
-    return shipment
 
 
 @retrying_atomic
@@ -213,6 +222,7 @@ def leave(shipment: Shipment, *, at: datetime, actor: str) -> None:
         return
     shipment.status, shipment.shipped_at = Status.SHIPPED, at
     shipment.save(update_fields=["status", "shipped_at"])
+    close_alert(kind=NOT_WANTED, subject=f"shipment:{shipment.pk}")
     _sell(shipment.order_id, actor=actor, now=at)
     exceeds = _too_many(shipment)
     for row in shipment.lines.filter(line__isnull=False).order_by("line_id"):
@@ -264,7 +274,32 @@ def void(shipment: Shipment, *, actor: str) -> None:
     """Give a locked parcel up that has not left."""
     shipment.status = Status.VOIDED
     shipment.save(update_fields=["status"])
+    close_alert(kind=NOT_WANTED, subject=f"shipment:{shipment.pk}")
     record(name="shipment.voided", subject=f"shipment:{shipment.pk}", actor=actor)
+
+
+def settle_wanted(shipment: Shipment, *, actor: str, ending: ShipmentCall | None = None) -> None:
+    """Give a locked parcel of a cancelled order up; one that has a label is told, for a person to give up.
+
+    Nobody but the merchant knows where a labelled parcel lies: its label's refund is asked for by a person. While a
+    call other than the `ending` one is on its way, its end decides.
+    """
+    if not shipment.order.is_cancelled:
+        return
+    live = shipment.calls.exclude(status=work.Status.DONE).exclude(pk=ending.pk if ending else None)
+    if shipment.status == Status.CREATED and not live.exists():
+        void(shipment, actor=actor)
+    elif shipment.status == Status.LABELLED and shipment.void_status not in _REFUND_ASKED:
+        what = f"Order {shipment.order} is cancelled, and shipment {shipment.pk} has a label"
+        raise_alert(kind=NOT_WANTED, subject=f"shipment:{shipment.pk}", message=f"{what}: give it up, unless it left.")
+
+
+@retrying_atomic
+def settle_parcels(*, event: Event) -> None:
+    """Give the parcels of a cancelled order up (hears order.cancelled)."""
+    order_id = int(event.subject.partition(":")[2])
+    for shipment_id in Shipment.objects.filter(order_id=order_id).order_by("pk").values_list("pk", flat=True):
+        settle_wanted(lock_shipment(shipment_id), actor="system")
 
 
 def queue_call(shipment: Shipment, kind: ShipmentCall.Kind, **fields: object) -> None:
