@@ -286,7 +286,7 @@ def settle_wanted(shipment: Shipment, *, actor: str, ending: ShipmentCall | None
     """
     if not shipment.order.is_cancelled:
         return
-    live = shipment.calls.exclude(status=work.Status.DONE).exclude(pk=ending.pk if ending else None)
+    live = shipment.calls.exclude(status=work.Status.DONE).exclude(pk=ending.pk if ending else 0)
     if shipment.status == Status.CREATED and not live.exists():
         void(shipment, actor=actor)
     elif shipment.status == Status.LABELLED and shipment.void_status not in _REFUND_ASKED:
