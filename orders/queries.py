@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from django.core.files.storage import default_storage
@@ -13,7 +14,7 @@ from audit.models import AuditEvent
 from inventory.models import StockLevel, Variant
 from inventory.queries import Drift
 from orders.actions.shipments import NotNow
-from orders.models import Order, OrderLine, OrderWatch, Shipment
+from orders.models import GatewayRefund, Order, OrderLine, OrderWatch, Payment, Shipment
 from orders.models.orders import PAID_OR_PLACED, PLACED, UNFULFILLED, UNPAID
 
 
@@ -87,11 +88,19 @@ def only_overdue(rows: QuerySet[Order], *, kind: str, now: datetime) -> QuerySet
 
 
 def timeline_of(*, order: Order) -> QuerySet[AuditEvent]:
-    """List the events of an order and of its reservation."""
-    subjects = Q(subject=f"order:{order.pk}")
-    if order.reservation_id is not None:
-        subjects |= Q(subject=f"reservation:{order.reservation_id}")
-    return AuditEvent.objects.filter(subjects)
+    """List the events of an order, its reservations, payments, refunds through gateways, and our parcels."""
+    own = f"order:{order.pk}"
+    named = AuditEvent.objects.filter(subject=own, data__has_key="reservation").values_list(
+        "data__reservation", flat=True
+    )
+    ids: dict[str, Iterable[object]] = {
+        "reservation": {order.reservation_id, *named} - {None},
+        "payment": Payment.objects.filter(order=order).values_list("pk", flat=True),
+        "gateway_refund": GatewayRefund.objects.filter(payment__order=order).values_list("pk", flat=True),
+        "shipment": Shipment.objects.filter(order=order).values_list("pk", flat=True),
+    }
+    subjects = [f"{kind}:{pk}" for kind, found in ids.items() for pk in found]
+    return AuditEvent.objects.filter(subject__in=[own, *subjects])
 
 
 def open_label(shipment: Shipment) -> FileResponse:

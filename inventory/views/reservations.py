@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Callable
 
 from django.db.models import Prefetch, QuerySet
 from django.http import Http404
 from django.utils import timezone
 from django_filters import CharFilter, ChoiceFilter
 from django_filters.rest_framework import FilterSet
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from drf_spectacular.utils import extend_schema
 from rest_framework import status
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request as ApiRequest
@@ -20,14 +21,7 @@ from inventory.actions import reservations
 from inventory.models import Reservation, ReservationLine
 from inventory.serializers.reservations import ReservationRow, ReserveInput
 from shopsync.auth import MayAct, actor_of
-from shopsync.views import declare_problem, read_key
-
-KEY = OpenApiParameter(
-    "Idempotency-Key",
-    str,
-    OpenApiParameter.HEADER,
-    description="1 to 200 visible ASCII characters, e.g. a UUID: the same key with the same request is done once",
-)
+from shopsync.views import KEY, answer_once, declare_problem, read_key
 
 
 def _shortages(error: reservations.InsufficientStock) -> dict[str, object]:
@@ -105,18 +99,21 @@ class Reservations(ReadOnlyModelViewSet[Reservation]):
         )
         return self._answer(made.pk, code=status.HTTP_201_CREATED)
 
-    @extend_schema(request=None, responses=ReservationRow, summary="Extend, once, by the default time from now")
+    @extend_schema(
+        request=None, responses=ReservationRow, parameters=[KEY], summary="Extend, once, by the default time from now"
+    )
     def extend(self, request: ApiRequest, pk: int) -> Response:
         """Give an active reservation more time."""
-        self.get_object()
-        reservations.extend(reservation_id=pk, actor=actor_of(request), now=timezone.now())
-        return self._answer(pk)
+        return answer_once(request, lambda: self._move(reservations.extend, request, pk))
 
-    @extend_schema(request=None, responses=ReservationRow, summary="Commit: the units are sold")
+    @extend_schema(request=None, responses=ReservationRow, parameters=[KEY], summary="Commit: the units are sold")
     def commit(self, request: ApiRequest, pk: int) -> Response:
         """Turn a promise into a sale; where Shopify counts, call this once the order is in Shopify."""
+        return answer_once(request, lambda: self._move(reservations.commit, request, pk))
+
+    def _move(self, move: Callable[..., object], request: ApiRequest, pk: int) -> Response:
         self.get_object()
-        reservations.commit(reservation_id=pk, actor=actor_of(request), now=timezone.now())
+        move(reservation_id=pk, actor=actor_of(request), now=timezone.now())
         return self._answer(pk)
 
     @extend_schema(responses={204: None}, summary="Release: give the units back")

@@ -26,10 +26,9 @@ from inventory.serializers.stock import (
     StockRow,
     Transfer,
 )
-from inventory.views.reservations import KEY
 from shopsync.auth import MayAct, MayConfigure, actor_of
 from shopsync.serializers import WholeNumberFilter, read
-from shopsync.views import answer_once, declare_problem
+from shopsync.views import KEY, answer_once, declare_problem
 
 declare_problem(stock.ShopifyCounts, status=409, slug="shopify-counts", title="Shopify counts this stock")
 declare_problem(

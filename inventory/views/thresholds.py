@@ -15,10 +15,9 @@ from rest_framework.viewsets import ReadOnlyModelViewSet
 from inventory.actions import thresholds
 from inventory.models import StockThreshold
 from inventory.serializers.thresholds import ThresholdChange, ThresholdInput, ThresholdRow
-from inventory.views.reservations import KEY
 from shopsync.auth import MayAct, actor_of
 from shopsync.serializers import WholeNumberFilter, read
-from shopsync.views import answer_once, declare_problem
+from shopsync.views import KEY, answer_once, declare_problem
 
 
 def _named(error: thresholds.ThresholdError) -> dict[str, object]:

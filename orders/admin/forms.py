@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -18,9 +18,9 @@ from unfold.widgets import (
 from inventory.admin.forms import units_field
 from orders.actions.moves import CANCEL_REASONS
 from orders.actions.refunds import Back
-from orders.models import Order, OrderLine, RefundLine
+from orders.models import Order, OrderLine, Payment, RefundLine
 from shopsync.admin.forms import KeyedForm, PlainDecimalField
-from shopsync.money import coarseness_of, unit_of
+from shopsync.money import coarseness_of, format_amount, unit_of
 
 LINES_SHOWN = 200  # two fields each: Django takes 1,000 fields of a page
 _RESTOCK = (
@@ -44,6 +44,26 @@ class CancelForm(KeyedForm):
     restock = forms.BooleanField(
         label="Put the units back", initial=True, required=False, help_text=_RESTOCK_HELP, widget=UnfoldBooleanWidget
     )
+
+
+class CaptureForm(KeyedForm):
+    """Which authorisation is captured, where an order has several."""
+
+    def __init__(self, data: Any, *, payments: Iterable[Payment]) -> None:
+        super().__init__(data)
+        choices = [
+            (payment.pk, f"{payment}: {format_amount(payment.amount, payment.currency)} {payment.currency}")
+            for payment in payments
+        ]
+        if len(choices) > 1:
+            self.fields["payment_id"] = forms.TypedChoiceField(
+                label="Payment", choices=choices, coerce=int, widget=UnfoldAdminSelectWidget
+            )
+
+    def payment_id(self) -> int | None:
+        """Return the one that was chosen; None where there is nothing to choose."""
+        chosen: int | None = self.cleaned_data.get("payment_id")
+        return chosen
 
 
 class UnitsForm(KeyedForm):

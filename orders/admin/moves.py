@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from django.db.models import Sum
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from unfold.dataclasses import UnfoldAction
 
 from orders.actions import moves
 from orders.actions.authorisations import CaptureRequest, request_capture
+from orders.actions.dues import by_hand_amount, left_to_refund
 from orders.actions.gateway_refunds import RefundError
 from orders.actions.refunds import refund_order
-from orders.admin.forms import CancelForm, CancelLinesForm, HoldForm, NoteForm, RefundOrderForm
-from orders.models import Order, OrderLine
+from orders.admin.forms import CancelForm, CancelLinesForm, CaptureForm, HoldForm, NoteForm, RefundOrderForm
+from orders.models import Order, OrderLine, Payment
 from orders.rules import LIFE_MOVES, MONEY_MOVES, IllegalMove
 from shopsync.admin.base import actor_of
 from shopsync.admin.forms import ActingAdmin, KeyedForm, Page, row_action
@@ -30,7 +30,7 @@ def fitting_moves(order: Order) -> set[str]:
         is_open = "cancelled" in lives
         fits |= {
             "mark_paid": "paid" in money,
-            "capture": is_open and order.financial_status == "authorized",
+            "capture": is_open and Payment.objects.filter(order=order, status=Payment.Status.AUTHORIZED).exists(),
             "allocate": order.stock_state == Order.StockState.PAID_UNALLOCATED,
             "refund": "refunded" in money,
             "cancel": is_open and order.fulfillment_status == "unfulfilled",
@@ -63,10 +63,12 @@ class OrderMoves(ActingAdmin):
     @row_action("Mark as paid", path="mark-paid", icon="paid")
     def mark_paid(self, request: HttpRequest, order: Order) -> HttpResponse:
         """Ask, then note that it is paid in full."""
-        total = f"{format_amount(order.total_amount, order.currency)} {order.currency}"
+        rest = f"{format_amount(by_hand_amount(order), order.currency)} {order.currency}"
         page = Page(
             title=f"Mark {order} as paid?",
-            sentences=(f"All of it, {total}, was paid. Its units are sold: they leave what others can buy.",),
+            sentences=(
+                f"What is due of it, {rest}, was paid by hand. Its units are sold: they leave what others can buy.",
+            ),
             button="Mark as paid",
             done="Paid.",
             form=KeyedForm(request.POST),
@@ -77,15 +79,19 @@ class OrderMoves(ActingAdmin):
     @row_action("Capture", path="capture", icon="credit_score")
     def capture(self, request: HttpRequest, order: Order) -> HttpResponse:
         """Ask, then queue the capture of what is authorised."""
-        form, asked = KeyedForm(request.POST), CaptureRequest(order_id=order.pk)
-        act = partial(request_capture, request=asked, actor=actor_of(request))
+        waiting = Payment.objects.filter(order=order, status=Payment.Status.AUTHORIZED).order_by("pk")
+        form, actor = CaptureForm(request.POST, payments=waiting), actor_of(request)
         page = Page(
             title=f"Capture the payment of {order}?",
             sentences=("What is due of the order is taken of its authorisation; the rest is let go, for good.",),
             button="Capture",
             done="The capture is on its way to the gateway.",
             form=form,
-            run=lambda: act(idempotency_key=form.cleaned_data["key"]),
+            run=lambda: request_capture(
+                request=CaptureRequest(order_id=order.pk, payment_id=form.payment_id()),
+                idempotency_key=form.cleaned_data["key"],
+                actor=actor,
+            ),
         )
         return self.ask(request, order, page)
 
@@ -155,11 +161,10 @@ class OrderMoves(ActingAdmin):
         left = {line.pk: line.unsent_quantity + line.sent_quantity - line.refunded_quantity for line in lines}
         form = RefundOrderForm(request.POST, order=order, lines=lines, left=left)
         act = self._by(request, refund_order, order)
-        given_back = order.refunds.aggregate(sum=Sum("amount"))["sum"] or 0
-        rest = f"{format_amount(order.total_amount - given_back, order.currency)} {order.currency}"
+        rest = f"{format_amount(left_to_refund(order), order.currency)} {order.currency}"
         page = Page(
             title=f"Refund {order}",
-            sentences=(f"{rest} are not refunded yet.",
+            sentences=(f"{rest} of it can be given back.",
                        "Money that came through a gateway goes back through it, and can't be called back."),
             button="Refund",
             done="Refunded.",

@@ -21,7 +21,6 @@ from rest_framework.serializers import BaseSerializer
 from rest_framework.viewsets import ReadOnlyModelViewSet
 
 from audit.serializers import AuditEventRow
-from inventory.views.reservations import KEY
 from orders.actions import moves
 from orders.actions.authorisations import CaptureKeyReused, InvalidCapture, request_capture
 from orders.actions.placing import CurrencyMismatch, UnknownReservation, place_order
@@ -36,7 +35,7 @@ from orders.serializers.writes import CancelInput, HoldInput, NoteInput, PlaceOr
 from shopsync.auth import MayAct, actor_of
 from shopsync.identity import normalise_email
 from shopsync.serializers import WholeNumberFilter, read
-from shopsync.views import answer_once, declare_problem, read_key
+from shopsync.views import KEY, answer_once, declare_problem, read_key
 
 READS = {"list", "retrieve", "timeline"}
 
@@ -185,10 +184,16 @@ class Orders(ReadOnlyModelViewSet[Order]):
     def _mark_paid(self, request: Request, pk: int) -> Response:
         return self._move(lambda: moves.mark_paid(order_id=pk, actor=actor_of(request), now=timezone.now()))
 
-    @extend_schema(request=None, responses=OrderDetail, summary="Allocate: find stock for a paid order without any")
+    @extend_schema(
+        request=None,
+        responses=OrderDetail,
+        parameters=[KEY],
+        summary="Allocate: find stock for a paid order without any",
+    )
     def allocate(self, request: Request, pk: int) -> Response:
         """Try again to find the units."""
-        return self._move(lambda: moves.allocate(order_id=pk, actor=actor_of(request), now=timezone.now()))
+        move = partial(moves.allocate, order_id=pk, actor=actor_of(request), now=timezone.now())
+        return answer_once(request, lambda: self._move(move))
 
     @extend_schema(request=CancelInput, responses=OrderDetail, parameters=[KEY], summary="Cancel, wholly or partly")
     def cancel(self, request: Request, pk: int) -> Response:
@@ -227,22 +232,24 @@ class Orders(ReadOnlyModelViewSet[Order]):
         made, _ = request_capture(request=given.to_request(pk), idempotency_key=key, actor=actor_of(request))
         return Response(CaptureRow(made).data, status=status.HTTP_202_ACCEPTED)
 
-    @extend_schema(request=HoldInput, responses=OrderDetail, summary="Hold: keep it from being worked on")
+    @extend_schema(
+        request=HoldInput, responses=OrderDetail, parameters=[KEY], summary="Hold: keep it from being worked on"
+    )
     def hold(self, request: Request, pk: int) -> Response:
         """Hold an order, with a reason."""
         reason = read(HoldInput, request)["reason"]
-        return self._move(
-            lambda: moves.hold_order(order_id=pk, reason=reason, actor=actor_of(request), now=timezone.now())
-        )
+        move = partial(moves.hold_order, order_id=pk, reason=reason, actor=actor_of(request), now=timezone.now())
+        return answer_once(request, lambda: self._move(move))
 
-    @extend_schema(request=None, responses=OrderDetail, summary="Unhold: let it go on")
+    @extend_schema(request=None, responses=OrderDetail, parameters=[KEY], summary="Unhold: let it go on")
     def unhold(self, request: Request, pk: int) -> Response:
         """Let a held order go on."""
-        return self._move(lambda: moves.unhold_order(order_id=pk, actor=actor_of(request)))
+        move = partial(moves.unhold_order, order_id=pk, actor=actor_of(request))
+        return answer_once(request, lambda: self._move(move))
 
     @extend_schema(responses=AuditEventRow(many=True), summary="Timeline: what happened to it, newest first")
     def timeline(self, request: Request, pk: int) -> Response:
-        """List the events of an order and of its reservation."""
+        """List the events of an order, its reservations, payments, refunds and parcels."""
         events = timeline_of(order=self.get_object())
         page = self.paginate_queryset(events)  # type: ignore[arg-type]  # of events, not of orders
         return self.get_paginated_response(AuditEventRow(page, many=True).data)

@@ -9,7 +9,7 @@ from django.db.models import QuerySet
 from django.utils import timezone
 from django_filters import BooleanFilter, CharFilter, ChoiceFilter, IsoDateTimeFilter
 from django_filters.rest_framework import FilterSet
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from drf_spectacular.utils import extend_schema
 from rest_framework import status
 from rest_framework.exceptions import ValidationError
 from rest_framework.permissions import BasePermission
@@ -32,14 +32,7 @@ from orders.serializers.payments import (
 )
 from shopsync.auth import MayAct, actor_of
 from shopsync.serializers import WholeNumberFilter
-from shopsync.views import declare_problem, read_key
-
-KEY = OpenApiParameter(
-    "Idempotency-Key",
-    str,
-    OpenApiParameter.HEADER,
-    description="1 to 200 visible ASCII characters, e.g. a UUID: the same key with the same refund is made once",
-)
+from shopsync.views import KEY, answer_once, declare_problem, read_key
 
 
 def _field(error: Any) -> dict[str, Any]:
@@ -129,10 +122,13 @@ class Mismatches(ReadOnlyModelViewSet[PaymentMismatch]):
         """Everybody of the tenant reads; to accept a difference is an act."""
         return [MayAct()] if self.action == "accept" else super().get_permissions()  # type: ignore[return-value]
 
-    @extend_schema(request=AcceptInput, responses={200: MismatchRow}, summary="Explain a difference")
+    @extend_schema(request=AcceptInput, responses={200: MismatchRow}, parameters=[KEY], summary="Explain a difference")
     def accept(self, request: Request, pk: int) -> Response:
         """Note why it is all right as it stands: it stays listed, and raises no alert unless it changes."""
         self.get_object()
+        return answer_once(request, lambda: self._accept(request, pk))
+
+    def _accept(self, request: Request, pk: int) -> Response:
         given = AcceptInput(data=request.data)
         given.is_valid(raise_exception=True)
         note = given.validated_data["note"]

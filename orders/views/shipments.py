@@ -19,7 +19,6 @@ from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
 from rest_framework.viewsets import ReadOnlyModelViewSet
 
-from inventory.views.reservations import KEY
 from orders.actions import labels, shipments
 from orders.models import Shipment, ShipmentCall, ShipmentLine, TrackingEvent
 from orders.queries import open_label
@@ -33,7 +32,7 @@ from orders.serializers.shipments import (
 )
 from shopsync.auth import MayAct, actor_of
 from shopsync.serializers import Input, WholeNumberFilter
-from shopsync.views import answer_once, declare_problem
+from shopsync.views import KEY, answer_once, declare_problem
 
 Shape = TypeVar("Shape", bound=Input)
 

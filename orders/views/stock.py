@@ -9,12 +9,11 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import ViewSet
 
-from inventory.views.reservations import KEY
 from orders.actions import handover
 from orders.serializers.stock import HandedOverRow, HandOverInput
 from shopsync.auth import MayAct, actor_of
 from shopsync.serializers import read
-from shopsync.views import answer_once, declare_problem
+from shopsync.views import KEY, answer_once, declare_problem
 
 declare_problem(handover.AlreadyCounting, status=409, slug="already-counting", title="They count already")
 declare_problem(

@@ -12,13 +12,12 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import ReadOnlyModelViewSet
 
-from inventory.views.reservations import KEY
 from orders.actions.watches import WatchExists, change_watch, make_watch, remove_watch
 from orders.models import OrderWatch
 from orders.serializers.watches import WatchChange, WatchInput, WatchRow
 from shopsync.auth import MayAct, actor_of
 from shopsync.serializers import read
-from shopsync.views import answer_once, declare_problem
+from shopsync.views import KEY, answer_once, declare_problem
 
 declare_problem(
     WatchExists,

@@ -3,12 +3,13 @@
 from shopsync.views import schema
 from shopsync.views.alerts import Alerts
 from shopsync.views.api import WebhookEvents
-from shopsync.views.idempotency import answer_once, digest_of, read_key
+from shopsync.views.idempotency import KEY, answer_once, digest_of, read_key
 from shopsync.views.intake import answer, read_body, receive_shopify, refuse, storing
 from shopsync.views.problems import bad_request, declare_problem, not_found, problem_details, server_error
 from shopsync.views.sign_in import issue_token, refresh_token
 
 __all__ = [
+    "KEY",
     "Alerts",
     "WebhookEvents",
     "answer",

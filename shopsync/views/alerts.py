@@ -16,6 +16,7 @@ from shopsync.actions.alerts import acknowledge_alerts
 from shopsync.auth import MayAct, actor_of
 from shopsync.models import Alert
 from shopsync.serializers import AlertRow
+from shopsync.views.idempotency import KEY, answer_once
 
 
 class AlreadyClosed(APIException):
@@ -49,12 +50,17 @@ class Alerts(ReadOnlyModelViewSet[Alert]):
         """Everybody of the tenant reads; to acknowledge is an act."""
         return [MayAct()] if self.action == "acknowledge" else super().get_permissions()  # type: ignore[return-value]
 
-    @extend_schema(request=None, responses=AlertRow, summary="Acknowledge: say that somebody looks after it")
+    @extend_schema(
+        request=None, responses=AlertRow, parameters=[KEY], summary="Acknowledge: say that somebody looks after it"
+    )
     def acknowledge(self, request: Request, pk: int) -> Response:
         """Note who looks after the alert; whoever came first stays.
 
         Raises: AlreadyClosed.
         """
+        return answer_once(request, lambda: self._acknowledge(request))
+
+    def _acknowledge(self, request: Request) -> Response:
         alert = self.get_object()
         if not alert.is_open:
             raise AlreadyClosed

@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from drf_spectacular.utils import OpenApiParameter
 from rest_framework.exceptions import APIException, ValidationError
 from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
@@ -21,6 +22,12 @@ from shopsync.actions.idempotency import claim_key
 from shopsync.models import IdempotentRequest
 
 HEADER = "Idempotency-Key"
+KEY = OpenApiParameter(
+    HEADER,
+    str,
+    OpenApiParameter.HEADER,
+    description="1 to 200 visible ASCII characters, e.g. a UUID: the same key with the same request is done once",
+)
 _KEY = re.compile(r"[\x21-\x7e]{1,200}")
 
 

@@ -31,6 +31,17 @@ def test_both_ways_in_are_declared_for_every_read(schema):
     assert all("Problem" in str(operation["responses"]["default"]) for operation in reads)
 
 
+def test_every_post_takes_an_idempotency_key(schema):
+    posts = {path: verbs["post"] for path, verbs in schema["paths"].items() if "post" in verbs}
+    assert len(posts) >= 25
+    keyless = [
+        path
+        for path, operation in posts.items()
+        if not any(one["name"] == "Idempotency-Key" for one in operation.get("parameters", []))
+    ]
+    assert keyless == ["/api/v1/auth/refresh", "/api/v1/auth/token"]  # whoever signs in twice has signed in twice
+
+
 def test_filters_are_described(schema):
     names = {parameter["name"] for parameter in schema["paths"]["/api/v1/webhook-events"]["get"]["parameters"]}
     assert {"status", "topic", "cursor", "page_size"} <= names
