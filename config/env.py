@@ -102,7 +102,7 @@ def mail(url: str) -> dict[str, object]:
             "EMAIL_URL must look like smtp+tls://user:password@host:587, smtps://…, smtp://… or file:///folder."
         )
     return {
-        "EMAIL_BACKEND": f"{_DJANGO_MAIL}.smtp.EmailBackend",
+        "EMAIL_BACKEND": "config.infra.mail.SmtpBackend",
         "EMAIL_HOST": parts.hostname,
         "EMAIL_PORT": parts.port or ports[parts.scheme],
         "EMAIL_HOST_USER": unquote(parts.username or ""),

@@ -21,10 +21,13 @@ class Mailbox:
         self.envelopes: list[Any] = []
         self.after_data = "accept"
         self.to_recipients = ""
+        self.unknown: set[str] = set()
 
     async def handle_RCPT(self, server: Any, session: Any, envelope: Any, address: str, options: list[str]) -> str:
         if self.to_recipients:
             return self.to_recipients
+        if address in self.unknown:
+            return "550 nobody of that name"
         envelope.rcpt_tos.append(address)
         return "250 OK"
 

@@ -19,11 +19,40 @@ from typing import Any
 
 from django.conf import settings
 from django.core.mail import EmailMessage, get_connection
+from django.core.mail.backends.smtp import EmailBackend
 
 from config.infra.breaker import Breaker, BreakerOpen
 from config.infra.outbound import refuse_inside_transaction
 
 logger = logging.getLogger(__name__)
+
+
+class _TellsRefusals:
+    """A session that keeps which recipients were refused while others were taken: code and words, by address."""
+
+    refused: dict[str, tuple[int, bytes]] = {}
+
+    def sendmail(self, *args: Any, **options: Any) -> dict[str, tuple[int, bytes]]:
+        """Send as smtplib does."""
+        self.refused = super().sendmail(*args, **options)  # type: ignore[misc]
+        return self.refused
+
+
+class _Smtp(_TellsRefusals, smtplib.SMTP):
+    pass
+
+
+class _SmtpOverTls(_TellsRefusals, smtplib.SMTP_SSL):
+    pass
+
+
+class SmtpBackend(EmailBackend):
+    """Django's, which forgets the recipients that were refused while others were taken; this one's session knows."""
+
+    @property
+    def connection_class(self) -> type[smtplib.SMTP]:
+        """Name the kind of session."""
+        return _SmtpOverTls if self.use_ssl else _Smtp
 
 
 class MailError(Exception):
@@ -48,8 +77,10 @@ def is_configured() -> bool:
     return bool(settings.EMAIL_BACKEND)
 
 
-def send_mail(*, recipients: Sequence[str], subject: str, text: str, message_id: str) -> None:
+def send_mail(*, recipients: Sequence[str], subject: str, text: str, message_id: str) -> dict[str, int]:
     """Send one e-mail to all its recipients in one go; `message_id` stays the same however often it is sent.
+
+    Returns the recipients that were refused while others were taken, with the server's code.
 
     Raises:
         MailError: it was not accepted, or nobody knows.
@@ -66,9 +97,11 @@ def send_mail(*, recipients: Sequence[str], subject: str, text: str, message_id:
     try:
         _open(connection, breaker)
         _send(connection, message, breaker)
+        refused = getattr(getattr(connection, "connection", None), "refused", {})
     finally:
         _close(connection)
     breaker.succeeded()
+    return {address: code for address, (code, _) in refused.items()}
 
 
 def _open(connection: Any, breaker: Breaker) -> None:

@@ -7,7 +7,7 @@ parked as `unknown`. Only what surely was not sent is tried again.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -20,11 +20,13 @@ from audit.actions import record
 from config.infra import mail, tenancy, work
 from config.infra.failpoints import failpoint
 from config.infra.transactions import lock_name
+from shopsync.actions.alerts import close_alert, raise_alert
 from shopsync.models import Alert, Digest, DigestPlan, Tenant
 from shopsync.models.digests import SYSTEM
 
 logger = logging.getLogger(__name__)
 
+REFUSED = "digest.refused"  # an alert's kind
 OPS_DAILY_HOUR = 6  # UTC
 LISTED = 100
 NO_EMAIL_WAIT_SECONDS = 300.0
@@ -141,7 +143,7 @@ def _send(row: Digest) -> None:
     # 2. The call, outside any transaction; its Message-ID stays, so that servers recognise a repetition.
     try:
         message_id = f"<shopsync-digest-{row.pk}@{settings.PUBLIC_URL.partition('://')[2].partition(':')[0]}>"
-        mail.send_mail(recipients=row.recipients, subject=row.subject, text=row.text, message_id=message_id)
+        refused = mail.send_mail(recipients=row.recipients, subject=row.subject, text=row.text, message_id=message_id)
     except mail.MailError as error:
         _settle_failure(row, error)
         return
@@ -152,8 +154,20 @@ def _send(row: Digest) -> None:
             work.complete(row)
             if row.tenant_id != SYSTEM:
                 record(name="digest.sent", subject=f"digest:{row.pk}", actor="system", data={"slot": row.slot})
+            _tell_refused(row, refused)
     except work.LeaseLostError:
         logger.warning("digest %s was accepted after its lease had run out", row.pk)
+
+
+def _tell_refused(row: Digest, refused: Mapping[str, int]) -> None:
+    """Raise an alert, which the next digest carries to the others, while a recipient is refused."""
+    with tenancy.no_scope() if row.tenant_id == SYSTEM else tenancy.tenant_scope(row.tenant_id):
+        if refused:
+            who = ", ".join(f"{address} ({code})" for address, code in sorted(refused.items()))
+            message = f"The mail server refuses digests to {who}: correct the recipients."
+            raise_alert(kind=REFUSED, subject="digests", message=message)
+        else:
+            close_alert(kind=REFUSED, subject="digests")
 
 
 def _settle_failure(row: Digest, error: mail.MailError) -> None:

@@ -10,8 +10,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
 from django.db import connection, transaction
+from django.db.models import QuerySet
 from django_celery_beat.models import CrontabSchedule, IntervalSchedule, PeriodicTask, PeriodicTasks
 
 from config.infra import tenancy
@@ -47,12 +49,13 @@ def apply_schedules(*, declared: Sequence[Schedule]) -> None:
 
 def _timing(wanted: Schedule) -> dict[str, IntervalSchedule | CrontabSchedule | None]:
     if wanted.every_seconds is not None:
-        interval, _ = IntervalSchedule.objects.get_or_create(every=wanted.every_seconds, period="seconds")
-        return {"interval": interval, "crontab": None}
+        every: dict[str, Any] = {"every": wanted.every_seconds, "period": "seconds"}
+        interval = IntervalSchedule.objects.filter(**every).order_by("pk").first()
+        return {"interval": interval or IntervalSchedule.objects.create(**every), "crontab": None}
     minute, hour, day, month, weekday = (wanted.cron or "").split()
     fields = {"minute": minute, "hour": hour, "day_of_month": day, "month_of_year": month, "day_of_week": weekday}
-    crontab, _ = CrontabSchedule.objects.get_or_create(**fields, timezone="UTC")
-    return {"interval": None, "crontab": crontab}
+    crontab = CrontabSchedule.objects.filter(**fields, timezone="UTC").order_by("pk").first()
+    return {"interval": None, "crontab": crontab or CrontabSchedule.objects.create(**fields, timezone="UTC")}
 
 
 def _create(wanted: Schedule) -> None:
@@ -75,8 +78,17 @@ def _renew(watch: ScheduleWatch, wanted: Schedule) -> None:
     if changes:
         PeriodicTask.objects.filter(pk=task.pk).update(**changes)
         PeriodicTasks.update_changed()
+        watch_anew(ScheduleWatch.objects.filter(pk=watch.pk))
     if watch.declared_when != wanted.when or watch.was_withdrawn:
         ScheduleWatch.objects.filter(pk=watch.pk).update(declared_when=wanted.when, was_withdrawn=False)
+
+
+def watch_anew(watches: QuerySet[ScheduleWatch]) -> None:
+    """Count the patience of schedules whose time was changed from when they are next looked at.
+
+    By the new time they may have been due long before anybody knew of it.
+    """
+    watches.update(watched_since=None)
 
 
 def _when(task: PeriodicTask) -> str:

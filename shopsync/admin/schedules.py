@@ -25,6 +25,7 @@ from unfold.widgets import UnfoldAdminSelectWidget
 from audit.actions import record
 from config.infra import tenancy
 from config.infra.tasks import SystemTask
+from shopsync.actions.schedules import watch_anew
 from shopsync.admin.base import actor_of
 from shopsync.models import ScheduleWatch
 from shopsync.models.schedules import NeverRuns, run_after
@@ -79,9 +80,11 @@ class _TimingForm(forms.ModelForm):  # type: ignore[type-arg]
     """An interval or a cron line: one that never comes would end beat, and with it every schedule."""
 
     def clean(self) -> dict[str, Any]:
-        """Refuse what never comes."""
+        """Refuse what never comes, and what is there already."""
         given: dict[str, Any] = super().clean() or {}
         if not self.errors:
+            if self._meta.model.objects.filter(**given).exclude(pk=self.instance.pk).exists():
+                raise forms.ValidationError("There is one like this already: choose that.")
             timing = self._meta.model(**given)
             kind = "interval" if isinstance(timing, IntervalSchedule) else "crontab"
             try:
@@ -129,6 +132,8 @@ class ScheduleAdmin(_Recorded):
         """Save, and forget that the software had switched it off: from now on it is as the operator says."""
         super().save_model(request, obj, form, change)
         ScheduleWatch.objects.filter(schedule=obj).update(was_withdrawn=False)
+        if {"interval", "crontab"} & set(form.changed_data):
+            watch_anew(ScheduleWatch.objects.filter(schedule=obj))
         PeriodicTasks.update_changed()
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[PeriodicTask]:
@@ -183,18 +188,25 @@ def _watch(schedule: PeriodicTask) -> ScheduleWatch | None:
     return found
 
 
+class _TimingAdmin(_Recorded):
+    form = _TimingForm
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        """Save; what goes by it is looked at anew."""
+        super().save_model(request, obj, form, change)
+        watch_anew(ScheduleWatch.objects.filter(schedule__in=obj.periodictask_set.all()))
+
+
 @admin.register(IntervalSchedule)
-class IntervalAdmin(_Recorded):
+class IntervalAdmin(_TimingAdmin):
     """Intervals to choose from."""
 
-    form = _TimingForm
     list_display = ("__str__", "every", "period")
 
 
 @admin.register(CrontabSchedule)
-class CrontabAdmin(_Recorded):
+class CrontabAdmin(_TimingAdmin):
     """Cron lines to choose from."""
 
-    form = _TimingForm
     list_display = ("__str__", "minute", "hour", "day_of_month", "month_of_year", "day_of_week", "timezone")
     fields = ("minute", "hour", "day_of_month", "month_of_year", "day_of_week", "timezone")

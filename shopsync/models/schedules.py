@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+from celery.schedules import ParseException
 from django.db import models
 from django.db.models import Q
 from django_celery_beat.models import PeriodicTask
@@ -30,6 +31,8 @@ def run_after(moment: datetime, schedule: PeriodicTask) -> datetime | None:
             start, wait, _ = line.remaining_delta(moment.astimezone(line.tz))
             due_at: datetime = start + wait
             return due_at.astimezone(UTC)
+    except ParseException as error:
+        raise NeverRuns(f"{schedule.scheduler} can't be read: {error}") from error
     except (RuntimeError, OverflowError, ValueError) as error:
         raise NeverRuns(f"{schedule.scheduler} never comes: choose another time.") from error
     return None

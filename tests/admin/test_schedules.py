@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 from django.utils import timezone
 from django_celery_beat.models import CrontabSchedule, IntervalSchedule, PeriodicTask, PeriodicTasks
@@ -9,6 +11,7 @@ from django_celery_beat.models import CrontabSchedule, IntervalSchedule, Periodi
 from audit.models import AuditEvent
 from config.infra import tenancy
 from shopsync.actions.schedules import watch_schedules
+from shopsync.models import ScheduleWatch
 from tests.admin.pages import change_page, list_page
 
 OURS = (PeriodicTask, IntervalSchedule, CrontabSchedule)
@@ -107,3 +110,41 @@ def test_a_time_that_never_comes_is_refused_for_it_would_end_beat(superuser, kin
     answer = superuser.post(page, {**values, "timezone": "UTC"})
     assert answer.status_code == 200
     assert "never comes: choose another time" in answer.content.decode()
+
+
+@pytest.mark.parametrize("minute", ["*/5,", "1-", "a"])
+def test_a_cron_line_that_can_not_be_read_is_refused_in_words(superuser, minute):
+    line = {"hour": "0", "day_of_month": "*", "month_of_year": "*", "day_of_week": "*", "timezone": "UTC"}
+    answer = superuser.post("/admin/django_celery_beat/crontabschedule/add/", {**line, "minute": minute})
+    assert (answer.status_code, CrontabSchedule.objects.filter(minute=minute).exists()) == (200, False)
+
+
+def test_a_time_that_is_there_already_is_chosen_and_not_made_again(superuser, sweep):
+    timing = sweep.interval
+    answer = superuser.post(
+        "/admin/django_celery_beat/intervalschedule/add/", {"every": timing.every, "period": timing.period}
+    )
+    assert "one like this already" in answer.content.decode()
+    assert IntervalSchedule.objects.filter(every=timing.every, period=timing.period).count() == 1
+
+
+@pytest.mark.parametrize("edited", ["the schedule", "its interval"])
+def test_a_schedule_that_is_to_run_more_often_is_not_late_at_once(superuser, edited):
+    now = timezone.now()
+    seldom = IntervalSchedule.objects.create(every=1, period="days")
+    schedule = PeriodicTask.objects.get(name="retention")
+    PeriodicTask.objects.exclude(pk=schedule.pk).delete()
+    PeriodicTask.objects.filter(pk=schedule.pk).update(interval=seldom, crontab=None)
+    schedule.refresh_from_db()
+    ran_at = now - timedelta(hours=9)
+    ScheduleWatch.objects.update(watched_since=ran_at, last_finished_at=ran_at, last_outcome="ok", grace_seconds=60)
+    assert watch_schedules(now=now) == []
+    if edited == "the schedule":
+        often = IntervalSchedule.objects.create(every=1, period="hours")
+        superuser.post(change_page(schedule), form(schedule, interval=often.pk))
+    else:
+        superuser.post(change_page(seldom), {"every": 1, "period": "hours"})
+    schedule.refresh_from_db()
+    assert schedule.interval.period == "hours"
+    assert watch_schedules(now=now) == []
+    assert watch_schedules(now=now + timedelta(hours=1, seconds=61)) == ["retention"]

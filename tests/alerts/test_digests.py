@@ -46,7 +46,7 @@ def _closed_breaker():
 
 
 def use_smtp(settings, port):
-    settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
+    settings.EMAIL_BACKEND = "config.infra.mail.SmtpBackend"
     settings.EMAIL_HOST, settings.EMAIL_PORT = "127.0.0.1", port
 
 
@@ -234,6 +234,22 @@ def test_an_answer_lost_after_the_data_is_unknown_and_only_a_person_sends_it_aga
     drain_digests()
     assert [email["Message-ID"] for email in mailbox.emails] == [mailbox.emails[0]["Message-ID"]] * 2
     assert reload(digest).status == "done"
+
+
+def test_a_recipient_who_is_refused_beside_others_is_told_to_the_others(ours, mailbox):
+    mailbox.unknown = {"boss@example.com"}
+    raise_in(ours)
+    collect_digests(now=NOON)
+    drain_digests()
+    assert [one.status for one in digests(ours.pk)] == ["done"]
+    with tenancy.tenant_scope(ours.pk):
+        refused = Alert.objects.get(kind="digest.refused")
+    assert "boss@example.com (550)" in refused.message
+    mailbox.unknown = set()
+    collect_digests(now=NOON + timedelta(days=1))
+    drain_digests()
+    assert "boss@example.com (550)" in mailbox.emails[-1].get_payload(decode=True).decode()
+    assert reload(refused).closed_at is not None
 
 
 @pytest.mark.parametrize(

@@ -37,6 +37,13 @@ def test_applying_again_changes_nothing_and_wakes_no_beat():
     assert PeriodicTasks.last_change() == changed
 
 
+def test_two_rows_of_one_interval_stop_no_declaration():
+    for _ in range(2):
+        IntervalSchedule.objects.create(every=3600, period="seconds")
+    apply_schedules(declared=(HOURLY,))
+    assert find("hourly").interval == IntervalSchedule.objects.filter(every=3600).order_by("pk").first()
+
+
 def test_a_cron_line_is_taken_field_by_field():
     apply_schedules(declared=(*settings.SCHEDULES, NIGHTLY))
     cron = find("nightly").crontab
