@@ -14,6 +14,7 @@ _ACTS = {
     "refunds": "refund",
     "hold": "hold",
     "unhold": "unhold",
+    "counted": "note_counted",
 }
 
 urlpatterns = [

@@ -70,6 +70,7 @@ NOUNS = {  # what a module that became a package may be split into
         ),
         *("thresholds", "watching", "watches"),
         *("alerts", "sync", "backorders", "placing", "moves", "refunds", "gateway_refunds", "handover", "own_stock"),
+        "sent_stock",
         *("shopify_stock", "paid_orders", "authorisations", "authorised_holds", "releases", "dues"),
         *("shipments", "labels", "carrier_calls", "tracking"),
         "breakers",

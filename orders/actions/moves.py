@@ -267,7 +267,8 @@ def unhold_order(*, order_id: int, actor: str) -> Order:
     Raises: Order.DoesNotExist, IllegalMove.
     """
     order = lock_order(order_id)
-    ensure_move("life", life_of(order), "open")
+    if order.held_at is None:  # one that was cancelled meanwhile may be held still
+        ensure_move("life", life_of(order), "open")
     order.held_at, order.hold_reason = None, ""
     order.save(update_fields=["held_at", "hold_reason"])
     record(name="order.unheld", subject=f"order:{order.pk}", actor=actor)

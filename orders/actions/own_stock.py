@@ -156,14 +156,23 @@ def _targets(
 def _held_beside(lines: Sequence[OrderLine]) -> dict[int, int]:
     """Say how many units of each line are to be held beside Shopify's count, which knows nothing of the order.
 
-    Those that wait to be sent, and those that have left; but not what had left when its count began: that lay on no
-    shelf that it counted.
+    Those that wait to be sent, and those that have left and are counted still. What came back and is not counted again
+    may go to others, but not in the place of what waits.
+    """
+    counted = counted_still(lines)
+    return {line.pk: line.unsent_quantity + max(0, counted[line.pk]) for line in lines}
+
+
+def counted_still(lines: Sequence[OrderLine]) -> dict[int, int]:
+    """Say, by line id, how many units have left that Shopify's count has still; below 0: back, and not counted yet.
+
+    What had left when its count began lay on no shelf that it counted, nor does what a person says is off it.
     """
     rows = Allocation.objects.filter(commitment__line__in=lines).values_list("commitment__line_id", "gone")
     left: dict[int, int] = defaultdict(int)
     for line_id, gone in rows:
         left[line_id] += gone
-    return {line.pk: (target := _target(line)).committed + target.gone - left[line.pk] for line in lines}
+    return {line.pk: _target(line).gone - left[line.pk] for line in lines}
 
 
 def holds_stock(order: Order) -> bool:

@@ -14,6 +14,8 @@ from orders.actions.authorisations import CaptureRequest, request_capture
 from orders.actions.dues import by_hand_amount, left_to_refund
 from orders.actions.gateway_refunds import RefundError
 from orders.actions.refunds import refund_order
+from orders.actions.sent_stock import note_counted
+from orders.actions.stock import counts_here
 from orders.admin.forms import CancelForm, CancelLinesForm, CaptureForm, HoldForm, NoteForm, RefundOrderForm
 from orders.models import Order, OrderLine, Payment
 from orders.rules import LIFE_MOVES, MONEY_MOVES, IllegalMove
@@ -31,12 +33,20 @@ def fitting_moves(order: Order) -> set[str]:
         fits |= {
             "mark_paid": "paid" in money,
             "capture": is_open and Payment.objects.filter(order=order, status=Payment.Status.AUTHORIZED).exists(),
+            "counted": _has_sent_beside(order),
             "allocate": order.stock_state == Order.StockState.PAID_UNALLOCATED,
             "refund": "refunded" in money,
             "cancel": is_open and order.fulfillment_status == "unfulfilled",
             "cancel_part": is_open and order.fulfillment_status in {"unfulfilled", "partial"},
         }
     return {name for name, fit in fits.items() if fit}
+
+
+def _has_sent_beside(order: Order) -> bool:
+    lines = OrderLine.objects.filter(order=order)
+    return not counts_here(order.tenant_id) and any(
+        line.sent_quantity - line.returned_quantity + line.lost_quantity for line in lines
+    )
 
 
 def _lines_of(order: Order) -> list[OrderLine]:
@@ -48,7 +58,7 @@ class OrderMoves(ActingAdmin):
 
     refusals = (moves.OrderError, IllegalMove, RefundError)
     actions_detail = (
-        *("mark_paid", "capture", "allocate", "hold", "unhold", "note"),
+        *("mark_paid", "capture", "allocate", "counted", "hold", "unhold", "note"),
         {"title": "Take back", "icon": "undo", "items": ["refund", "cancel_part", "cancel"]},
     )
 
@@ -106,6 +116,20 @@ class OrderMoves(ActingAdmin):
             form=KeyedForm(request.POST),
             run=self._by(request, moves.allocate, order),
         )
+        return self.ask(request, order, page)
+
+    @row_action("Counted in Shopify", path="counted", icon="fact_check")
+    def counted(self, request: HttpRequest, order: Order) -> HttpResponse:
+        """Ask, then hold what was sent no longer beside Shopify's count."""
+        page = Page(
+            title=f"Is what was sent of {order} off Shopify's count?",
+            sentences=("Shopify does not know this order. Until its count is corrected for what was sent, the units are"
+                       " held beside it; confirm once it is.",),
+            button="It is corrected",
+            done="What was sent is held no longer.",
+            form=KeyedForm(request.POST),
+            run=self._by(request, note_counted, order),
+        )  # fmt: skip
         return self.ask(request, order, page)
 
     @row_action("Hold", path="hold", icon="pause")

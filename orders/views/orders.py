@@ -25,6 +25,7 @@ from orders.actions import moves
 from orders.actions.authorisations import CaptureKeyReused, InvalidCapture, request_capture
 from orders.actions.placing import CurrencyMismatch, UnknownReservation, place_order
 from orders.actions.refunds import AmountTooFine, refund_order
+from orders.actions.sent_stock import note_counted
 from orders.models import Order, OrderLine, OrderWatch
 from orders.money import FaultyAmount
 from orders.queries import flags_of, only_overdue, timeline_of
@@ -245,6 +246,17 @@ class Orders(ReadOnlyModelViewSet[Order]):
     def unhold(self, request: Request, pk: int) -> Response:
         """Let a held order go on."""
         move = partial(moves.unhold_order, order_id=pk, actor=actor_of(request))
+        return answer_once(request, lambda: self._move(move))
+
+    @extend_schema(
+        request=None,
+        responses=OrderDetail,
+        parameters=[KEY],
+        summary="Counted: what was sent is off Shopify's count",
+    )
+    def note_counted(self, request: Request, pk: int) -> Response:
+        """Hold what was sent of an order of ours no longer beside Shopify's count, which was corrected for it."""
+        move = partial(note_counted, order_id=pk, actor=actor_of(request), now=timezone.now())
         return answer_once(request, lambda: self._move(move))
 
     @extend_schema(responses=AuditEventRow(many=True), summary="Timeline: what happened to it, newest first")
