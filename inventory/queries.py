@@ -150,10 +150,11 @@ class StockStep:
 
 _STEPS = """
 WITH total AS (
-    SELECT v.id, v.policy = 'continue' OR bool_or(l.available IS NULL) AS is_endless,
-           sum(l.available - l.held) AS sellable
+    -- From a location that is closed nothing can be promised, whatever lies there.
+    SELECT v.id, bool_or(w.is_active AND (v.policy = 'continue' OR l.available IS NULL)) AS is_endless,
+           coalesce(sum(l.available - l.held) FILTER (WHERE w.is_active), 0) AS sellable
     FROM inventory_variant v JOIN inventory_stocklevel l ON l.item_id = v.item_id
-    JOIN inventory_location w ON w.id = l.location_id AND w.is_active
+    JOIN inventory_location w ON w.id = l.location_id
     WHERE v.removed_at IS NULL AND (%(tenant)s::bigint IS NULL OR v.tenant_id = %(tenant)s)
       AND (%(tenant)s::bigint IS NULL OR l.tenant_id = %(tenant)s)
     GROUP BY v.id

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from django.db.models import Exists, F, OuterRef, Q, QuerySet
+from django.db.models import Exists, F, OuterRef, Q, QuerySet, Sum
 
 from audit.actions import Event, Value, record
 from config.infra.transactions import retrying_atomic
@@ -64,15 +64,20 @@ def _sellable() -> QuerySet[StockLevel]:
 
 
 def _fill_order(order: Order, *, now: datetime) -> int:
-    """Let an order take what there is; return how many units it waited for and has now."""
+    """Let an order take what there is; return how many units it waited for, to send or to have left, and has now."""
     commitments = Commitment.objects.filter(line__order=order)
-    before = sum(commitments.values_list("backordered", flat=True))
+    before, unplaced_before = _waits(commitments)
     if order.source == Order.Source.API:
         follow_lines(order, actor="system", now=now)
     else:
         follow_stock(order)
-    after = sum(commitments.values_list("backordered", flat=True))
+    after, unplaced_after = _waits(commitments)
     if after < before:
         data: dict[str, Value] = {"filled": before - after, "backordered": after}
         record(name="order.backorder_filled", subject=f"order:{order.pk}", actor="system", data=data)
-    return before - after
+    return before + unplaced_before - after - unplaced_after
+
+
+def _waits(commitments: QuerySet[Commitment]) -> tuple[int, int]:
+    sums = commitments.aggregate(backordered=Sum("backordered", default=0), unplaced=Sum("unplaced", default=0))
+    return sums["backordered"], sums["unplaced"]

@@ -13,7 +13,7 @@ from audit.models import AuditEvent
 from config.infra import tenancy
 from inventory.actions.reservations import release
 from inventory.actions.watching import BATCH, watch_stock, watch_stock_everywhere
-from inventory.models import StockLevel, StockOut, StockThreshold, Variant
+from inventory.models import Location, StockLevel, StockOut, StockThreshold, Variant
 from inventory.tasks import watch_stock as watch_stock_task
 from shopsync.models import Alert
 from tests.factories import make_tenant, reload, run_together, stock_variant
@@ -68,6 +68,21 @@ def test_units_at_another_location_mean_that_it_never_ran_out(ours, clock):
         clock.look()
     clock.look()
     assert returns() == [f"variant:{variant.pk}"]  # one for both levels
+
+
+@pytest.mark.parametrize("policy", ["deny", "continue"])
+def test_what_lies_behind_closed_doors_is_out_until_they_open(ours, clock, policy):
+    variant, (level,) = stock_variant(5)
+    Variant.objects.update(policy=policy)
+    clock.look()
+    assert not StockOut.objects.exists()
+    Location.objects.filter(pk=level.location_id).update(is_active=False)
+    clock.look()
+    assert StockOut.objects.get().variant_id == variant.pk
+    Location.objects.filter(pk=level.location_id).update(is_active=True)
+    clock.look()
+    clock.look()
+    assert returns() == [f"variant:{variant.pk}"]
 
 
 def test_a_shortfall_at_one_location_is_made_up_for_before_there_is_a_return(ours, clock):

@@ -10,6 +10,7 @@ from config.infra import tenancy
 from inventory.actions.locations import change_location
 from inventory.actions.stock import Spot, receive_stock
 from inventory.models import Location, StockLevel, Variant
+from orders.actions import backorders
 from orders.actions.backorders import BATCH
 from orders.models import Commitment
 from tests.factories import deliver, drain_all, make_tenant
@@ -65,6 +66,27 @@ def test_more_than_a_batch_of_waiting_orders_is_filled_by_one_receipt(shop):
         receive_stock(spot=spot, quantity=BATCH + 20, reference="", actor="test")
     drain_all()
     assert counts(shop) == (0, BATCH + 20, BATCH + 20, 0)
+
+
+def test_a_batch_of_sent_units_that_came_from_nowhere_keeps_nobody_waiting(shop, monkeypatch):
+    monkeypatch.setattr(backorders, "BATCH", 3)
+    deliver("products/create", PRODUCT, shop)
+    drain_all()
+    for number in range(1, 4):
+        sent = order(number, 1) | {"fulfillment_status": "fulfilled"}
+        sent["line_items"] = [sent["line_items"][0] | {"fulfillable_quantity": 0, "fulfillment_status": "fulfilled"}]
+        parcel = {"id": number * 100, "order_id": number, "status": "success", "line_items": sent["line_items"]}
+        times = {"created_at": "2026-11-03T08:20:00Z", "updated_at": "2026-11-03T08:20:00Z"}
+        deliver("orders/create", sent | {"fulfillments": [parcel | times]}, shop)
+    for number in range(4, 7):
+        deliver("orders/create", order(number, 1), shop)
+    drain_all()
+    with tenancy.tenant_scope(shop.pk):
+        assert sum(Commitment.objects.values_list("unplaced", flat=True)) == 3
+        spot = Spot(Variant.objects.get().pk, Location.objects.create(shopify_id=3, name="Shelf").pk)
+        receive_stock(spot=spot, quantity=20, reference="", actor="test")
+    drain_all()
+    assert counts(shop) == (14, 3, 17, 0)
 
 
 def test_a_variant_that_may_be_oversold_from_now_on_waits_no_longer(shop):
