@@ -65,11 +65,13 @@ class MailError(Exception):
         permanent: bool = False,
         unknown: bool = False,
         retry_after_seconds: float | None = None,
+        blocker: str = "",
     ) -> None:
         super().__init__(message)
         self.permanent = permanent
         self.unknown = unknown
         self.retry_after_seconds = retry_after_seconds
+        self.blocker = blocker
 
 
 def is_configured() -> bool:
@@ -92,7 +94,8 @@ def send_mail(*, recipients: Sequence[str], subject: str, text: str, message_id:
     try:
         breaker.before_call()
     except BreakerOpen as error:
-        raise MailError(str(error), retry_after_seconds=error.retry_after_seconds) from error
+        wait = error.retry_after_seconds
+        raise MailError(str(error), retry_after_seconds=wait, blocker=error.blocker) from error
     connection = get_connection()
     try:
         _open(connection, breaker)

@@ -178,9 +178,8 @@ def _settle_failure(row: Digest, error: mail.MailError) -> None:
         elif error.permanent:
             work.bury(row, error=str(error))
         elif error.retry_after_seconds is not None:
-            work.hand_back(
-                [row], blocker="email_unavailable", wait_seconds=error.retry_after_seconds, surely_not_done=True
-            )
+            wait = error.retry_after_seconds
+            work.hand_back([row], blocker=error.blocker, wait_seconds=wait, surely_not_done=True)
         else:
             work.retry(row, error=str(error))
     except work.LeaseLostError:

@@ -154,21 +154,25 @@ def _subject(name: str) -> str:
 def watch_schedules(*, now: datetime) -> list[str]:
     """Raise the system's alert `schedule.missed` for each schedule that should have run, close it for one that ran.
 
-    Of several workers one looks at a time. Returns the names of those that are missed.
+    What failed and is switched off since is nobody's concern any more: its `schedule.failed` is closed. Of several workers one looks at a time. Returns the names of those that are missed.
     """
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_try_advisory_xact_lock(hashtextextended('watch_schedules', 0))")
         if not cursor.fetchone()[0]:
             return []
     _begin_watching(now)
-    watches = ScheduleWatch.objects.select_related("schedule__interval", "schedule__crontab").order_by("schedule__name")
+    rows = ScheduleWatch.objects.select_related("schedule__interval", "schedule__crontab")
+    watches = list(rows.order_by("schedule__name"))
+    switched_on = {_subject(watch.schedule.name) for watch in watches if watch.schedule.enabled}
     missed = {_subject(watch.schedule.name): watch for watch in watches if watch.is_missed(now)}
     with tenancy.no_scope():
-        told = _open_alerts()
+        told = _open_alerts(MISSED)
         for subject in sorted(missed.keys() - told):
             raise_alert(kind=MISSED, subject=subject, message=_sentence(missed[subject]), severity="critical")
         for subject in sorted(told - missed.keys()):
             close_alert(kind=MISSED, subject=subject)
+        for subject in sorted(_open_alerts(FAILED) - switched_on):
+            close_alert(kind=FAILED, subject=subject)
     return [watch.schedule.name for watch in missed.values()]
 
 
@@ -180,9 +184,9 @@ def _begin_watching(now: datetime) -> None:
     ScheduleWatch.objects.filter(schedule__enabled=False).exclude(watched_since=None).update(watched_since=None)
 
 
-def _open_alerts() -> set[str]:
+def _open_alerts(kind: str) -> set[str]:
     with tenancy.all_tenants(reason="the system's own alerts about schedules"):
-        found = Alert.objects.filter(tenant__isnull=True, kind=MISSED, closed_at__isnull=True)
+        found = Alert.objects.filter(tenant__isnull=True, kind=kind, closed_at__isnull=True)
         return set(found.values_list("subject", flat=True))
 
 

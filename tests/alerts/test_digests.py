@@ -275,7 +275,7 @@ def test_an_open_breaker_costs_no_attempt(ours, settings):
     collect_digests(now=NOON)
     drain_digests()
     (digest,) = digests(ours.pk)
-    assert (digest.status, digest.blocker, digest.attempts) == ("ready", "email_unavailable", 0)
+    assert (digest.status, digest.blocker, digest.attempts) == ("ready", "breaker open: email", 0)
 
 
 def test_a_process_lost_during_the_call_leaves_it_unknown(ours, mailbox):

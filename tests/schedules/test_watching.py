@@ -158,6 +158,15 @@ def test_a_failure_is_told_once_and_the_next_good_run_closes_it():
     assert list(names) == [("alert.raised", None), ("alert.closed", None)]
 
 
+def test_a_failure_of_what_was_switched_off_since_is_nobodys_concern(now):
+    stamp_finished(name="sweep", error="no such table")
+    watch_schedules(now=now)
+    assert [(alert.kind, alert.is_open) for alert in alerts()] == [("schedule.failed", True)]
+    PeriodicTask.objects.filter(name="sweep").update(enabled=False)
+    watch_schedules(now=now)
+    assert [alert.is_open for alert in alerts()] == [False]
+
+
 def test_a_schedule_made_by_hand_gets_its_row_by_its_first_run():
     interval = PeriodicTask.objects.get(name="sweep").interval
     PeriodicTask.objects.create(name="mine", task="shopsync.tasks.sweep_work", interval=interval)
