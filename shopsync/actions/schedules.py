@@ -154,7 +154,8 @@ def _subject(name: str) -> str:
 def watch_schedules(*, now: datetime) -> list[str]:
     """Raise the system's alert `schedule.missed` for each schedule that should have run, close it for one that ran.
 
-    What failed and is switched off since is nobody's concern any more: its `schedule.failed` is closed. Of several workers one looks at a time. Returns the names of those that are missed.
+    What failed and is switched off since is nobody's concern any more: its `schedule.failed` is closed. Of several
+    workers one looks at a time. Returns the names of those that are missed.
     """
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_try_advisory_xact_lock(hashtextextended('watch_schedules', 0))")
