@@ -17,12 +17,12 @@ CAME_BACK = (GatewayRefund.Status.FAILED, GatewayRefund.Status.CANCELED)
 
 
 @dataclass(slots=True)
-class _ByHand:
-    """What a person noted as paid beside the gateways, and gave back like that."""
+class _Part:
+    """Money that is added up beside the payments: noted by hand, or off what they brought."""
 
     currency: str
     amount_captured: Decimal
-    amount_refunded: Decimal
+    amount_refunded: Decimal = Decimal()
 
 
 def prices_of(order: Order) -> Prices:
@@ -43,11 +43,11 @@ def due_amount(*, order: Order) -> Decimal:
     return costs
 
 
-def sums_of(order: Order, payments: Iterable[Payment]) -> Sums:
+def sums_of(order: Order, payments: Iterable[Paid]) -> Sums:
     """Add up what an order received and gave back, by these payments and by hand."""
     parts: list[Paid] = [*payments]
     if order.paid_by_hand_amount:
-        parts.append(_ByHand(order.currency, order.paid_by_hand_amount, refunded_by_hand(order)))
+        parts.append(_Part(order.currency, order.paid_by_hand_amount, refunded_by_hand(order)))
     return add_up(prices_of(order), parts)
 
 
@@ -67,17 +67,27 @@ def refunded_by_hand(order: Order) -> Decimal:
 def left_to_refund(order: Order) -> Decimal:
     """Say what of an order can still be given back, in its currency: received, and neither returned nor on its way.
 
-    What a gateway could not give back is still to be.
+    What went back through its payments beside its refunds may have been paid twice or too much: it is off what was
+    received, and not off what the order was placed for. What a gateway could not give back is still to be.
     """
-    prices = prices_of(order)
-    sums = sums_of(order, Payment.objects.filter(order=order))
-    ours = {refund_key(one): one.amount for one in Refund.objects.filter(order=order)}
-    given = refunded_by_hand(order)
-    for key, refund in _asked_for(order):
-        if refund.status not in CAME_BACK:
-            given += ours.get(key) or prices.value(refund.amount, refund.currency)
+    payments: list[Paid] = [*Payment.objects.filter(order=order), *_beside(order)]
+    sums = sums_of(order, payments)
     placed: Decimal = order.total_amount
-    return max(min(sums.value(sums.captured), placed) - given, Decimal())
+    return max(min(sums.value(sums.captured), placed) - refunded_amount(order), Decimal())
+
+
+def refunded_amount(order: Order) -> Decimal:
+    """Say what the refunds of an order gave back, by hand or through gateways, or are to; what came back is not."""
+    came_back = {key for key, refund in _asked_for(order) if refund.status in CAME_BACK}
+    refunds = Refund.objects.filter(order=order)
+    return sum((one.amount for one in refunds if refund_key(one) not in came_back), Decimal())
+
+
+def _beside(order: Order) -> list[_Part]:
+    """Take off what was received what its payments gave back, or are to, beside the order's refunds."""
+    ours = {refund_key(one) for one in Refund.objects.filter(order=order)}
+    beside = [refund for key, refund in _asked_for(order) if key not in ours and refund.status not in CAME_BACK]
+    return [_Part(refund.currency, -refund.amount) for refund in beside]
 
 
 def kept_amount(order: Order) -> Decimal:

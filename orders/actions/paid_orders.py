@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from audit.actions import Event
 from orders.actions.authorised_holds import follow_authorisation
-from orders.actions.dues import due_amount, prices_of, sums_of
+from orders.actions.dues import due_amount, prices_of, refunded_amount, sums_of
 from orders.actions.moves import lock_order, note_refunded, pay
 from orders.models import Order, Payment
 from orders.payments.sums import Sums
@@ -96,9 +96,17 @@ def _stand(order: Order) -> Standing:
     return Standing(
         payments=payments,
         foreign=tuple(foreign_payments(order, everything)),
-        target=financial_status(due=due, sums=sums, payments=payments),
+        target=financial_status(due=due, sums=sums, payments=payments, is_whole=_is_whole(order, sums)),
         is_paid=sums.captured > 0 and sums.pay(due),
     )
+
+
+def _is_whole(order: Order, sums: Sums) -> bool:
+    """Do its payments keep all that an order was placed for, and did its own refunds give nothing back?
+
+    What else went back was paid twice, or too much: it is no refund of the order.
+    """
+    return sums.cover(order.total_amount) and not refunded_amount(order)
 
 
 def _follows(order: Order, standing: Standing) -> bool:
@@ -149,11 +157,11 @@ def describe_foreign(order: Order, foreign: Sequence[Payment]) -> str:
     return f"{order} is in {own}, and its payment {one} is of {money}: it counts for nothing; give it back."
 
 
-def financial_status(*, due: Decimal, sums: Sums, payments: Sequence[Payment]) -> str:
+def financial_status(*, due: Decimal, sums: Sums, payments: Sequence[Payment], is_whole: bool) -> str:
     """Say in Shopify's words how an order stands by its payments; empty when there are none.
 
-    due: in the order's currency. One that was never paid in full is partially paid until all that was captured is
-    given back.
+    due: in the order's currency. is_whole: whatever was given back, it was not the order's. One that was never paid in
+    full is partially paid until all that was captured is given back.
     """
     if not payments:
         return ""
@@ -161,7 +169,8 @@ def financial_status(*, due: Decimal, sums: Sums, payments: Sequence[Payment]) -
     if sums.refunded and sums.kept <= 0:
         return "refunded"
     if sums.captured:
-        return "partially_paid" if not sums.pay(due) else "partially_refunded" if sums.refunded else "paid"
+        is_less = sums.refunded and not is_whole
+        return "partially_paid" if not sums.pay(due) else "partially_refunded" if is_less else "paid"
     for word, said in (("authorized", "authorized"), ("processing", "pending"), ("requires_payment", "pending")):
         if word in words:
             return said

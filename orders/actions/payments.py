@@ -135,6 +135,7 @@ def _facts_of(connection_id: int, provider_id: str) -> list[Fact]:
 def _rebuild(connection_id: int, provider_id: str, answers: PaymentCall | None, *, order_ids: set[int]) -> None:
     state = fold(_facts_of(connection_id, provider_id))
     payment = _write_payment(connection_id, provider_id, state)
+    refunds = [changed for refund in state.refunds if (changed := _write_refund(payment, refund))]
     if payment.order is not None:
         if payment.order.pk not in order_ids:
             raise _OtherOrder(payment.order.pk)
@@ -142,10 +143,7 @@ def _rebuild(connection_id: int, provider_id: str, answers: PaymentCall | None, 
         if payment.order.source == Order.Source.API and payment.order.is_cancelled:
             cancel_authorisation(payment=payment, actor="system")
     _settle_ends(payment, but=answers)
-    for refund in state.refunds:
-        if _write_refund(payment, refund):
-            told = PaymentCall.objects.filter(payment=payment, refund__isnull=False).exclude(refund__provider_id="")
-            _settle_calls(told, but=answers)
+    _settle_refunds(payment, refunds, but=answers)
     for dispute in state.disputes:
         _write_dispute(payment, dispute)
     if answers is None and (state.is_contradicted or state.is_incomplete):
@@ -205,9 +203,9 @@ def find_order(*, order_key: str) -> Order | None:
     return found[0] if len(found) == 1 else None
 
 
-def _write_refund(payment: Payment, state: RefundState) -> bool:
-    """Bring a refund's row in line, and say whether it changed; one that we asked for is known by its key, whatever
-    became of our call."""
+def _write_refund(payment: Payment, state: RefundState) -> tuple[GatewayRefund, str] | None:
+    """Bring a refund's row in line; return it with the status that it had, or None where nothing changed. One that we
+    asked for is known by its key, whatever became of our call."""
     refunds = GatewayRefund.objects.filter(payment=payment)
     row = refunds.filter(provider_id=state.provider_id).first()
     if row is None and state.key:
@@ -219,14 +217,12 @@ def _write_refund(payment: Payment, state: RefundState) -> bool:
     if not row.is_ours:
         values["reason"] = state.reason
     if row.pk is not None and all(getattr(row, name) == value for name, value in values.items()):
-        return False
+        return None
     for name, value in values.items():
         setattr(row, name, value)
     row.updated_at = timezone.now()
     row.save()
-    if was != row.status:
-        _tell_of_refund(row, was)
-    return True
+    return row, was
 
 
 def _settle_ends(payment: Payment, *, but: PaymentCall | None) -> None:
@@ -240,6 +236,16 @@ def _settle_ends(payment: Payment, *, but: PaymentCall | None) -> None:
         close_alert(kind=CAPTURE_REFUSED, subject=f"payment:{payment.pk}")
     if payment.status != Payment.Status.AUTHORIZED:
         close_alert(kind=CANCEL_REFUSED, subject=f"payment:{payment.pk}")
+
+
+def _settle_refunds(payment: Payment, changed: Sequence[tuple[GatewayRefund, str]], *, but: PaymentCall | None) -> None:
+    """Tell of the refunds that changed, each with the status that it had, and end the calls that asked for them."""
+    for refund, was in changed:
+        if was != refund.status:
+            _tell_of_refund(refund, was)
+    if changed:
+        told = PaymentCall.objects.filter(payment=payment, refund__isnull=False).exclude(refund__provider_id="")
+        _settle_calls(told, but=but)
 
 
 def _settle_calls(calls: QuerySet[PaymentCall], *, but: PaymentCall | None) -> None:

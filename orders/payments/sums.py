@@ -87,6 +87,10 @@ class Sums:
         """Was an amount of the order's captured?"""
         return self.captured >= self.owed(amount) - self.slack
 
+    def cover(self, amount: Decimal) -> bool:
+        """Is an amount of the order's kept?"""
+        return self.kept >= self.owed(amount) - self.slack
+
     def exceed(self, amount: Decimal) -> bool:
         """Is more kept than an amount of the order's?"""
         return self.kept > self.owed(amount) + self.slack
