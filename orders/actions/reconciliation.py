@@ -10,10 +10,11 @@ from functools import partial
 from itertools import groupby
 
 from django.db import transaction
-from django.db.models import Min, Q
+from django.db.models import Min, Q, QuerySet
 
 from audit.actions import record
 from config.infra import tenancy
+from orders.actions.authorised_holds import AUTHORISED_FOR
 from orders.actions.dues import kept_amount, sums_of
 from orders.actions.paid_orders import describe_foreign, foreign_payments, review_alerts
 from orders.actions.payments import adopt_lost_payments, ask_gateway
@@ -72,7 +73,7 @@ def reconcile_payments(*, now: datetime, settle: timedelta, actor: str) -> Recon
 @transaction.atomic
 def _reconcile(*, now: datetime, settle: timedelta, actor: str) -> Reconciled:
     review_alerts()  # first, since it locks orders
-    for payment in Payment.objects.filter(status="authorized", expires_at__lt=now).order_by("pk"):
+    for payment in _doubtful_authorisations(now=now, before=now - settle):
         ask_gateway(payment=payment)
     found = {(one.kind, one.subject): one for one in _find(before=now - settle)}
     opened, closed = _write(found, now)
@@ -82,6 +83,15 @@ def _reconcile(*, now: datetime, settle: timedelta, actor: str) -> Reconciled:
         data = {"open": len(found), "opened": opened, "closed": closed}
         record(name="payments.reconciled", subject=f"tenant:{tenant_id}", actor=actor, data=data)
     return Reconciled(tuple(found[key] for key in sorted(found)), opened, closed)
+
+
+def _doubtful_authorisations(*, now: datetime, before: datetime) -> QuerySet[Payment]:
+    """Find what should not be authorised any more: its time is up, or its order was cancelled or is paid without it."""
+    is_over = Q(expires_at__lt=now) | Q(expires_at=None, last_event_at__lt=now - AUTHORISED_FOR)
+    has_ended = Q(order__cancelled_at__isnull=False) | Q(order__paid_at__isnull=False)
+    not_needed = has_ended | Q(order__financial_status__in=("voided", "refunded"))
+    doubtful = is_over | Q(not_needed, last_event_at__lte=before)
+    return Payment.objects.filter(doubtful, status=Payment.Status.AUTHORIZED).order_by("pk")
 
 
 def _tell() -> None:
