@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
 from django.db.models import Sum
 from django.db.models.functions import Coalesce
 
-from orders.models import GatewayRefund, Order, Payment, Refund, RefundLine
+from orders.models import Dispute, GatewayRefund, Order, Payment, Refund, RefundLine
 from orders.payments.sums import Paid, Prices, Sums, add_up
 
 ORDER_REFUND = "order-refund:"  # how keys begin under which refunds of orders go to gateways
+LOST = "lost"  # the gateway's word for a dispute that the buyer won
 CAME_BACK = (GatewayRefund.Status.FAILED, GatewayRefund.Status.CANCELED)
 
 
@@ -44,11 +45,29 @@ def due_amount(*, order: Order) -> Decimal:
 
 
 def sums_of(order: Order, payments: Iterable[Paid]) -> Sums:
-    """Add up what an order received and gave back, by these payments and by hand."""
+    """Add up what an order received, gave back and lost to disputes, by these payments and by hand."""
     parts: list[Paid] = [*payments]
+    lost = lost_amounts([part for part in parts if isinstance(part, Payment)])
     if order.paid_by_hand_amount:
         parts.append(_Part(order.currency, order.paid_by_hand_amount, refunded_by_hand(order)))
-    return add_up(prices_of(order), parts)
+    return add_up(prices_of(order), parts, lost=lost)
+
+
+def lost_amounts(payments: Sequence[Payment]) -> dict[str, Decimal]:
+    """Say by currency what buyers took of these payments by disputes, at most what was not given back.
+
+    Of one that was lost in another currency nobody can say how much: all of its payment's counts as lost.
+    """
+    lost: dict[int, list[Dispute]] = {}
+    for dispute in Dispute.objects.filter(payment__in=payments, status=LOST):
+        lost.setdefault(dispute.payment_id, []).append(dispute)
+    sums: dict[str, Decimal] = {}
+    for payment in payments:
+        disputes, kept = lost.get(payment.pk, []), payment.amount_captured - payment.amount_refunded
+        is_known = all(dispute.currency == payment.currency for dispute in disputes)
+        taken = min(kept, sum((one.amount for one in disputes), Decimal())) if is_known else kept
+        sums[payment.currency] = sums.get(payment.currency, Decimal()) + taken
+    return sums
 
 
 def by_hand_amount(order: Order) -> Decimal:

@@ -12,7 +12,7 @@ from django.utils import timezone
 from audit.actions import Event
 from orders.actions.authorised_holds import follow_authorisation
 from orders.actions.dues import due_amount, prices_of, refunded_amount, sums_of
-from orders.actions.moves import lock_order, note_refunded, pay
+from orders.actions.moves import PAID_AFTER_CANCELLED, lock_order, note_refunded, pay
 from orders.models import Order, Payment
 from orders.payments.sums import Sums
 from orders.rules import MONEY_MOVES
@@ -31,6 +31,12 @@ class Standing:
     foreign: tuple[Payment, ...]
     target: str
     is_paid: bool
+    sums: Sums
+
+    @property
+    def is_empty(self) -> bool:
+        """Was all of its money given back, or lost to disputes?"""
+        return self.sums.captured > 0 and self.sums.left <= 0
 
 
 def follow_due(*, event: Event) -> None:
@@ -47,7 +53,7 @@ def review_order(*, event: Event) -> None:
 
 def review_alerts() -> None:
     """Close the alerts of the tenant in scope about orders that agree with their payments by now."""
-    kinds = (CURRENCY_DIFFERS, ORDER_DIFFERS)
+    kinds = (CURRENCY_DIFFERS, ORDER_DIFFERS, PAID_AFTER_CANCELLED)
     subjects = Alert.objects.filter(kind__in=kinds, closed_at__isnull=True).values_list("subject", flat=True)
     for order_id in sorted({int(subject.partition(":")[2]) for subject in subjects}):
         _close_settled(order_id)
@@ -63,6 +69,8 @@ def _close_settled(order_id: int) -> None:
         close_alert(kind=CURRENCY_DIFFERS, subject=f"order:{order.pk}")
     if standing.target in {"", order.financial_status}:
         close_alert(kind=ORDER_DIFFERS, subject=f"order:{order.pk}")
+    if standing.is_empty:
+        close_alert(kind=PAID_AFTER_CANCELLED, subject=f"order:{order.pk}")
 
 
 @transaction.atomic(savepoint=False)
@@ -84,6 +92,8 @@ def apply_payment_state(*, order: Order) -> None:
         else:
             stands = f"{order} is {order.financial_status}, and by its payments it would be {standing.target}"
             differs = f"{stands}: look at both."
+    if standing.is_empty:
+        close_alert(kind=PAID_AFTER_CANCELLED, subject=f"order:{order.pk}")
     _tell(order, CURRENCY_DIFFERS, describe_foreign(order, standing.foreign))
     _tell(order, ORDER_DIFFERS, differs)
 
@@ -98,6 +108,7 @@ def _stand(order: Order) -> Standing:
         foreign=tuple(foreign_payments(order, everything)),
         target=financial_status(due=due, sums=sums, payments=payments, is_whole=_is_whole(order, sums)),
         is_paid=sums.captured > 0 and sums.pay(due),
+        sums=sums,
     )
 
 

@@ -136,6 +136,7 @@ def _rebuild(connection_id: int, provider_id: str, answers: PaymentCall | None, 
     state = fold(_facts_of(connection_id, provider_id))
     payment = _write_payment(connection_id, provider_id, state)
     refunds = [changed for refund in state.refunds if (changed := _write_refund(payment, refund))]
+    disputes = [moved for dispute in state.disputes if (moved := _write_dispute(payment, dispute))]
     if payment.order is not None:
         if payment.order.pk not in order_ids:
             raise _OtherOrder(payment.order.pk)
@@ -144,8 +145,8 @@ def _rebuild(connection_id: int, provider_id: str, answers: PaymentCall | None, 
             cancel_authorisation(payment=payment, actor="system")
     _settle_ends(payment, but=answers)
     _settle_refunds(payment, refunds, but=answers)
-    for dispute in state.disputes:
-        _write_dispute(payment, dispute)
+    for row, was in disputes:
+        _tell_of_dispute(row, was)
     if answers is None and (state.is_contradicted or state.is_incomplete):
         wait = timedelta() if state.is_contradicted else ASK_ABOUT_GAPS_AFTER
         ask_gateway(payment=payment, wait=wait)
@@ -278,21 +279,24 @@ def _tell_of_refund(refund: GatewayRefund, was: str) -> None:
         )
 
 
-def _write_dispute(payment: Payment, state: DisputeState) -> None:
+def _write_dispute(payment: Payment, state: DisputeState) -> tuple[Dispute, str] | None:
+    """Bring a dispute's row in line; return it with the status that it had, or None where that is the same."""
     row = Dispute.objects.filter(connection_id=payment.connection_id, provider_id=state.provider_id).first()
     was = row.status if row else ""
     row = row or Dispute(payment=payment, connection_id=payment.connection_id, provider_id=state.provider_id)
     values = asdict(state)
     if row.pk is not None and all(getattr(row, name) == value for name, value in values.items()):
-        return
+        return None
     for name, value in values.items():
         setattr(row, name, value)
     row.updated_at = timezone.now()
     row.save()
-    if was == row.status:
-        return
-    data: dict[str, Value] = {"payment": payment.pk, "status": row.status, "was": was}
-    record(name="dispute.updated", subject=f"dispute:{row.pk}", actor=payment.gateway, data=data)
+    return None if was == row.status else (row, was)
+
+
+def _tell_of_dispute(row: Dispute, was: str) -> None:
+    data: dict[str, Value] = {"payment": row.payment_id, "status": row.status, "was": was}
+    record(name="dispute.updated", subject=f"dispute:{row.pk}", actor=row.payment.gateway, data=data)
     if row.status in _ALARMING:
         message = f"The buyer disputes {row.amount:f} {row.currency} ({row.reason or 'no reason given'}): {row.status}"
         raise_alert(kind="payment.disputed", subject=f"dispute:{row.pk}", message=message, severity="critical")

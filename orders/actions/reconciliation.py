@@ -218,7 +218,7 @@ def _agrees(order: Order, sums: Sums) -> bool:
     """Do the sums of an order's payments fit what it says of itself?
 
     Of ours, money that was given back may belong to units that were taken off or be a courtesy: enough was captured,
-    and no more is kept than it costs and than was kept of its refunds on purpose.
+    and no more is kept than it costs and than was kept of its refunds on purpose. What a lost dispute took is not kept.
     """
     costs = _costs(order)
     if order.financial_status == "partially_paid":
@@ -228,7 +228,7 @@ def _agrees(order: Order, sums: Sums) -> bool:
     if not _is_ours(order):
         return abs(sums.captured - (sums.owed(costs) if order.is_paid else 0)) <= sums.slack
     if not order.is_paid:
-        return sums.kept == 0
+        return sums.left == 0
     return sums.pay(costs) and not (sums.exceed(costs) and sums.exceed(costs + kept_amount(order)))
 
 
