@@ -103,10 +103,13 @@ def _stand(order: Order) -> Standing:
     everything = list(Payment.objects.filter(order=order).order_by("pk"))
     payments = tuple(payment for payment in everything if prices.takes(payment.currency))
     sums = sums_of(order, payments)
+    target = financial_status(due=due, sums=sums, payments=payments, is_whole=_is_whole(order, sums))
+    if _stays_void(order, sums):
+        target = order.financial_status
     return Standing(
         payments=payments,
         foreign=tuple(foreign_payments(order, everything)),
-        target=financial_status(due=due, sums=sums, payments=payments, is_whole=_is_whole(order, sums)),
+        target=target,
         is_paid=sums.captured > 0 and sums.pay(due),
         sums=sums,
     )
@@ -118,6 +121,11 @@ def _is_whole(order: Order, sums: Sums) -> bool:
     What else went back was paid twice, or too much: it is no refund of the order.
     """
     return sums.cover(order.total_amount) and not refunded_amount(order)
+
+
+def _stays_void(order: Order, sums: Sums) -> bool:
+    """Was an order voided with its cancellation, and is nothing left of what came later?"""
+    return order.is_cancelled and order.financial_status == "voided" and sums.captured > 0 and sums.left <= 0
 
 
 def _follows(order: Order, standing: Standing) -> bool:
