@@ -141,7 +141,7 @@ def _rebuild(connection_id: int, provider_id: str, answers: PaymentCall | None, 
         if payment.order.pk not in order_ids:
             raise _OtherOrder(payment.order.pk)
         apply_payment_state(order=payment.order)  # before alerts: an order's row is locked first
-        if payment.order.source == Order.Source.API and payment.order.is_cancelled:
+        if needs_no_more(payment.order):
             cancel_authorisation(payment=payment, actor="system")
     _settle_ends(payment, but=answers)
     _settle_refunds(payment, refunds, but=answers)
@@ -158,6 +158,11 @@ def ask_gateway(*, payment: Payment, wait: timedelta = timedelta()) -> None:
         kind=PaymentCall.Kind.ASK, payment=payment, lane=f"payment:{payment.pk}", due_at=timezone.now() + wait
     )
     work.add([row], ignore_conflicts=True)
+
+
+def needs_no_more(order: Order) -> bool:
+    """Is this an order of ours that takes no more money, being cancelled, or paid in full already?"""
+    return order.source == Order.Source.API and (order.is_cancelled or order.is_paid)
 
 
 def cancel_authorisation(*, payment: Payment, actor: str) -> None:
