@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 
 from django.db import transaction
@@ -26,10 +27,12 @@ from orders.models import Dispute, GatewayRefund, Order, Payment, PaymentCall, P
 from orders.payments.states import DisputeState, PaymentState, RefundState, fold
 from orders.webhooks import Fact, read_event
 from shopsync.actions.alerts import close_alert, raise_alert
+from shopsync.money import format_amount
 from shopsync.shopify import Delivery
 
 ASK_ABOUT_GAPS_AFTER = timedelta(minutes=1)  # the event that is missing is mostly on its way
 CANCEL_REFUSED, CAPTURE_REFUSED = "payment.cancel_refused", "payment.capture_refused"
+REFUND_FAILED = "refund.failed"
 _ALARMING = ("lost", "needs_response", "under_review")
 
 
@@ -250,8 +253,20 @@ def _settle_refunds(payment: Payment, changed: Sequence[tuple[GatewayRefund, str
         if was != refund.status:
             _tell_of_refund(refund, was)
     if changed:
+        _close_made_good(payment)
         told = PaymentCall.objects.filter(payment=payment, refund__isnull=False).exclude(refund__provider_id="")
         _settle_calls(told, but=but)
+
+
+def _close_made_good(payment: Payment) -> None:
+    """Close the alerts about refunds that failed, where as much was given back by later ones, each counted once."""
+    spare = Decimal()
+    for refund in GatewayRefund.objects.filter(payment=payment).order_by("-pk"):
+        if refund.status == GatewayRefund.Status.SUCCEEDED:
+            spare += refund.amount
+        elif refund.status == GatewayRefund.Status.FAILED and refund.amount <= spare:
+            spare -= refund.amount
+            close_alert(kind=REFUND_FAILED, subject=f"gateway_refund:{refund.pk}")
 
 
 def _settle_calls(calls: QuerySet[PaymentCall], *, but: PaymentCall | None) -> None:
@@ -276,10 +291,11 @@ def _tell_of_refund(refund: GatewayRefund, was: str) -> None:
     record(name=event, subject=f"gateway_refund:{refund.pk}", actor=refund.payment.gateway, data=data)
     if refund.status == GatewayRefund.Status.FAILED:
         why = refund.failure_reason or "the gateway gives no reason"
+        amount = f"{format_amount(refund.amount, refund.currency)} {refund.currency}"
         raise_alert(
-            kind="refund.failed",
+            kind=REFUND_FAILED,
             subject=f"gateway_refund:{refund.pk}",
-            message=f"A refund of {refund.amount:f} {refund.currency} did not reach the buyer: {why}",
+            message=f"A refund of {amount} did not reach the buyer: {why}",
             severity="critical",
         )
 
@@ -303,8 +319,11 @@ def _tell_of_dispute(row: Dispute, was: str) -> None:
     data: dict[str, Value] = {"payment": row.payment_id, "status": row.status, "was": was}
     record(name="dispute.updated", subject=f"dispute:{row.pk}", actor=row.payment.gateway, data=data)
     if row.status in _ALARMING:
-        message = f"The buyer disputes {row.amount:f} {row.currency} ({row.reason or 'no reason given'}): {row.status}"
+        amount = f"{format_amount(row.amount, row.currency)} {row.currency}"
+        message = f"The buyer disputes {amount} ({row.reason or 'no reason given'}): {row.status}"
         raise_alert(kind="payment.disputed", subject=f"dispute:{row.pk}", message=message, severity="critical")
+    else:
+        close_alert(kind="payment.disputed", subject=f"dispute:{row.pk}")
 
 
 def adopt_payments(*, event: Event) -> None:

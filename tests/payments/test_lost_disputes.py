@@ -66,3 +66,12 @@ def test_a_dispute_that_is_won_leaves_all_of_it_kept(shop):
     shop.take(captured(order, 5000), disputed("needs_response", at=T0 + 5), disputed("won", at=T0 + 50))
     cancel(shop, order)
     assert differ(shop) == ["amount_differs"]
+
+
+@pytest.mark.parametrize(("ends", "left"), [("won", []), ("warning_closed", []), ("lost", ["payment.disputed"])])
+def test_the_alert_of_a_dispute_closes_once_nothing_can_be_lost(shop, ends, left):
+    order = place(shop)
+    shop.take(captured(order, 5000), disputed("needs_response", at=T0 + 5))
+    assert alerts(shop, closed_at=None) == ["payment.disputed"]
+    shop.take(disputed(ends, at=T0 + 50))
+    assert alerts(shop, closed_at=None) == left
