@@ -12,7 +12,7 @@ from audit.actions import record
 from config.infra.work import Answer, Apply, Caller, CallError
 from orders.actions.authorisations import NotDue, settle_amount
 from orders.actions.moves import OrderError
-from orders.actions.payments import REFUND_FAILED, ask_gateway, lock_payment, take_facts
+from orders.actions.payments import REFUND_FAILED, ask_gateway, close_made_good, lock_payment, take_facts
 from orders.models import GatewayRefund, Payment, PaymentCall
 from orders.payments.base import CaptureOrder, Gateway, GatewayAccount, GatewayError, RefundOrder, get_gateway
 from orders.payments.states import fold
@@ -116,6 +116,7 @@ def _refuse(call: PaymentCall, error: CallError) -> None:
         amount = f"{format_amount(refund.amount, refund.currency)} {refund.currency}"
         message = f"A refund of {amount} was refused: {reason[:200]}"
         raise_alert(kind=REFUND_FAILED, subject=subject, message=message, severity="critical")
+        close_made_good(Payment.objects.get(pk=payment.pk))
 
 
 def _note_refused(call: PaymentCall, reason: str, *, is_due: bool = True) -> None:

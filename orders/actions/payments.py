@@ -253,19 +253,23 @@ def _settle_refunds(payment: Payment, changed: Sequence[tuple[GatewayRefund, str
         if was != refund.status:
             _tell_of_refund(refund, was)
     if changed:
-        _close_made_good(payment)
+        close_made_good(payment)
         told = PaymentCall.objects.filter(payment=payment, refund__isnull=False).exclude(refund__provider_id="")
         _settle_calls(told, but=but)
 
 
-def _close_made_good(payment: Payment) -> None:
-    """Close the alerts about refunds that failed, where as much was given back by later ones, each counted once."""
-    spare = Decimal()
-    for refund in GatewayRefund.objects.filter(payment=payment).order_by("-pk"):
-        if refund.status == GatewayRefund.Status.SUCCEEDED:
-            spare += refund.amount
-        elif refund.status == GatewayRefund.Status.FAILED and refund.amount <= spare:
-            spare -= refund.amount
+def close_made_good(payment: Payment) -> None:
+    """Close the alerts about refunds that failed, once all of the payment is given back, or as much was by refunds that
+    came since, each counted once."""
+    refunds = list(GatewayRefund.objects.filter(payment=payment))
+    is_all_back = 0 < payment.amount_captured <= payment.amount_refunded
+    made = [refund for refund in refunds if refund.status == GatewayRefund.Status.SUCCEEDED]
+    failed = [refund for refund in refunds if refund.status == GatewayRefund.Status.FAILED]
+    used = Decimal()
+    for refund in sorted(failed, key=lambda one: (one.updated_at, one.pk), reverse=True):
+        since = sum((one.amount for one in made if one.created_at >= refund.updated_at), Decimal())
+        if is_all_back or refund.amount <= since - used:
+            used += refund.amount
             close_alert(kind=REFUND_FAILED, subject=f"gateway_refund:{refund.pk}")
 
 
