@@ -66,7 +66,10 @@ EVENT_SUBSCRIBERS: dict[str, list[str]] = {
         "orders.actions.authorisations.cancel_authorisations",
         "orders.actions.shipments.settle_parcels",
     ],
-    "order.paid": ["messaging.actions.automations.react"],
+    "order.paid": [
+        "messaging.actions.automations.react",
+        "orders.actions.authorisations.cancel_authorisations",
+    ],
 }
 
 # What runs by the clock. After each migrate these become rows that superusers edit in the admin: an interval changed

@@ -1,5 +1,5 @@
-"""Authorisations at the gateway: taken when asked for, once per key, as far as money is due by then; given up with the
-order that was cancelled."""
+"""Authorisations at the gateway: taken when asked for, once per key, as far as money is due by then; given up once
+their order is cancelled, or paid without them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from config.infra.transactions import retrying_atomic
 from config.infra.work import Status
 from orders.actions.dues import due_amount, prices_of, sums_of
 from orders.actions.moves import OrderError, lock_order, lock_own
-from orders.actions.payments import cancel_authorisation, lock_payment
+from orders.actions.payments import cancel_authorisation, lock_payment, needs_no_more
 from orders.models import Order, Payment, PaymentCall
 from orders.webhooks import to_minor
 from shopsync.actions.idempotency import lock_key
@@ -218,10 +218,11 @@ def _left(order: Order, payment: Payment, payments: Iterable[Payment]) -> Decima
 
 @retrying_atomic
 def cancel_authorisations(*, event: Event) -> None:
-    """Give up what is only authorised for an order of ours that was cancelled (hears order.cancelled)."""
+    """Give up what is only authorised for an order of ours that was cancelled, or is paid without it (hears
+    order.cancelled and order.paid)."""
     order_id = int(event.subject.partition(":")[2])
     order = Order.objects.select_for_update().filter(pk=order_id, source=Order.Source.API).first()
-    if order is None or not order.is_cancelled:
+    if order is None or not needs_no_more(order):
         return
     waiting = Payment.objects.filter(order=order, status=Payment.Status.AUTHORIZED)
     for payment in list(waiting.order_by("connection_id", "provider_id")):

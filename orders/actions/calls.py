@@ -12,13 +12,14 @@ from audit.actions import record
 from config.infra.work import Answer, Apply, Caller, CallError
 from orders.actions.authorisations import NotDue, settle_amount
 from orders.actions.moves import OrderError
-from orders.actions.payments import ask_gateway, lock_payment, take_facts
+from orders.actions.payments import REFUND_FAILED, ask_gateway, close_made_good, lock_payment, take_facts
 from orders.models import GatewayRefund, Payment, PaymentCall
 from orders.payments.base import CaptureOrder, Gateway, GatewayAccount, GatewayError, RefundOrder, get_gateway
 from orders.payments.states import fold
 from orders.webhooks import Fact
 from shopsync.actions.alerts import raise_alert
 from shopsync.models import Connection
+from shopsync.money import format_amount
 
 _ANSWERED = {
     PaymentCall.Kind.ASK: ("answered", "payment.asked"),
@@ -112,8 +113,10 @@ def _refuse(call: PaymentCall, error: CallError) -> None:
     )
     if changed:
         record(name="refund.refused", subject=subject, actor=payment.gateway, data={"reason": reason[:200]})
-        message = f"A refund of {refund.amount:f} {refund.currency} was refused: {reason[:200]}"
-        raise_alert(kind="refund.failed", subject=subject, message=message, severity="critical")
+        amount = f"{format_amount(refund.amount, refund.currency)} {refund.currency}"
+        message = f"A refund of {amount} was refused: {reason[:200]}"
+        raise_alert(kind=REFUND_FAILED, subject=subject, message=message, severity="critical")
+        close_made_good(Payment.objects.get(pk=payment.pk))
 
 
 def _note_refused(call: PaymentCall, reason: str, *, is_due: bool = True) -> None:

@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
 from django.db.models import Sum
 from django.db.models.functions import Coalesce
 
-from orders.models import GatewayRefund, Order, Payment, Refund, RefundLine
+from orders.models import Dispute, GatewayRefund, Order, Payment, Refund, RefundLine
 from orders.payments.sums import Paid, Prices, Sums, add_up
 
 ORDER_REFUND = "order-refund:"  # how keys begin under which refunds of orders go to gateways
+LOST = "lost"  # the gateway's word for a dispute that the buyer won
 CAME_BACK = (GatewayRefund.Status.FAILED, GatewayRefund.Status.CANCELED)
 
 
 @dataclass(slots=True)
-class _ByHand:
-    """What a person noted as paid beside the gateways, and gave back like that."""
+class _Part:
+    """Money that is added up beside the payments: noted by hand, or off what they brought."""
 
     currency: str
     amount_captured: Decimal
-    amount_refunded: Decimal
+    amount_refunded: Decimal = Decimal()
 
 
 def prices_of(order: Order) -> Prices:
@@ -43,12 +44,30 @@ def due_amount(*, order: Order) -> Decimal:
     return costs
 
 
-def sums_of(order: Order, payments: Iterable[Payment]) -> Sums:
-    """Add up what an order received and gave back, by these payments and by hand."""
+def sums_of(order: Order, payments: Iterable[Paid]) -> Sums:
+    """Add up what an order received, gave back and lost to disputes, by these payments and by hand."""
     parts: list[Paid] = [*payments]
+    lost = lost_amounts([part for part in parts if isinstance(part, Payment)])
     if order.paid_by_hand_amount:
-        parts.append(_ByHand(order.currency, order.paid_by_hand_amount, refunded_by_hand(order)))
-    return add_up(prices_of(order), parts)
+        parts.append(_Part(order.currency, order.paid_by_hand_amount, refunded_by_hand(order)))
+    return add_up(prices_of(order), parts, lost=lost)
+
+
+def lost_amounts(payments: Sequence[Payment]) -> dict[str, Decimal]:
+    """Say by currency what buyers took of these payments by disputes, at most what was not given back.
+
+    Of one that was lost in another currency nobody can say how much: all of its payment's counts as lost.
+    """
+    lost: dict[int, list[Dispute]] = {}
+    for dispute in Dispute.objects.filter(payment__in=payments, status=LOST):
+        lost.setdefault(dispute.payment_id, []).append(dispute)
+    sums: dict[str, Decimal] = {}
+    for payment in payments:
+        disputes, kept = lost.get(payment.pk, []), payment.amount_captured - payment.amount_refunded
+        is_known = all(dispute.currency == payment.currency for dispute in disputes)
+        taken = min(kept, sum((one.amount for one in disputes), Decimal())) if is_known else kept
+        sums[payment.currency] = sums.get(payment.currency, Decimal()) + taken
+    return sums
 
 
 def by_hand_amount(order: Order) -> Decimal:
@@ -67,17 +86,27 @@ def refunded_by_hand(order: Order) -> Decimal:
 def left_to_refund(order: Order) -> Decimal:
     """Say what of an order can still be given back, in its currency: received, and neither returned nor on its way.
 
-    What a gateway could not give back is still to be.
+    What went back through its payments beside its refunds may have been paid twice or too much: it is off what was
+    received, and not off what the order was placed for. What a gateway could not give back is still to be.
     """
-    prices = prices_of(order)
-    sums = sums_of(order, Payment.objects.filter(order=order))
-    ours = {refund_key(one): one.amount for one in Refund.objects.filter(order=order)}
-    given = refunded_by_hand(order)
-    for key, refund in _asked_for(order):
-        if refund.status not in CAME_BACK:
-            given += ours.get(key) or prices.value(refund.amount, refund.currency)
+    payments: list[Paid] = [*Payment.objects.filter(order=order), *_beside(order)]
+    sums = sums_of(order, payments)
     placed: Decimal = order.total_amount
-    return max(min(sums.value(sums.captured), placed) - given, Decimal())
+    return max(min(sums.value(sums.captured), placed) - refunded_amount(order), Decimal())
+
+
+def refunded_amount(order: Order) -> Decimal:
+    """Say what the refunds of an order gave back, by hand or through gateways, or are to; what came back is not."""
+    came_back = {key for key, refund in _asked_for(order) if refund.status in CAME_BACK}
+    refunds = Refund.objects.filter(order=order)
+    return sum((one.amount for one in refunds if refund_key(one) not in came_back), Decimal())
+
+
+def _beside(order: Order) -> list[_Part]:
+    """Take off what was received what its payments gave back, or are to, beside the order's refunds."""
+    ours = {refund_key(one) for one in Refund.objects.filter(order=order)}
+    beside = [refund for key, refund in _asked_for(order) if key not in ours and refund.status not in CAME_BACK]
+    return [_Part(refund.currency, -refund.amount) for refund in beside]
 
 
 def kept_amount(order: Order) -> Decimal:

@@ -10,6 +10,7 @@ from decimal import Decimal
 from audit.actions import Value, record
 from config.infra import work
 from config.infra.transactions import retrying_atomic
+from orders.actions.dues import LOST
 from orders.actions.payments import lock_payment
 from orders.models import GatewayRefund, Payment, PaymentCall
 from orders.webhooks import to_minor
@@ -17,7 +18,6 @@ from shopsync.actions.idempotency import lock_key
 from shopsync.money import format_amount
 
 _Status = GatewayRefund.Status
-_LOST = "lost"  # the gateway's word for a dispute that the buyer won
 
 
 class RefundError(Exception):
@@ -121,7 +121,7 @@ def _check(payment: Payment, request: RefundRequest) -> None:
 def refundable_amount(*, payment: Payment) -> Decimal:
     """Say what is left: captured, less what is given back, less what we asked for and was not heard of, less what its
     buyer took by disputes; of one that was lost in another currency nobody can say."""
-    lost = payment.disputes.filter(status=_LOST)
+    lost = payment.disputes.filter(status=LOST)
     if lost.exclude(currency=payment.currency).exists():
         return Decimal()
     asked = payment.refunds.filter(status=_Status.REQUESTED)
@@ -132,4 +132,4 @@ def refundable_amount(*, payment: Payment) -> Decimal:
 
 def has_lost(payment: Payment) -> bool:
     """Did the buyer of a payment win a dispute, of all of it or of a part?"""
-    return payment.disputes.filter(status=_LOST).exists()
+    return payment.disputes.filter(status=LOST).exists()

@@ -11,8 +11,8 @@ from django.utils import timezone
 
 from audit.actions import Event
 from orders.actions.authorised_holds import follow_authorisation
-from orders.actions.dues import due_amount, prices_of, sums_of
-from orders.actions.moves import lock_order, note_refunded, pay
+from orders.actions.dues import due_amount, prices_of, refunded_amount, sums_of
+from orders.actions.moves import PAID_AFTER_CANCELLED, lock_order, note_refunded, pay
 from orders.models import Order, Payment
 from orders.payments.sums import Sums
 from orders.rules import MONEY_MOVES
@@ -31,6 +31,12 @@ class Standing:
     foreign: tuple[Payment, ...]
     target: str
     is_paid: bool
+    sums: Sums
+
+    @property
+    def is_empty(self) -> bool:
+        """Was all of its money given back, or lost to disputes?"""
+        return self.sums.captured > 0 and self.sums.left <= 0
 
 
 def follow_due(*, event: Event) -> None:
@@ -47,7 +53,7 @@ def review_order(*, event: Event) -> None:
 
 def review_alerts() -> None:
     """Close the alerts of the tenant in scope about orders that agree with their payments by now."""
-    kinds = (CURRENCY_DIFFERS, ORDER_DIFFERS)
+    kinds = (CURRENCY_DIFFERS, ORDER_DIFFERS, PAID_AFTER_CANCELLED)
     subjects = Alert.objects.filter(kind__in=kinds, closed_at__isnull=True).values_list("subject", flat=True)
     for order_id in sorted({int(subject.partition(":")[2]) for subject in subjects}):
         _close_settled(order_id)
@@ -63,6 +69,8 @@ def _close_settled(order_id: int) -> None:
         close_alert(kind=CURRENCY_DIFFERS, subject=f"order:{order.pk}")
     if standing.target in {"", order.financial_status}:
         close_alert(kind=ORDER_DIFFERS, subject=f"order:{order.pk}")
+    if standing.is_empty:
+        close_alert(kind=PAID_AFTER_CANCELLED, subject=f"order:{order.pk}")
 
 
 @transaction.atomic(savepoint=False)
@@ -84,6 +92,8 @@ def apply_payment_state(*, order: Order) -> None:
         else:
             stands = f"{order} is {order.financial_status}, and by its payments it would be {standing.target}"
             differs = f"{stands}: look at both."
+    if standing.is_empty:
+        close_alert(kind=PAID_AFTER_CANCELLED, subject=f"order:{order.pk}")
     _tell(order, CURRENCY_DIFFERS, describe_foreign(order, standing.foreign))
     _tell(order, ORDER_DIFFERS, differs)
 
@@ -93,12 +103,29 @@ def _stand(order: Order) -> Standing:
     everything = list(Payment.objects.filter(order=order).order_by("pk"))
     payments = tuple(payment for payment in everything if prices.takes(payment.currency))
     sums = sums_of(order, payments)
+    target = financial_status(due=due, sums=sums, payments=payments, is_whole=_is_whole(order, sums))
+    if _stays_void(order, sums):
+        target = order.financial_status
     return Standing(
         payments=payments,
         foreign=tuple(foreign_payments(order, everything)),
-        target=financial_status(due=due, sums=sums, payments=payments),
+        target=target,
         is_paid=sums.captured > 0 and sums.pay(due),
+        sums=sums,
     )
+
+
+def _is_whole(order: Order, sums: Sums) -> bool:
+    """Do its payments keep all that an order was placed for, and did its own refunds give nothing back?
+
+    What else went back was paid twice, or too much: it is no refund of the order.
+    """
+    return sums.cover(order.total_amount) and not refunded_amount(order)
+
+
+def _stays_void(order: Order, sums: Sums) -> bool:
+    """Was an order voided with its cancellation, and is nothing left of what came later?"""
+    return order.is_cancelled and order.financial_status == "voided" and sums.captured > 0 and sums.left <= 0
 
 
 def _follows(order: Order, standing: Standing) -> bool:
@@ -149,11 +176,11 @@ def describe_foreign(order: Order, foreign: Sequence[Payment]) -> str:
     return f"{order} is in {own}, and its payment {one} is of {money}: it counts for nothing; give it back."
 
 
-def financial_status(*, due: Decimal, sums: Sums, payments: Sequence[Payment]) -> str:
+def financial_status(*, due: Decimal, sums: Sums, payments: Sequence[Payment], is_whole: bool) -> str:
     """Say in Shopify's words how an order stands by its payments; empty when there are none.
 
-    due: in the order's currency. One that was never paid in full is partially paid until all that was captured is
-    given back.
+    due: in the order's currency. is_whole: whatever was given back, it was not the order's. One that was never paid in
+    full is partially paid until all that was captured is given back.
     """
     if not payments:
         return ""
@@ -161,7 +188,8 @@ def financial_status(*, due: Decimal, sums: Sums, payments: Sequence[Payment]) -
     if sums.refunded and sums.kept <= 0:
         return "refunded"
     if sums.captured:
-        return "partially_paid" if not sums.pay(due) else "partially_refunded" if sums.refunded else "paid"
+        is_less = sums.refunded and not is_whole
+        return "partially_paid" if not sums.pay(due) else "partially_refunded" if is_less else "paid"
     for word, said in (("authorized", "authorized"), ("processing", "pending"), ("requires_payment", "pending")):
         if word in words:
             return said

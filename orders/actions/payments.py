@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 
 from django.db import transaction
@@ -26,10 +27,12 @@ from orders.models import Dispute, GatewayRefund, Order, Payment, PaymentCall, P
 from orders.payments.states import DisputeState, PaymentState, RefundState, fold
 from orders.webhooks import Fact, read_event
 from shopsync.actions.alerts import close_alert, raise_alert
+from shopsync.money import format_amount
 from shopsync.shopify import Delivery
 
 ASK_ABOUT_GAPS_AFTER = timedelta(minutes=1)  # the event that is missing is mostly on its way
 CANCEL_REFUSED, CAPTURE_REFUSED = "payment.cancel_refused", "payment.capture_refused"
+REFUND_FAILED = "refund.failed"
 _ALARMING = ("lost", "needs_response", "under_review")
 
 
@@ -135,19 +138,18 @@ def _facts_of(connection_id: int, provider_id: str) -> list[Fact]:
 def _rebuild(connection_id: int, provider_id: str, answers: PaymentCall | None, *, order_ids: set[int]) -> None:
     state = fold(_facts_of(connection_id, provider_id))
     payment = _write_payment(connection_id, provider_id, state)
+    refunds = [changed for refund in state.refunds if (changed := _write_refund(payment, refund))]
+    disputes = [moved for dispute in state.disputes if (moved := _write_dispute(payment, dispute))]
     if payment.order is not None:
         if payment.order.pk not in order_ids:
             raise _OtherOrder(payment.order.pk)
         apply_payment_state(order=payment.order)  # before alerts: an order's row is locked first
-        if payment.order.source == Order.Source.API and payment.order.is_cancelled:
+        if needs_no_more(payment.order):
             cancel_authorisation(payment=payment, actor="system")
     _settle_ends(payment, but=answers)
-    for refund in state.refunds:
-        if _write_refund(payment, refund):
-            told = PaymentCall.objects.filter(payment=payment, refund__isnull=False).exclude(refund__provider_id="")
-            _settle_calls(told, but=answers)
-    for dispute in state.disputes:
-        _write_dispute(payment, dispute)
+    _settle_refunds(payment, refunds, but=answers)
+    for row, was in disputes:
+        _tell_of_dispute(row, was)
     if answers is None and (state.is_contradicted or state.is_incomplete):
         wait = timedelta() if state.is_contradicted else ASK_ABOUT_GAPS_AFTER
         ask_gateway(payment=payment, wait=wait)
@@ -159,6 +161,11 @@ def ask_gateway(*, payment: Payment, wait: timedelta = timedelta()) -> None:
         kind=PaymentCall.Kind.ASK, payment=payment, lane=f"payment:{payment.pk}", due_at=timezone.now() + wait
     )
     work.add([row], ignore_conflicts=True)
+
+
+def needs_no_more(order: Order) -> bool:
+    """Is this an order of ours that takes no more money, being cancelled, or paid in full already?"""
+    return order.source == Order.Source.API and (order.is_cancelled or order.is_paid)
 
 
 def cancel_authorisation(*, payment: Payment, actor: str) -> None:
@@ -205,9 +212,9 @@ def find_order(*, order_key: str) -> Order | None:
     return found[0] if len(found) == 1 else None
 
 
-def _write_refund(payment: Payment, state: RefundState) -> bool:
-    """Bring a refund's row in line, and say whether it changed; one that we asked for is known by its key, whatever
-    became of our call."""
+def _write_refund(payment: Payment, state: RefundState) -> tuple[GatewayRefund, str] | None:
+    """Bring a refund's row in line; return it with the status that it had, or None where nothing changed. One that we
+    asked for is known by its key, whatever became of our call."""
     refunds = GatewayRefund.objects.filter(payment=payment)
     row = refunds.filter(provider_id=state.provider_id).first()
     if row is None and state.key:
@@ -219,14 +226,12 @@ def _write_refund(payment: Payment, state: RefundState) -> bool:
     if not row.is_ours:
         values["reason"] = state.reason
     if row.pk is not None and all(getattr(row, name) == value for name, value in values.items()):
-        return False
+        return None
     for name, value in values.items():
         setattr(row, name, value)
     row.updated_at = timezone.now()
     row.save()
-    if was != row.status:
-        _tell_of_refund(row, was)
-    return True
+    return row, was
 
 
 def _settle_ends(payment: Payment, *, but: PaymentCall | None) -> None:
@@ -240,6 +245,32 @@ def _settle_ends(payment: Payment, *, but: PaymentCall | None) -> None:
         close_alert(kind=CAPTURE_REFUSED, subject=f"payment:{payment.pk}")
     if payment.status != Payment.Status.AUTHORIZED:
         close_alert(kind=CANCEL_REFUSED, subject=f"payment:{payment.pk}")
+
+
+def _settle_refunds(payment: Payment, changed: Sequence[tuple[GatewayRefund, str]], *, but: PaymentCall | None) -> None:
+    """Tell of the refunds that changed, each with the status that it had, and end the calls that asked for them."""
+    for refund, was in changed:
+        if was != refund.status:
+            _tell_of_refund(refund, was)
+    if changed:
+        close_made_good(payment)
+        told = PaymentCall.objects.filter(payment=payment, refund__isnull=False).exclude(refund__provider_id="")
+        _settle_calls(told, but=but)
+
+
+def close_made_good(payment: Payment) -> None:
+    """Close the alerts about refunds that failed, once all of the payment is given back, or as much was by refunds that
+    came since, each counted once."""
+    refunds = list(GatewayRefund.objects.filter(payment=payment))
+    is_all_back = 0 < payment.amount_captured <= payment.amount_refunded
+    made = [refund for refund in refunds if refund.status == GatewayRefund.Status.SUCCEEDED]
+    failed = [refund for refund in refunds if refund.status == GatewayRefund.Status.FAILED]
+    used = Decimal()
+    for refund in sorted(failed, key=lambda one: (one.updated_at, one.pk), reverse=True):
+        since = sum((one.amount for one in made if one.created_at >= refund.updated_at), Decimal())
+        if is_all_back or refund.amount <= since - used:
+            used += refund.amount
+            close_alert(kind=REFUND_FAILED, subject=f"gateway_refund:{refund.pk}")
 
 
 def _settle_calls(calls: QuerySet[PaymentCall], *, but: PaymentCall | None) -> None:
@@ -264,32 +295,39 @@ def _tell_of_refund(refund: GatewayRefund, was: str) -> None:
     record(name=event, subject=f"gateway_refund:{refund.pk}", actor=refund.payment.gateway, data=data)
     if refund.status == GatewayRefund.Status.FAILED:
         why = refund.failure_reason or "the gateway gives no reason"
+        amount = f"{format_amount(refund.amount, refund.currency)} {refund.currency}"
         raise_alert(
-            kind="refund.failed",
+            kind=REFUND_FAILED,
             subject=f"gateway_refund:{refund.pk}",
-            message=f"A refund of {refund.amount:f} {refund.currency} did not reach the buyer: {why}",
+            message=f"A refund of {amount} did not reach the buyer: {why}",
             severity="critical",
         )
 
 
-def _write_dispute(payment: Payment, state: DisputeState) -> None:
+def _write_dispute(payment: Payment, state: DisputeState) -> tuple[Dispute, str] | None:
+    """Bring a dispute's row in line; return it with the status that it had, or None where that is the same."""
     row = Dispute.objects.filter(connection_id=payment.connection_id, provider_id=state.provider_id).first()
     was = row.status if row else ""
     row = row or Dispute(payment=payment, connection_id=payment.connection_id, provider_id=state.provider_id)
     values = asdict(state)
     if row.pk is not None and all(getattr(row, name) == value for name, value in values.items()):
-        return
+        return None
     for name, value in values.items():
         setattr(row, name, value)
     row.updated_at = timezone.now()
     row.save()
-    if was == row.status:
-        return
-    data: dict[str, Value] = {"payment": payment.pk, "status": row.status, "was": was}
-    record(name="dispute.updated", subject=f"dispute:{row.pk}", actor=payment.gateway, data=data)
+    return None if was == row.status else (row, was)
+
+
+def _tell_of_dispute(row: Dispute, was: str) -> None:
+    data: dict[str, Value] = {"payment": row.payment_id, "status": row.status, "was": was}
+    record(name="dispute.updated", subject=f"dispute:{row.pk}", actor=row.payment.gateway, data=data)
     if row.status in _ALARMING:
-        message = f"The buyer disputes {row.amount:f} {row.currency} ({row.reason or 'no reason given'}): {row.status}"
+        amount = f"{format_amount(row.amount, row.currency)} {row.currency}"
+        message = f"The buyer disputes {amount} ({row.reason or 'no reason given'}): {row.status}"
         raise_alert(kind="payment.disputed", subject=f"dispute:{row.pk}", message=message, severity="critical")
+    else:
+        close_alert(kind="payment.disputed", subject=f"dispute:{row.pk}")
 
 
 def adopt_payments(*, event: Event) -> None:

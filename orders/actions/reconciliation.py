@@ -10,10 +10,11 @@ from functools import partial
 from itertools import groupby
 
 from django.db import transaction
-from django.db.models import Min, Q
+from django.db.models import Min, Q, QuerySet
 
 from audit.actions import record
 from config.infra import tenancy
+from orders.actions.authorised_holds import AUTHORISED_FOR
 from orders.actions.dues import kept_amount, sums_of
 from orders.actions.paid_orders import describe_foreign, foreign_payments, review_alerts
 from orders.actions.payments import adopt_lost_payments, ask_gateway
@@ -72,7 +73,7 @@ def reconcile_payments(*, now: datetime, settle: timedelta, actor: str) -> Recon
 @transaction.atomic
 def _reconcile(*, now: datetime, settle: timedelta, actor: str) -> Reconciled:
     review_alerts()  # first, since it locks orders
-    for payment in Payment.objects.filter(status="authorized", expires_at__lt=now).order_by("pk"):
+    for payment in _doubtful_authorisations(now=now, before=now - settle):
         ask_gateway(payment=payment)
     found = {(one.kind, one.subject): one for one in _find(before=now - settle)}
     opened, closed = _write(found, now)
@@ -82,6 +83,15 @@ def _reconcile(*, now: datetime, settle: timedelta, actor: str) -> Reconciled:
         data = {"open": len(found), "opened": opened, "closed": closed}
         record(name="payments.reconciled", subject=f"tenant:{tenant_id}", actor=actor, data=data)
     return Reconciled(tuple(found[key] for key in sorted(found)), opened, closed)
+
+
+def _doubtful_authorisations(*, now: datetime, before: datetime) -> QuerySet[Payment]:
+    """Find what should not be authorised any more: its time is up, or its order was cancelled or is paid without it."""
+    is_over = Q(expires_at__lt=now) | Q(expires_at=None, last_event_at__lt=now - AUTHORISED_FOR)
+    has_ended = Q(order__cancelled_at__isnull=False) | Q(order__paid_at__isnull=False)
+    not_needed = has_ended | Q(order__financial_status__in=("voided", "refunded"))
+    doubtful = is_over | Q(not_needed, last_event_at__lte=before)
+    return Payment.objects.filter(doubtful, status=Payment.Status.AUTHORIZED).order_by("pk")
 
 
 def _tell() -> None:
@@ -154,12 +164,17 @@ def _find(*, before: datetime) -> Iterator[Finding]:
 
 
 def _orders_without_payment(before: datetime) -> Iterator[Finding]:
-    """Find paid orders that no payment is for, since the tenant has a gateway; test orders and free ones need none."""
+    """Find paid orders that no payment is for, since the tenant has a gateway; test orders and free ones need none.
+
+    Nor do those that a person noted as paid by hand: without a payment, that is in full (`moves.mark_paid`).
+    """
     since = Connection.objects.filter(service="stripe", is_active=True).aggregate(since=Min("created_at"))["since"]
     if since is None:
         return
     paid = Order.objects.filter(paid_at__gte=since, paid_at__lte=before, payments__isnull=True)
-    for order in paid.filter(is_test=False, total_amount__gt=0).order_by("pk").iterator(chunk_size=500):
+    for order in (
+        paid.filter(is_test=False, total_amount__gt=0, paid_by_hand_amount=0).order_by("pk").iterator(chunk_size=500)
+    ):
         said = f"{order} is paid ({_written(order.total_amount, order.currency)}), and no payment is for it"
         yield Finding(_Kind.ORDER_WITHOUT_PAYMENT, f"order:{order.pk}", said, order_id=order.pk)
 
@@ -208,7 +223,7 @@ def _agrees(order: Order, sums: Sums) -> bool:
     """Do the sums of an order's payments fit what it says of itself?
 
     Of ours, money that was given back may belong to units that were taken off or be a courtesy: enough was captured,
-    and no more is kept than it costs and than was kept of its refunds on purpose.
+    and no more is kept than it costs and than was kept of its refunds on purpose. What a lost dispute took is not kept.
     """
     costs = _costs(order)
     if order.financial_status == "partially_paid":
@@ -218,7 +233,7 @@ def _agrees(order: Order, sums: Sums) -> bool:
     if not _is_ours(order):
         return abs(sums.captured - (sums.owed(costs) if order.is_paid else 0)) <= sums.slack
     if not order.is_paid:
-        return sums.kept == 0
+        return sums.left == 0
     return sums.pay(costs) and not (sums.exceed(costs) and sums.exceed(costs + kept_amount(order)))
 
 

@@ -25,7 +25,7 @@ from orders.actions.moves import (
 from orders.actions.own_stock import follow_lines, holds_stock
 from orders.models import GatewayRefund, Order, OrderLine, Payment, Refund, RefundLine
 from orders.rules import IllegalMove, ensure_move
-from shopsync.money import coarseness_of, round_amount, unit_of
+from shopsync.money import coarseness_of, format_amount, round_amount, unit_of
 
 Restock = RefundLine.RestockType
 
@@ -90,7 +90,8 @@ def refund_order(
 
 
 def _target(order: Order, asked: Decimal, *, has_units: bool) -> str:
-    """Say where a refund moves an order's money; units that come back without money move none of it.
+    """Say where a refund moves an order's money; units that come back without money move none of it, nor does money
+    that came too late for an order that was cancelled, and voided.
 
     Raises: RefundTooLarge, IllegalMove.
     """
@@ -101,11 +102,18 @@ def _target(order: Order, asked: Decimal, *, has_units: bool) -> str:
         raise IllegalMove("money", "refunded", "refunded")
     left = left_to_refund(order)
     target = "refunded" if asked == left else "partially_refunded"
+    if order.is_cancelled and order.financial_status == "voided" and left:
+        target = "voided"
     if target != order.financial_status:
         ensure_move("money", order.financial_status, target)
     if asked > left:
-        raise RefundTooLarge(f"{asked} were asked for, and {left} of the order can be given back.", field="amount")
+        raise RefundTooLarge(_describe_too_large(order, asked, left), field="amount")
     return target
+
+
+def _describe_too_large(order: Order, asked: Decimal, left: Decimal) -> str:
+    was, can = (format_amount(amount, order.currency) for amount in (asked, left))
+    return f"{was} {order.currency} were asked for, and {can} {order.currency} of the order can be given back."
 
 
 def _ensure_not_too_fine(amount: Decimal, currency: str) -> None:

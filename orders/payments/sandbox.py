@@ -110,6 +110,10 @@ class _Handler(BaseHTTPRequestHandler):
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  (the base class's name)
         """Log nothing."""
 
+    def date_time_string(self, timestamp: float | None = None) -> str:
+        """Write the Date of an answer by the twin's clock."""
+        return super().date_time_string(self._sandbox.now() if timestamp is None else timestamp)
+
     def do_GET(self) -> None:
         self._route()
 

@@ -37,6 +37,7 @@ class Behaviour:
     error: int = 0  # 500, and nothing done
     decline: int = 0  # confirmations of cards that are declined
     fail_refunds_later: int = 0  # refunds that succeed, and then fail
+    clock_behind_seconds: float = 0.0  # how late the twin's clock is, in its objects, events and answers
     events: str = "after"
 
     @classmethod
@@ -81,6 +82,10 @@ class Sandbox:
     key: str = ""  # who asks now
     owners: dict[str, str] = field(default_factory=dict)  # object -> the key that made it
 
+    def now(self) -> int:
+        """Say the second that it is by the twin's clock."""
+        return int(time.time() - self.behaviour.clock_behind_seconds)
+
     def take(self, name: str) -> bool:
         """Use up one of a counted behaviour; False when none is left."""
         with self.lock:
@@ -120,7 +125,7 @@ class Sandbox:
             "id": self.new_id("evt"),
             "object": "event",
             "api_version": API_VERSION,
-            "created": int(time.time()),
+            "created": self.now(),
             "data": data,
             "livemode": False,
             "pending_webhooks": 1,
@@ -147,7 +152,7 @@ class Sandbox:
             "amount_received": 0,
             "cancellation_reason": None,
             "capture_method": params.get("capture_method", "automatic"),
-            "created": int(time.time()),
+            "created": self.now(),
             "currency": params.get("currency", "usd").lower(),
             "last_payment_error": None,
             "latest_charge": None,
@@ -167,7 +172,7 @@ class Sandbox:
             self.emit("payment_intent.payment_failed", intent)
             raise RefusedError("Your card was declined.", status=402, code="card_declined", kind="card_error")
         manual = intent["capture_method"] == "manual"
-        now = int(time.time())
+        now = self.now()
         charge = {
             "id": self.new_id("ch"),
             "object": "charge",
@@ -238,7 +243,7 @@ class Sandbox:
             "object": "refund",
             "amount": amount,
             "charge": charge["id"],
-            "created": int(time.time()),
+            "created": self.now(),
             "currency": charge["currency"],
             "failure_reason": None,
             "metadata": _metadata(params),
@@ -272,9 +277,9 @@ class Sandbox:
             "object": "dispute",
             "amount": charge["amount_captured"] if amount is None else amount,
             "charge": charge["id"],
-            "created": int(time.time()),
+            "created": self.now(),
             "currency": charge["currency"],
-            "evidence_details": {"due_by": int(time.time()) + 9 * 86_400},
+            "evidence_details": {"due_by": self.now() + 9 * 86_400},
             "payment_intent": charge["payment_intent"],
             "reason": "fraudulent",
             "status": "needs_response",

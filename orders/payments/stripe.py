@@ -1,15 +1,18 @@
 """Stripe, through its own package; its requests leave by our one outbound client.
 
 Sources: https://docs.stripe.com/api/refunds/create, https://docs.stripe.com/api/idempotent_requests (keys are kept for
-a day at least), https://docs.stripe.com/api/payment_intents/retrieve, and its neighbours capture and cancel.
+a day at least), https://docs.stripe.com/api/payment_intents/retrieve, and its neighbours capture and cancel. An answer
+is of Stripe's second, as its events are: its Date (https://www.rfc-editor.org/rfc/rfc9110#section-6.6.1).
 """
 
 from __future__ import annotations
 
 import json
 import logging
+import time
 from collections.abc import Callable, Iterable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
 
 import stripe
@@ -98,12 +101,12 @@ class StripeGateway:
     def capture(self, order: CaptureOrder) -> list[Fact]:
         """Take the money of an authorisation (see `Gateway.capture`)."""
         amount, options = to_minor(order.amount, order.currency), {"idempotency_key": order.key}
-        asked_at, api = datetime.now(UTC), self._client.v1
+        api = self._client.v1
         if not order.payment_id.startswith("pi_"):
-            thing: StripeObject = _call(lambda: api.charges.capture(order.payment_id, {"amount": amount}, options))  # type: ignore[arg-type]
+            thing, asked_at = _timed(lambda: api.charges.capture(order.payment_id, {"amount": amount}, options))  # type: ignore[arg-type]
         else:
             params = {"amount_to_capture": amount, "expand": ["latest_charge"]}
-            thing = _call(lambda: api.payment_intents.capture(order.payment_id, params, options))  # type: ignore[arg-type]
+            thing, asked_at = _timed(lambda: api.payment_intents.capture(order.payment_id, params, options))  # type: ignore[arg-type]
         return _facts([thing], topic=ASKED, of=order.payment_id, asked_at=asked_at)
 
     def cancel(self, payment_id: str, *, key: str) -> list[Fact]:
@@ -111,18 +114,17 @@ class StripeGateway:
         if not payment_id.startswith("pi_"):
             raise GatewayError("a charge without an intent is given up at Stripe", permanent=True)
         params = {"cancellation_reason": "requested_by_customer", "expand": ["latest_charge"]}
-        intents, asked_at = self._client.v1.payment_intents, datetime.now(UTC)
-        thing: StripeObject = _call(lambda: intents.cancel(payment_id, params, {"idempotency_key": key}))  # type: ignore[arg-type]
+        intents = self._client.v1.payment_intents
+        thing, asked_at = _timed(lambda: intents.cancel(payment_id, params, {"idempotency_key": key}))  # type: ignore[arg-type]
         return _facts([thing], topic=ASKED, of=payment_id, asked_at=asked_at)
 
     def ask(self, payment_id: str) -> list[Fact]:
         """Ask how a payment stands (see `Gateway.ask`)."""
-        asked_at = datetime.now(UTC)
         if payment_id.startswith("pi_"):
             intents = self._client.v1.payment_intents
-            thing: StripeObject = _call(lambda: intents.retrieve(payment_id, {"expand": ["latest_charge"]}))
+            thing, asked_at = _timed(lambda: intents.retrieve(payment_id, {"expand": ["latest_charge"]}))
         else:
-            thing = _call(lambda: self._client.v1.charges.retrieve(payment_id))
+            thing, asked_at = _timed(lambda: self._client.v1.charges.retrieve(payment_id))
         disputes = _call(lambda: list(self._client.v1.disputes.list(_params(payment_id)).auto_paging_iter()))  # type: ignore[arg-type]
         return _facts([thing, *self._refunds(payment_id), *disputes], topic=ASKED, of=payment_id, asked_at=asked_at)
 
@@ -146,16 +148,41 @@ def _key_of(refund: StripeObject) -> str:
 
 def _facts(things: Iterable[StripeObject], *, topic: str, of: str, asked_at: datetime | None = None) -> list[Fact]:
     """Read an answer's objects; one that we did not ask about is as old as it says, so that any report is newer."""
-    facts = []
+    facts, now = [], datetime.now(UTC)
     for thing in things:
         plain = json.loads(str(thing))
         at = asked_at or datetime.fromtimestamp(plain.get("created") or 0, UTC)
-        event_id = f"{topic}:{of}:{plain.get('id')}:{at:%Y%m%d%H%M%S%f}"[:150]
+        named = now if asked_at else at  # two answers of one second are two
+        event_id = f"{topic}:{of}:{plain.get('id')}:{named:%Y%m%d%H%M%S%f}"[:150]
         try:
             facts += read_object(plain, topic=topic, event_id=event_id, happened_at=at.replace(microsecond=0))
         except UnreadablePayloadError as error:
             raise GatewayError(f"Stripe's answer can't be read: {error}", unknown=True) from error
     return facts
+
+
+def _timed(ask: Callable[[], StripeObject]) -> tuple[StripeObject, datetime]:
+    """Make a call; return its answer, and a moment by Stripe's clock at which that surely was not yet found.
+
+    Were it later, what happened at Stripe just after the question would count as older for good. That it is up to a
+    second early costs another question at most. Where the answer has no Date, our own clock has to do.
+
+    Raises: GatewayError.
+    """
+    began_at, began = datetime.now(UTC), time.monotonic()
+    answer = _call(ask)
+    took = timedelta(seconds=time.monotonic() - began)
+    dated = _date_of(answer)
+    return answer, began_at if dated is None else dated - took
+
+
+def _date_of(answer: StripeObject) -> datetime | None:
+    headers: Mapping[str, str] = answer.last_response.headers if answer.last_response else {}
+    try:
+        dated = parsedate_to_datetime(headers.get("date", ""))
+    except ValueError:
+        return None
+    return dated if dated.tzinfo else None
 
 
 def _call(ask: Callable[[], T]) -> T:

@@ -7,7 +7,7 @@ than half a unit of the coarser currency counts as paid.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Protocol
@@ -60,18 +60,24 @@ class Prices:
 
 @dataclass(frozen=True, slots=True)
 class Sums:
-    """What was captured and given back, in one currency; `slack` is what may be missing of it."""
+    """What was captured, given back, and lost to disputes, in one currency; `slack` is what may be missing of it."""
 
     prices: Prices
     currency: str
     captured: Decimal
     refunded: Decimal
     slack: Decimal = Decimal(0)
+    lost: Decimal = Decimal(0)
 
     @property
     def kept(self) -> Decimal:
         """What was not given back."""
         return self.captured - self.refunded
+
+    @property
+    def left(self) -> Decimal:
+        """What was neither given back nor lost."""
+        return self.kept - self.lost
 
     def value(self, amount: Decimal) -> Decimal:
         """Say what an amount of these sums is in the order's currency, rounded to what it has."""
@@ -87,15 +93,23 @@ class Sums:
         """Was an amount of the order's captured?"""
         return self.captured >= self.owed(amount) - self.slack
 
+    def cover(self, amount: Decimal) -> bool:
+        """Is an amount of the order's kept?"""
+        return self.kept >= self.owed(amount) - self.slack
+
     def exceed(self, amount: Decimal) -> bool:
-        """Is more kept than an amount of the order's?"""
-        return self.kept > self.owed(amount) + self.slack
+        """Is more left than an amount of the order's?"""
+        return self.left > self.owed(amount) + self.slack
 
 
-def add_up(prices: Prices, payments: Iterable[Paid]) -> Sums:
-    """Add the payments of an order up; what is in neither of its currencies is no part of the sum."""
+def add_up(prices: Prices, payments: Iterable[Paid], *, lost: Mapping[str, Decimal] | None = None) -> Sums:
+    """Add the payments of an order up; what is in neither of its currencies is no part of the sum.
+
+    lost: what their buyers took by disputes, by currency.
+    """
     captured: dict[str, Decimal] = {}
     refunded: dict[str, Decimal] = {}
+    taken = lost or {}
     for payment in payments:
         if payment.amount_captured and prices.takes(payment.currency):
             captured[payment.currency] = captured.get(payment.currency, Decimal()) + payment.amount_captured
@@ -103,7 +117,10 @@ def add_up(prices: Prices, payments: Iterable[Paid]) -> Sums:
     if len(captured) == 2:
         own, shown = prices.currency, prices.shown_in
         slack = max(unit_of(own), prices.weigh(unit_of(shown))) / 2
-        taken, back = (sums[own] + prices.weigh(sums[shown]) for sums in (captured, refunded))
-        return Sums(prices, own, taken, back, slack)
+        parts = [
+            sums.get(own, Decimal()) + prices.weigh(sums.get(shown, Decimal())) for sums in (captured, refunded, taken)
+        ]
+        return Sums(prices, own, parts[0], parts[1], slack, parts[2])
     currency = next(iter(captured), prices.currency)
-    return Sums(prices, currency, captured.get(currency, Decimal()), refunded.get(currency, Decimal()))
+    parts = [sums.get(currency, Decimal()) for sums in (captured, refunded, taken)]
+    return Sums(prices, currency, parts[0], parts[1], lost=parts[2])

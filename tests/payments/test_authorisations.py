@@ -161,6 +161,37 @@ def test_an_order_that_was_cancelled_is_not_captured_and_its_authorisation_given
     assert [call.payment_id for call in shop.calls("cancel")] == given_up
 
 
+@pytest.mark.parametrize("how", ["by hand", "by another payment", "before it came"])
+def test_an_order_that_is_paid_without_its_authorisation_gives_it_up(shop, how):
+    order = place(shop, shown_in="EUR", rate="1")
+    names = {"metadata[order_id]": str(order.pk)}
+    if how == "before it came":
+        shop.pay(5000, **names)
+    provider_id = shop.pay(5000, capture_method="manual", **names)
+    if how == "by another payment":
+        shop.pay(5000, **names)
+    if how == "by hand":
+        with tenancy.tenant_scope(shop.tenant.pk):
+            moves.mark_paid(order_id=order.pk, actor="test", now=timezone.now())
+        drain_all()
+    shop.run_calls()
+    shop.take_outbox()
+    assert (done(shop, "cancel"), money(shop, provider_id)) == (1, ("canceled", 0, 0))
+    assert (stands(shop, order), differ(shop), open_alerts(shop)) == ("paid", [], [])
+    with tenancy.tenant_scope(shop.tenant.pk):
+        assert AuditEvent.objects.filter(name="payment.cancel_requested").count() == 1
+
+
+def test_an_authorisation_stays_while_a_part_of_the_order_is_due(shop):
+    order, provider_id = authorise(shop)
+    shop.pay(2000, **{"metadata[order_id]": str(order.pk)})
+    shop.run_calls()
+    assert (stands(shop, order), money(shop, provider_id)) == ("partially_paid", ("authorized", 0, 0))
+    capture(shop, order)
+    shop.run_calls()
+    assert money(shop, provider_id) == ("paid", 30, 0)
+
+
 def test_a_refusal_is_told_and_the_gateway_is_asked_how_it_stands(shop):
     order, provider_id = authorise(shop)
     with shop.sandbox.state.lock:

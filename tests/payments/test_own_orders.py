@@ -199,7 +199,7 @@ def test_a_part_that_was_given_back_whole_pays_nothing(shop):
     assert stands(shop, order) == ("refunded", "reserved")
     assert not reload(shop, order).is_paid
     shop.take(captured(order, 5000, payment="pi_2", at=T0 + 9))
-    assert stands(shop, order) == ("partially_refunded", "committed")
+    assert stands(shop, order) == ("paid", "committed")  # all of it is kept
 
 
 def cancel_first_line(shop, order):

@@ -11,8 +11,10 @@ from django.utils import timezone
 
 from audit.models import AuditEvent
 from config.infra import tenancy
+from orders.actions.moves import mark_paid
 from orders.actions.placing import NewLine, NewOrder, place_order
 from orders.actions.reconciliation import MismatchClosed, accept_mismatch, reconcile_payments
+from orders.actions.refunds import refund_order
 from orders.models import Order, Payment, PaymentCall, PaymentMismatch, Refund
 from orders.tasks import reconcile_payments as nightly
 from shopsync.models import Alert
@@ -51,6 +53,19 @@ def test_a_paid_order_without_a_payment(shop):
     assert differ(shop) == ["order_without_payment"]
     with tenancy.tenant_scope(shop.tenant.pk):
         assert PaymentMismatch.objects.get().order == order
+
+
+@pytest.mark.parametrize("is_refunded", [False, True])
+def test_an_order_that_was_paid_by_hand_needs_no_payment(shop, is_refunded):
+    with tenancy.tenant_scope(shop.tenant.pk):
+        line = NewLine(variant_id=stock_variant(1)[0].pk, quantity=1, price_amount=Decimal(50))
+        order = place_order(new=NewOrder(lines=(line,)), actor="test", now=timezone.now())
+        mark_paid(order_id=order.pk, actor="test", now=timezone.now())
+        if is_refunded:
+            terms = {"backs": [], "amount": Decimal(50), "note": ""}
+            refund_order(order_id=order.pk, **terms, actor="test", now=timezone.now())
+        Order.objects.update(paid_at=timezone.now())
+    assert differ(shop) == []
 
 
 def test_without_a_gateway_orders_need_no_payment(shop):

@@ -119,6 +119,30 @@ def test_a_refund_that_fails_later_is_told_and_leaves_the_money_there(shop, paid
     ask_back(shop, paid.pk, key="k-2")
 
 
+@pytest.mark.parametrize(("again", "is_open"), [("30", False), ("29.99", True)])
+def test_the_alert_of_a_failed_refund_closes_once_as_much_was_given_back(shop, paid, again, is_open):
+    shop.sandbox.behave(fail_refunds_later=1)
+    for number, amount in enumerate(("30", again)):
+        ask_back(shop, paid.pk, amount, key=f"k-{number}")
+        shop.run_calls()
+        shop.take_outbox()
+    assert [row.status for row in shop.refunds()] == ["failed", "succeeded"]
+    with tenancy.tenant_scope(shop.tenant.pk):
+        alert = Alert.objects.get(kind="refund.failed")
+    assert (alert.is_open, "30.00 EUR" in alert.message) == (is_open, True)
+
+
+def test_another_refund_that_was_asked_for_before_one_failed_does_not_make_it_good(shop, paid):
+    for number in range(2):
+        ask_back(shop, paid.pk, "10", key=f"k-{number}")
+    shop.sandbox.behave(fail_refunds_later=1)
+    shop.run_calls()
+    shop.take_outbox()
+    assert sorted(row.status for row in shop.refunds()) == ["failed", "succeeded"]
+    with tenancy.tenant_scope(shop.tenant.pk):
+        assert Alert.objects.get(kind="refund.failed").is_open
+
+
 def test_a_refusal_of_the_gateway_is_a_failed_refund_with_its_words(shop, paid):
     charge = next(one for one in shop.sandbox.state.objects.values() if one["object"] == "charge")
     charge["amount_refunded"] = 4000
