@@ -28,6 +28,10 @@ mutation ($input: InventoryMoveQuantitiesInput!, $key: String!) {
 """
 
 
+class NotThere(CallError):  # noqa: N818
+    """Shopify has not so many units there, or does not know the place: there is nothing to move."""
+
+
 class StaleQuantities(Exception):  # noqa: N818  (nothing was moved: the swap compared with numbers that are gone)
     """Shopify's quantities are not those that the move was to start from; read them again."""
 
@@ -78,7 +82,7 @@ def read_quantities(account: ShopifyAccount, place: Place) -> Quantities:
             str(error), permanent=error.permanent, retry_after_seconds=wait, blocker=error.blocker
         ) from error
     except (KeyError, TypeError, ValueError) as error:
-        raise CallError("Shopify does not stock this item at this location", permanent=True) from error
+        raise NotThere("Shopify does not stock this item at this location", permanent=True) from error
 
 
 def move_quantities(account: ShopifyAccount, move: HoldMove) -> datetime | None:

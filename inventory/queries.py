@@ -60,7 +60,12 @@ UNION ALL
 SELECT l.id, 'promised', l.promised, coalesce(p.held, 0), 'the level does not add up what its reservations hold'
 FROM inventory_stocklevel l LEFT JOIN promised p ON p.level_id = l.id
 WHERE l.tenant_id = %(tenant)s AND l.promised <> coalesce(p.held, 0)
-ORDER BY 1, 2"""  # noqa: S608  the names put in are this module's own
+UNION ALL
+SELECT n.level_id, 'held', n.held, CASE r.status WHEN 'active' THEN n.quantity - n.pushed ELSE 0 END,
+    format('reservation %%s is %%s, and does not hold what that says', r.id, r.status)
+FROM inventory_reservationline n JOIN inventory_reservation r ON r.id = n.reservation_id
+WHERE n.tenant_id = %(tenant)s AND inventory_is_misheld(r.status, n)
+ORDER BY 1, 2, 5"""  # noqa: S608  the names put in are this module's own
 
 
 def find_drift(*, tenant_id: int) -> list[Drift]:

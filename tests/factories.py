@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import threading
+import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -90,6 +91,20 @@ def run_together(jobs: Sequence[Callable[[], Any]], *, threads: int) -> list[Any
     for thread in crew:
         thread.join()
     return results
+
+
+def wait_for_a_lock() -> None:
+    """Wait until somebody waits for a lock, looking a hundred times a second; fail after three seconds."""
+    for _ in range(300):
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_stat_clear_snapshot()")  # else a transaction sees what it saw at its first look
+            cursor.execute(
+                "SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+            )
+            if cursor.fetchone() is not None:
+                return
+        time.sleep(0.01)
+    raise AssertionError("nobody waited for a lock")
 
 
 @contextmanager

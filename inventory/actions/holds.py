@@ -13,20 +13,25 @@ from datetime import UTC, datetime
 from functools import partial
 
 from django.conf import settings
+from django.db.models import QuerySet, Sum
 
 from audit.actions import record
 from config.infra import work
 from config.infra.work import Apply, Caller, CallError
 from inventory.actions.authority import authority_of
 from inventory.actions.levels import Move, apply_snapshot, explain_movements, lock_levels, move_units
-from inventory.client import HoldMove, Place, Quantities, StaleQuantities, move_quantities, read_quantities
+from inventory.client import HoldMove, NotThere, Place, Quantities, StaleQuantities, move_quantities, read_quantities
 from inventory.models import HoldPush, Reservation, ReservationLine
 from inventory.shopify import LevelSnapshot
+from shopsync.actions.alerts import close_alert, raise_alert
 from shopsync.client import ShopifyAccount
 from shopsync.models import Tenant
 from shopsync.shopify import version
 
 SWAPS = 3
+AGAIN_AFTER_SECONDS = 3600.0  # what was refused for good is asked for again no more often
+REFUSED = "shopify refuses to take units back"
+STUCK = "hold.not_given_back"
 Direction = HoldPush.Direction
 
 
@@ -89,26 +94,48 @@ def _account(push: HoldPush) -> ShopifyAccount:
 
 
 def _perform(push: HoldPush) -> Apply:
+    """Move the units in Shopify, or say why not.
+
+    What is refused when it is asked for again may have been done the first time: that stays unknown. What does not go
+    back is tried again later, or the units would stay set aside there, promised to nobody.
+
+    Raises: CallError, `permanent` only where nothing was moved.
+    """
+    try:
+        return _move(push)
+    except CallError as error:
+        if not error.permanent:
+            raise
+        if push.from_available is not None:
+            raise CallError(f"made again, and refused: {error}", unknown=True, status=error.status) from error
+        if push.direction == Direction.HOLD or isinstance(error, NotThere):
+            raise
+        _note_stuck(push, str(error))
+        raise CallError(str(error), retry_after_seconds=AGAIN_AFTER_SECONDS, blocker=REFUSED) from error
+
+
+def _move(push: HoldPush) -> Apply:
     """Move the units in Shopify; quantities that changed meanwhile are read again and the swap is tried anew.
 
-    Raises: CallError.
+    Raises: CallError. Where a call was surely not made, what it was to start from is forgotten.
     """
     account = _account(push)
-    was_begun = push.from_available is not None
     level = push.line.level
     place = Place(level.item.shopify_id, level.location.shopify_id)
     for _ in range(SWAPS):
+        was_begun = push.from_available is not None
         start = _start_of(push, account, place)
-        to_reserved = push.direction == Direction.HOLD
-        if (start.available if to_reserved else start.reserved) < push.quantity:
-            raise CallError(f"Shopify has only {start.available} available, {start.reserved} reserved", permanent=True)
         reference = f"shopsync://reservations/{push.line.reservation_id}"
+        to_reserved = push.direction == Direction.HOLD
         try:
             moved_at = move_quantities(account, HoldMove(place, push.quantity, to_reserved, start, push.key, reference))
         except StaleQuantities:
             _forget_start(push)
-            was_begun = False
             continue
+        except CallError as error:
+            if not was_begun and not error.unknown:
+                _forget_start(push)
+            raise
         left, seen_at = _after(push, start), moved_at or datetime.now(UTC)
         if was_begun:  # it may have been done long ago: what it started from says nothing of what there is now
             left, seen_at = _read_anew(account, place)
@@ -139,6 +166,8 @@ def _start_of(push: HoldPush, account: ShopifyAccount, place: Place) -> Quantiti
     """Return the quantities to start from, stored before the call: a repetition under one key must be the same call."""
     if push.from_available is None or push.from_reserved is None:
         start = read_quantities(account, place)
+        if (start.available if push.direction == Direction.HOLD else start.reserved) < push.quantity:
+            raise NotThere(f"Shopify has only {start.available} available, {start.reserved} reserved", permanent=True)
         push.from_available, push.from_reserved = start.available, start.reserved
         push.save(update_fields=["from_available", "from_reserved"])
         return start
@@ -146,7 +175,7 @@ def _start_of(push: HoldPush, account: ShopifyAccount, place: Place) -> Quantiti
 
 
 def _forget_start(push: HoldPush) -> None:
-    """Begin a new swap: the last one was surely not made, so it gets another key."""
+    """Let the next swap be a new one, under another key: the last was surely not made."""
     push.from_available, push.from_reserved, push.key = None, None, uuid.uuid4()
     push.save(update_fields=["from_available", "from_reserved", "key"])
 
@@ -179,6 +208,8 @@ def _apply(push: HoldPush, left: Quantities, seen_at: datetime) -> None:
     apply_snapshot(snapshot, reference=f"hold_push:{push.pk}")
     subject = f"reservation:{reservation.pk}"
     record(name="hold.pushed" if is_hold else "hold.given_back", subject=subject, actor="shopify")
+    if not is_hold:
+        _note_given_back(push)
 
 
 def _keeps(reservation: Reservation) -> bool:
@@ -188,16 +219,53 @@ def _keeps(reservation: Reservation) -> bool:
     return reservation.status == Reservation.Status.ACTIVE or reservation.settles_by == Reservation.SettlesBy.ORDER
 
 
+def _note_stuck(push: HoldPush, reason: str) -> None:
+    """Say that units which should go back stay set aside in Shopify; it is tried again."""
+    HoldPush.objects.filter(pk=push.pk).update(outcome=reason[:200])
+    level = push.line.level
+    units = _stuck_on(level.pk).aggregate(units=Sum("quantity"))["units"]
+    message = (
+        f"{units} units of {push.line.variant} at {level.location} stay set aside in Shopify, promised to nobody:"
+        f" {reason[:200]}. It is tried again every hour; mend the shop's access, or move them to available there."
+    )
+    raise_alert(kind=STUCK, subject=f"level:{level.pk}", message=message[:500])
+
+
+def _note_given_back(push: HoldPush) -> None:
+    """Close what said that units stay set aside, once none of the level's does."""
+    HoldPush.objects.filter(pk=push.pk).update(outcome="")
+    if not _stuck_on(push.line.level_id).exists():
+        close_alert(kind=STUCK, subject=f"level:{push.line.level_id}")
+
+
+def _stuck_on(level_id: int) -> QuerySet[HoldPush]:
+    """Find the calls of a level that were to give units back, were refused, and have not ended."""
+    refused = HoldPush.objects.filter(line__level_id=level_id, direction=Direction.GIVE_BACK).exclude(outcome="")
+    return refused.exclude(status=work.Status.DONE)
+
+
 def _refuse(push: HoldPush, error: CallError) -> None:
-    """Keep the units held here: Shopify would not set them aside, so its own channels may still sell them."""
+    """Keep the units held here: Shopify would not set them aside, so its own channels may still sell them.
+
+    Units that should go back and are not there were moved in Shopify by somebody else.
+    """
     HoldPush.objects.filter(pk=push.pk).update(outcome=str(error)[:200])
     data = {"direction": push.direction, "reason": str(error)[:200]}
     record(name="hold.refused", subject=f"reservation:{push.line.reservation_id}", actor="shopify", data=data)
+    if push.direction == Direction.GIVE_BACK:
+        place = f"{push.line.variant} at {push.line.level.location}"
+        message = f"{push.quantity} of {place} were to go from reserved to available and are not reserved: {error}"
+        raise_alert(kind=STUCK, subject=f"hold_push:{push.pk}", message=message[:500])
 
 
 def _ask(push: HoldPush) -> work.Answer:
     """Make the same call under the same key: Shopify answers what it did, and does it once."""
-    return _perform(push)
+    try:
+        return _perform(push)
+    except CallError as error:
+        if not error.permanent:
+            raise
+        return partial(_refuse, push, error)
 
 
 CALLER: Caller[HoldPush] = Caller(

@@ -37,8 +37,11 @@ def sell_held(*, reservation_id: int, actor: str) -> list[Pick]:
 
 
 def is_held(*, reservation_id: int) -> bool:
-    """Lock a reservation, and say whether it holds its units still."""
-    return Reservation.objects.select_for_update().get(pk=reservation_id).status == Status.ACTIVE
+    """Lock a reservation, and say whether it holds its units still.
+
+    With its levels, as everybody does: whoever hears that it holds none may go on to reserve others.
+    """
+    return lock_reservation(reservation_id).reservation.status == Status.ACTIVE
 
 
 @retrying_atomic

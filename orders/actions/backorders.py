@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from django.db.models import Exists, F, OuterRef, Q, QuerySet, Sum
+from django.db.models import Exists, F, OuterRef, Q, QuerySet
 
 from audit.actions import Event, Value, record
 from config.infra.transactions import retrying_atomic
@@ -33,8 +33,8 @@ def fill(*, event: Event) -> None:
     lines = list(waiting.values_list("line__order_id", flat=True)[:BATCH])
     oldest_first = list(dict.fromkeys(lines))
     orders = lock_with_levels(oldest_first)
-    filled = sum(_fill_order(orders[order_id], now=event.created_at) for order_id in oldest_first)
-    if filled and len(lines) == BATCH:  # more may wait, and there was something for these
+    settled = sum(_fill_order(orders[order_id], now=event.created_at) for order_id in oldest_first)
+    if settled and len(lines) == BATCH:  # more may wait, and there was something for these
         record(name=event.name, subject=event.subject, actor="system", data=event.data)
 
 
@@ -64,20 +64,20 @@ def _sellable() -> QuerySet[StockLevel]:
 
 
 def _fill_order(order: Order, *, now: datetime) -> int:
-    """Let an order take what there is; return how many units it waited for, to send or to have left, and has now."""
-    commitments = Commitment.objects.filter(line__order=order)
-    before, unplaced_before = _waits(commitments)
+    """Let an order take what there is; return of how many units, to be sent or sent already, it is known now whence."""
+    before, unplaced = _waits_of(order)
     if order.source == Order.Source.API:
         follow_lines(order, actor="system", now=now)
     else:
         follow_stock(order)
-    after, unplaced_after = _waits(commitments)
+    after, still_unplaced = _waits_of(order)
     if after < before:
         data: dict[str, Value] = {"filled": before - after, "backordered": after}
         record(name="order.backorder_filled", subject=f"order:{order.pk}", actor="system", data=data)
-    return before + unplaced_before - after - unplaced_after
+    return before - after + unplaced - still_unplaced
 
 
-def _waits(commitments: QuerySet[Commitment]) -> tuple[int, int]:
-    sums = commitments.aggregate(backordered=Sum("backordered", default=0), unplaced=Sum("unplaced", default=0))
-    return sums["backordered"], sums["unplaced"]
+def _waits_of(order: Order) -> tuple[int, int]:
+    """Say how many units an order waits for, and how many have left no level that is known."""
+    rows = Commitment.objects.filter(line__order=order).values_list("backordered", "unplaced")
+    return sum(backordered for backordered, _ in rows), sum(unplaced for _, unplaced in rows)

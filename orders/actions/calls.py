@@ -152,7 +152,7 @@ def _ask(call: PaymentCall) -> Answer:
             return "not_done"
         return partial(_take_answer if status in done else _take_miss, call, facts)
     if call.refund is None:
-        return _perform(call)
+        return "not_done"
     facts = _gateway(call.payment).find_refund(_order_of(call.refund))
     return partial(_take_refund, call, facts) if facts else "not_done"
 

@@ -219,9 +219,10 @@ def _reserve(new: NewOrder, *, actor: str, now: datetime) -> Reservation:
 
 
 def _take_over(reservation_id: int, totals: dict[int, int], now: datetime) -> Reservation:
-    reservation = Reservation.objects.select_for_update().filter(pk=reservation_id).first()
-    if reservation is None:
-        raise UnknownReservation(f"There is no reservation {reservation_id}.", field="reservation_id")
+    try:  # levels first, as everybody: to be paid locks them too
+        reservation = reservations.lock_reservation(reservation_id).reservation
+    except Reservation.DoesNotExist as error:
+        raise UnknownReservation(f"There is no reservation {reservation_id}.", field="reservation_id") from error
     if Order.objects.filter(reservation_id=reservation_id).exists():
         raise ReservationMismatch(f"Reservation {reservation_id} is another order's.", field="reservation_id")
     if reservation.status != Reservation.Status.ACTIVE or reservation.is_overdue(now):

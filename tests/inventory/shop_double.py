@@ -24,7 +24,8 @@ class Shop:
         self.available, self.reserved = available, 0
         self.done: set[str] = set()
         self.calls: list[str] = []
-        self.behaviour: list[str] = []  # what happens to the next calls: "cut" (done, no answer), "throttle", "race"
+        # What happens to the next calls: "cut" (done, no answer), "throttle", "race", "unauthorized", "user_error".
+        self.behaviour: list[str] = []
 
     def __call__(self, request: Request) -> Response:
         asked = json.loads(request.data)
@@ -36,6 +37,11 @@ class Shop:
         behaviour = self.behaviour.pop(0) if self.behaviour else ""
         if behaviour == "throttle":
             return Response(json.dumps({"errors": [{"message": "Throttled", "extensions": {"code": "THROTTLED"}}]}))
+        if behaviour == "unauthorized":
+            return Response(json.dumps({"errors": "Invalid API key or access token"}), status=401)
+        if behaviour == "user_error":
+            busy = {"code": "IDEMPOTENCY_CONCURRENT_REQUEST", "message": "in progress"}
+            return self.answer({"inventoryMoveQuantities": {"userErrors": [busy]}})
         if behaviour == "race":
             self.available -= 1
         payload = self.move(asked["variables"])

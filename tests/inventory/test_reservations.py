@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import random
 import threading
-import time
 from datetime import timedelta
 from functools import partial
 
 import pytest
-from django.db import DatabaseError, IntegrityError, connection, transaction
+from django.db import DatabaseError, IntegrityError, transaction
 from django.db.models import F
 from django.utils import timezone
 
@@ -33,7 +32,7 @@ from inventory.actions.upkeep import expire_everywhere, expire_reservations
 from inventory.models import Location, Reservation, ReservationLine, StockLevel, StockMovement, Variant
 from inventory.queries import find_drift
 from inventory.rules import Destination
-from tests.factories import behind_the_triggers, make_tenant, run_together, stock_variant
+from tests.factories import behind_the_triggers, make_tenant, run_together, stock_variant, wait_for_a_lock
 from tests.orders.arrivals import give
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -365,20 +364,6 @@ def test_who_waits_while_a_policy_becomes_deny_is_told_what_is_short(ours, locat
 
     results = run_together([in_scope(ours, change_policy), in_scope(ours, buy)], threads=2)
     assert [type(result) for result in results] == [type(None), InsufficientStock]
-
-
-def wait_for_a_lock():
-    """Wait until somebody waits for a lock, looking a hundred times a second; fail after three seconds."""
-    for _ in range(300):
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT pg_stat_clear_snapshot()")  # else a transaction sees what it saw at its first look
-            cursor.execute(
-                "SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
-            )
-            if cursor.fetchone() is not None:
-                return
-        time.sleep(0.01)
-    raise AssertionError("nobody waited for a lock")
 
 
 @pytest.mark.drifts

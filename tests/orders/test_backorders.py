@@ -68,25 +68,26 @@ def test_more_than_a_batch_of_waiting_orders_is_filled_by_one_receipt(shop):
     assert counts(shop) == (0, BATCH + 20, BATCH + 20, 0)
 
 
-def test_a_batch_of_sent_units_that_came_from_nowhere_keeps_nobody_waiting(shop, monkeypatch):
-    monkeypatch.setattr(backorders, "BATCH", 3)
+def test_units_that_were_sent_from_nowhere_keep_no_order_behind_them_waiting(shop, monkeypatch):
+    monkeypatch.setattr(backorders, "BATCH", 2)
     deliver("products/create", PRODUCT, shop)
-    drain_all()
-    for number in range(1, 4):
-        sent = order(number, 1) | {"fulfillment_status": "fulfilled"}
-        sent["line_items"] = [sent["line_items"][0] | {"fulfillable_quantity": 0, "fulfillment_status": "fulfilled"}]
-        parcel = {"id": number * 100, "order_id": number, "status": "success", "line_items": sent["line_items"]}
-        times = {"created_at": "2026-11-03T08:20:00Z", "updated_at": "2026-11-03T08:20:00Z"}
-        deliver("orders/create", sent | {"fulfillments": [parcel | times]}, shop)
-    for number in range(4, 7):
+    for number in (1, 2):
+        sent = order(number, 1)
+        (line,) = sent["line_items"]
+        line |= {"fulfillable_quantity": 0, "fulfillment_status": "fulfilled"}
+        parcel = {"id": number, "order_id": number, "status": "success", "line_items": [line]}
+        parcel |= {"created_at": sent["created_at"], "updated_at": sent["updated_at"]}
+        deliver("orders/create", sent | {"fulfillment_status": "fulfilled", "fulfillments": [parcel]}, shop)
+    for number in (3, 4, 5):
         deliver("orders/create", order(number, 1), shop)
     drain_all()
     with tenancy.tenant_scope(shop.pk):
-        assert sum(Commitment.objects.values_list("unplaced", flat=True)) == 3
-        spot = Spot(Variant.objects.get().pk, Location.objects.create(shopify_id=3, name="Shelf").pk)
+        waits = Commitment.objects.order_by("line__order__shopify_id").values_list("unplaced", "backordered")
+        assert list(waits) == [(1, 0)] * 2 + [(0, 1)] * 3
+        spot = Spot(Variant.objects.get().pk, Location.objects.create(shopify_id=3, name="A place").pk)
         receive_stock(spot=spot, quantity=20, reference="", actor="test")
     drain_all()
-    assert counts(shop) == (14, 3, 17, 0)
+    assert counts(shop) == (15, 3, 18, 0)
 
 
 def test_a_variant_that_may_be_oversold_from_now_on_waits_no_longer(shop):

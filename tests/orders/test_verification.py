@@ -42,7 +42,10 @@ def test_what_was_moved_properly_is_proved(level, capsys):
         ("UPDATE inventory_stocklevel SET available = NULL", [("available", None, 5)]),
         ("UPDATE inventory_stocklevel SET damaged = 1", [("damaged", 1, None)]),
         ("UPDATE inventory_stocklevel SET held = 3", [("held", 3, 2), ("held", 3, 2)]),
-        ("UPDATE inventory_reservationline SET held = 1", [("held", 2, 1), ("promised", 2, 1)]),
+        (
+            "UPDATE inventory_reservationline SET held = 1",
+            [("held", 1, 2), ("held", 2, 1), ("promised", 2, 1)],
+        ),
         ("UPDATE inventory_stocklevel SET promised = 1", [("promised", 1, 2)]),
         ("DELETE FROM inventory_stockmovement WHERE state = 'on_hand'", [("", 4, 3), ("on_hand", 5, None)]),
         ("UPDATE inventory_stockmovement SET delta = 6, after = 6 WHERE state = 'available'", [("available", 5, 6)]),

@@ -15,7 +15,7 @@ from orders.actions.gateway_refunds import InvalidRefund, NotRefundable, RefundK
 from orders.actions.refunds import RefundTooLarge, refund_order
 from orders.models import Dispute, GatewayRefund, Payment, PaymentCall, Refund
 from shopsync.actions.tenants import create_api_key
-from shopsync.models import Alert
+from shopsync.models import Alert, Connection
 from tests.factories import run_together
 from tests.payments.conftest import T0, event, intent, refund
 from tests.payments.test_currencies import place
@@ -68,6 +68,19 @@ def test_an_answer_that_was_lost_after_the_effect_is_found_and_nothing_is_paid_t
     assert [row.status for row in shop.refunds()] == ["succeeded"]
     assert len(made(shop)) == 1
     assert shop.payment(paid.provider_id).status == "refunded"
+
+
+def test_a_lost_refund_stays_unknown_while_the_question_about_it_is_refused(shop, paid):
+    shop.sandbox.behave(cut_after_effect=1)
+    ask_back(shop, paid.pk)
+    shop.run_calls()
+    address = shop.connection.base_url
+    for base_url, settled, status in ((f"{address}/nowhere", 0, "requested"), (address, 1, "succeeded")):
+        with tenancy.tenant_scope(shop.tenant.pk):
+            Connection.objects.filter(pk=shop.connection.pk).update(base_url=base_url)
+        assert shop.settle() == settled
+        assert [row.status for row in shop.refunds()] == [status]
+    assert len(made(shop)) == 1
 
 
 def test_a_call_that_never_arrived_is_made_again_under_the_same_key(shop, paid):

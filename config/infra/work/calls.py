@@ -2,7 +2,8 @@
 
 perform(row)   calls the network outside any transaction and returns what to write: `apply`
 apply()        runs in the transaction that completes the row
-ask(row)       asks the service what became of a call whose outcome nobody knows
+ask(row)       asks the service what became of a call whose outcome nobody knows; an error, of whatever kind, says
+               nothing of the call. That the call itself is refused is an `apply` that writes so
 
 call made, answered     apply and complete, together
 surely not done         back to the queue, with the blocker named; the attempt is not counted
@@ -171,9 +172,7 @@ def _ask(row: R, caller: Caller[R]) -> bool:
         answer = caller.ask(row)
     except CallError as error:
         logger.warning("%s %s: asked, and not told: %s", type(row).__name__, row.pk, error)
-        if error.permanent:
-            _store(row, partial(caller.refuse, row, error))
-        return error.permanent
+        return False  # also where the question is refused for good: that says nothing of the call
     if answer == "unknown":
         return False
     if answer == "not_done":
