@@ -87,7 +87,7 @@ def _store_rates(call: ShipmentCall, remote_id: str, rates: tuple[Rate, ...]) ->
         for rate in rates
     ]
     shipment.save(update_fields=["remote_id", "rates"])
-    _end(call, f"{len(rates)} rates" if rates else "the carrier offers no rate for this parcel")
+    _end(call, shipment, f"{len(rates)} rates" if rates else "the carrier offers no rate for this parcel")
 
 
 def _buy(call: ShipmentCall, shipment: Shipment, carrier: Carrier) -> Apply:
@@ -136,7 +136,7 @@ def _store_label(call: ShipmentCall, bought: RemoteShipment) -> None:
     label = bought.label
     assert label is not None  # the callers look
     if shipment.labelled_at is not None:
-        _end(call, "the label was there already")
+        _end(call, shipment, "the label was there already")
         return
     shipment.status, shipment.labelled_at = Status.LABELLED, datetime.now(UTC)
     shipment.company, shipment.service = label.rate.company, label.rate.service
@@ -149,7 +149,7 @@ def _store_label(call: ShipmentCall, bought: RemoteShipment) -> None:
     record(name="shipment.labelled", subject=f"shipment:{shipment.pk}", actor=ACTOR, data=data, once_key=once)
     queue_call(shipment, Kind.LABEL)
     settle_tracking(shipment)  # the parcel's first news may have been faster than this answer
-    _end(call, "bought")
+    _end(call, shipment, "bought")
 
 
 def _label(call: ShipmentCall, shipment: Shipment, carrier: Carrier) -> Apply:
@@ -180,7 +180,7 @@ def _store_file(call: ShipmentCall, name: str, content_type: str) -> None:
     shipment = lock_shipment(call.shipment_id)
     shipment.label_file, shipment.label_type = name, content_type
     shipment.save(update_fields=["label_file", "label_type"])
-    _end(call, "saved")
+    _end(call, shipment, "saved")
 
 
 def _void(call: ShipmentCall, shipment: Shipment, carrier: Carrier) -> Apply:
@@ -223,7 +223,7 @@ def _store_void(call: ShipmentCall, void_status: str, asked_at: datetime) -> Non
         settle_void(shipment, void_status, told_at=asked_at)
     if shipment.void_status == VoidStatus.SUBMITTED and not has_live_call(shipment, Kind.CHECK):
         queue_call(shipment, Kind.CHECK, due_at=in_seconds(CHECK_EVERY_SECONDS))
-    _end(call, shipment.void_status)
+    _end(call, shipment, shipment.void_status)
 
 
 def _refuse(call: ShipmentCall, error: CallError) -> None:
@@ -231,14 +231,15 @@ def _refuse(call: ShipmentCall, error: CallError) -> None:
     if call.kind == Kind.VOID:
         shipment.void_status = VoidStatus.REJECTED
         shipment.save(update_fields=["void_status"])
-    _end(call, f"refused: {error}")
+    _end(call, shipment, f"refused: {error}")
     data = {"call": call.kind, "status": error.status}  # its words may quote an address: they stay with the call
     record(name="shipment.call_refused", subject=f"shipment:{shipment.pk}", actor=ACTOR, data=data)
 
 
-def _end(call: ShipmentCall, outcome: str) -> None:
+def _end(call: ShipmentCall, shipment: Shipment, outcome: str) -> None:
+    """Write how a call ended, and what that means for its locked parcel."""
     ShipmentCall.objects.filter(pk=call.pk).update(outcome=outcome[:300], blocker="")
-    settle_wanted(lock_shipment(call.shipment_id), actor=ACTOR, ending=call)
+    settle_wanted(shipment, actor=ACTOR, ending=call)
 
 
 def _ask(call: ShipmentCall) -> Answer:

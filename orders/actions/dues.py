@@ -9,7 +9,7 @@ from decimal import Decimal
 from django.db.models import Sum
 from django.db.models.functions import Coalesce
 
-from orders.models import Dispute, GatewayRefund, Order, Payment, Refund, RefundLine
+from orders.models import GatewayRefund, Order, Payment, Refund, RefundLine
 from orders.payments.sums import Paid, Prices, Sums, add_up
 
 ORDER_REFUND = "order-refund:"  # how keys begin under which refunds of orders go to gateways
@@ -58,12 +58,10 @@ def lost_amounts(payments: Sequence[Payment]) -> dict[str, Decimal]:
 
     Of one that was lost in another currency nobody can say how much: all of its payment's counts as lost.
     """
-    lost: dict[int, list[Dispute]] = {}
-    for dispute in Dispute.objects.filter(payment__in=payments, status=LOST):
-        lost.setdefault(dispute.payment_id, []).append(dispute)
     sums: dict[str, Decimal] = {}
     for payment in payments:
-        disputes, kept = lost.get(payment.pk, []), payment.amount_captured - payment.amount_refunded
+        disputes = [dispute for dispute in payment.disputes.all() if dispute.status == LOST]  # perhaps fetched along
+        kept = payment.amount_captured - payment.amount_refunded
         is_known = all(dispute.currency == payment.currency for dispute in disputes)
         taken = min(kept, sum((one.amount for one in disputes), Decimal())) if is_known else kept
         sums[payment.currency] = sums.get(payment.currency, Decimal()) + taken
@@ -97,7 +95,7 @@ def left_to_refund(order: Order) -> Decimal:
 
 def refunded_amount(order: Order) -> Decimal:
     """Say what the refunds of an order gave back, by hand or through gateways, or are to; what came back is not."""
-    came_back = {key for key, refund in _asked_for(order) if refund.status in CAME_BACK}
+    came_back = _came_back(order)
     refunds = Refund.objects.filter(order=order)
     return sum((one.amount for one in refunds if refund_key(one) not in came_back), Decimal())
 
@@ -117,7 +115,7 @@ def kept_amount(order: Order) -> Decimal:
     """
     if order.source != Order.Source.API:
         return Decimal()
-    came_back = {key for key, refund in _asked_for(order) if refund.status in CAME_BACK}
+    came_back = _came_back(order)
     refunds = Refund.objects.filter(order=order).annotate(worth=Coalesce(Sum("lines__amount"), Decimal()))
     fees, given_too_little = Decimal(), Decimal()
     for refund in refunds:
@@ -129,6 +127,10 @@ def kept_amount(order: Order) -> Decimal:
 def refund_key(refund: Refund) -> str:
     """Name the refund at the gateway that gives back an order's refund."""
     return f"{ORDER_REFUND}{refund.pk}"
+
+
+def _came_back(order: Order) -> set[str]:
+    return {key for key, refund in _asked_for(order) if refund.status in CAME_BACK}
 
 
 def _asked_for(order: Order) -> list[tuple[str, GatewayRefund]]:

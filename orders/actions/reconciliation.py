@@ -155,7 +155,7 @@ def _find(*, before: datetime) -> Iterator[Finding]:
     yield from _orders_without_payment(before)
     yield from _payments_without_order(before)
     known = Payment.objects.filter(order__isnull=False).order_by("order_id", "pk")
-    rows = known.select_related("order").prefetch_related("order__refunds").iterator(chunk_size=500)
+    rows = known.select_related("order").prefetch_related("order__refunds", "disputes").iterator(chunk_size=500)
     for _, group in groupby(rows, key=lambda payment: payment.order_id):
         payments = list(group)
         order = payments[0].order

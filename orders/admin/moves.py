@@ -13,6 +13,7 @@ from orders.actions import moves
 from orders.actions.authorisations import CaptureRequest, request_capture
 from orders.actions.dues import by_hand_amount, left_to_refund
 from orders.actions.gateway_refunds import RefundError
+from orders.actions.own_stock import counted_still, holds_stock
 from orders.actions.refunds import refund_order
 from orders.actions.sent_stock import note_counted
 from orders.actions.stock import counts_here
@@ -43,10 +44,8 @@ def fitting_moves(order: Order) -> set[str]:
 
 
 def _has_sent_beside(order: Order) -> bool:
-    lines = OrderLine.objects.filter(order=order)
-    return not counts_here(order.tenant_id) and any(
-        line.sent_quantity - line.returned_quantity + line.lost_quantity for line in lines
-    )
+    is_beside = holds_stock(order) and not counts_here(order.tenant_id)
+    return is_beside and any(counted_still(_lines_of(order)).values())
 
 
 def _lines_of(order: Order) -> list[OrderLine]:
