@@ -126,7 +126,10 @@ def accept_mismatch(*, mismatch_id: int, note: str, actor: str, now: datetime) -
 
 def _write(found: dict[tuple[str, str], Finding], now: datetime) -> tuple[int, int]:
     """Open, see again, and close; return how many were opened and closed."""
-    open_rows = {(row.kind, row.subject): row for row in PaymentMismatch.objects.filter(closed_at__isnull=True)}
+    rows = PaymentMismatch.objects.select_for_update().filter(
+        closed_at__isnull=True
+    )  # somebody may explain one just now
+    open_rows = {(row.kind, row.subject): row for row in rows.order_by("pk")}
     new = [
         PaymentMismatch(
             kind=one.kind,

@@ -7,6 +7,8 @@ from decimal import Decimal
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from audit.models import AuditEvent
@@ -139,6 +141,19 @@ def test_what_is_explained_raises_no_alert_until_it_changes(shop):
     assert differ(shop) == []
     with tenancy.tenant_scope(shop.tenant.pk), pytest.raises(MismatchClosed):
         accept_mismatch(mismatch_id=row.pk, **options)
+
+
+def test_more_orders_that_agree_cost_no_more_questions(shop):
+    def questions():
+        with CaptureQueriesContext(connection) as asked:
+            assert differ(shop) == []
+        return len(asked)
+
+    pay_for(shop, paid_order(shop))
+    one = questions()
+    for number in range(2, 6):
+        pay_for(shop, paid_order(shop), id=f"pi_{number}")
+    assert questions() == one
 
 
 def test_an_overdue_authorisation_is_asked_about(shop):
