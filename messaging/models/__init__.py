@@ -6,6 +6,7 @@ from messaging.models.credits import CreditAccount, CreditDay, CreditEntry, Cred
 from messaging.models.links import Click, ShortLink
 from messaging.models.messages import Attempt, DeliveryReport, Message
 from messaging.models.segments import Segment, SegmentMember
+from messaging.models.templates import Template, TemplateVersion
 
 __all__ = [
     "Attempt",
@@ -27,4 +28,6 @@ __all__ = [
     "SegmentMember",
     "ShortLink",
     "Suppression",
+    "Template",
+    "TemplateVersion",
 ]

@@ -1,44 +1,12 @@
-"""Contacts, messages and automations for operators."""
+"""Messages and their reports for operators."""
 
 from __future__ import annotations
 
 from django.contrib import admin
 from unfold.decorators import display
 
-from messaging.models import (
-    Automation,
-    AutomationVersion,
-    ConsentEntry,
-    Contact,
-    ContactIdentity,
-    DeliveryReport,
-    Message,
-)
+from messaging.models import DeliveryReport, Message
 from shopsync.admin.base import ReadOnlyInline, TenantModelAdmin
-
-
-class IdentityInline(ReadOnlyInline):
-    """What a contact is known by."""
-
-    model = ContactIdentity
-    fields = ("kind", "value", "created_at")
-
-
-class ConsentInline(ReadOnlyInline):
-    """What a contact agreed to, newest first."""
-
-    model = ConsentEntry
-    fields = ("channel", "state", "address", "source", "opt_in_level", "stated_at")
-
-
-@admin.register(Contact)
-class ContactAdmin(TenantModelAdmin):
-    """People."""
-
-    list_display = ("__str__", "email", "phone", "country", "created_at")
-    search_fields = ("=identities__value", "last_name")
-    search_help_text = "e-mail, phone or Shopify id in full, or a part of the last name"
-    inlines = (IdentityInline, ConsentInline)
 
 
 class ReportInline(ReadOnlyInline):
@@ -69,20 +37,3 @@ class MessageAdmin(TenantModelAdmin):
     def where(self, message: Message) -> str:
         """Say in one word where it stands."""
         return message.state
-
-
-class VersionInline(ReadOnlyInline):
-    """An automation's published texts."""
-
-    model = AutomationVersion
-    fields = ("number", "channel", "template", "created_at")
-
-
-@admin.register(Automation)
-class AutomationAdmin(TenantModelAdmin):
-    """When something happens, send something; an owner switches one off and on."""
-
-    list_display = ("name", "trigger_event", "is_active", "created_at")
-    list_filter = ("is_active",)
-    settings_fields = ("is_active",)
-    inlines = (VersionInline,)

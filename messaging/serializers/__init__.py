@@ -1,0 +1,1 @@
+"""What the API of messaging shows and takes; by noun."""

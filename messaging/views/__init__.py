@@ -1,0 +1,1 @@
+"""The providers' call-backs, and the API of messaging; by noun."""
