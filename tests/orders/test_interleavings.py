@@ -16,7 +16,7 @@ from orders.models import Allocation, Commitment, Order, OrderLine, Refund, Refu
 from tests.factories import make_tenant
 from tests.orders.arrivals import Walk, give
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.slow, pytest.mark.django_db]
 RESTOCK_TYPES = ["no_restock", "cancel", "return", "legacy_restock"]
 # Each walk covers every order of arrival; make test walks for two kinds of refund, make test-slow for all of them.
 KINDS = [

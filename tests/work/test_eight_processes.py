@@ -16,7 +16,7 @@ from shopsync.models import WebhookEvent
 from tests.factories import database_url, make_inbox_rows, make_tenant
 from tests.work.child import SCRATCH
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.slow, pytest.mark.django_db(transaction=True)]
 
 
 @pytest.fixture
