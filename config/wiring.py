@@ -75,6 +75,9 @@ EVENT_SUBSCRIBERS: dict[str, list[str]] = {
 # What runs by the clock. After each migrate these become rows that superusers edit in the admin: an interval changed
 # there, or a schedule switched off, stays so. One that is taken out of here is switched off.
 SCHEDULES: tuple[Schedule, ...] = (
+    Schedule("campaigns", "messaging.tasks.move_campaigns", every_seconds=5, grace_seconds=60),
+    Schedule("unknown messages", "messaging.tasks.settle_unknowns", every_seconds=30, grace_seconds=300),
+    Schedule("look at the sending", "messaging.tasks.watch_messages", every_seconds=30, grace_seconds=300),
     Schedule("sweep", "shopsync.tasks.sweep_work", every_seconds=5, grace_seconds=60),
     Schedule("retention", "shopsync.tasks.forget_old_payloads", every_seconds=600, grace_seconds=600),
     Schedule("expired reservations", "inventory.tasks.expire_reservations", every_seconds=10, grace_seconds=60),

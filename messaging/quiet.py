@@ -97,3 +97,9 @@ def _opens(moment: datetime, zone: ZoneInfo, hours: Hours) -> datetime:
             # Where the clocks leap over the start, it is read with the offset before the leap: as soon as they did.
             return start
     raise AssertionError("a day begins within the next two")
+
+
+def local_moment(wall: datetime, zone: str) -> datetime:
+    """Say when the clocks of a zone show a time (naive), in UTC: the first time where they show it twice, and just
+    after a leap over it."""
+    return wall.replace(tzinfo=ZoneInfo(zone)).astimezone(UTC)

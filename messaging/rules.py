@@ -31,11 +31,18 @@ def decide(*, address: str, text: str, problem: str) -> Send | Skip:
     return Send(text)
 
 
-def decide_at_call(*, consent: str | None) -> Skip | None:
-    """Decide once more just before the call: without known consent (state `subscribed`) nothing is sent.
+def decide_at_call(
+    *, consent: str | None, is_suppressed: bool = False, is_expired: bool = False, needs_consent: bool = True
+) -> Skip | None:
+    """Decide once more just before the call: without known consent (state `subscribed`) no marketing is sent, and
+    nothing at all to a suppressed address, or too late.
 
     consent: the newest consent state on the message's channel; None when nothing is known.
     """
-    if consent == "subscribed":
+    if is_expired:
+        return Skip("expired")
+    if is_suppressed:
+        return Skip("suppressed")
+    if consent == "subscribed" or not needs_consent:
         return None
     return Skip("no_consent" if consent != "unsubscribed" else "unsubscribed")

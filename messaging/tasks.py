@@ -3,14 +3,34 @@
 from __future__ import annotations
 
 from celery import shared_task
+from django.utils import timezone
 
-from config.infra import work
 from config.infra.tasks import SystemTask
-from messaging.actions.sending import send_messages
-from messaging.models import Message
+from messaging.actions.progress import advance_campaigns
+from messaging.actions.sending import send_due
+from messaging.actions.unknowns import give_up_unknowns, match_orphans
+from messaging.actions.watching import watch_sending
 
 
 @shared_task(base=SystemTask)
 def drain_messages() -> int:
     """Send due messages until none is due."""
-    return work.drain(Message, send_messages)
+    return send_due()
+
+
+@shared_task(base=SystemTask)
+def move_campaigns() -> int:
+    """Begin, prepare and end campaigns whose step has come."""
+    return advance_campaigns()
+
+
+@shared_task(base=SystemTask)
+def settle_unknowns() -> int:
+    """Ask providers about reports that fit no message, and end what nobody will hear of any more."""
+    return match_orphans() + give_up_unknowns(now=timezone.now())
+
+
+@shared_task(base=SystemTask)
+def watch_messages() -> int:
+    """Tell of whatever is stuck without saying why."""
+    return watch_sending()

@@ -42,6 +42,9 @@ class DeliveryReport:
     reference: str | None = None
     updated_at: datetime | None = None
     error: str | None = None
+    destination: str | None = None  # these three only where the provider was asked
+    text: str | None = None
+    account_id: str | None = None
 
 
 def parse_mitto_reports(body: bytes) -> list[DeliveryReport]:
@@ -79,6 +82,9 @@ def read_mitto_report(entry: Any, *, place: str = "the report") -> DeliveryRepor
         reference=_text(entry.get("reference"), MAX_ID_LENGTH),
         updated_at=_moment(entry.get("updatedAt")),
         error=_text(entry.get("error"), MAX_TEXT_LENGTH) or _text(entry.get("description"), MAX_TEXT_LENGTH),
+        destination=_text(entry.get("destination"), MAX_ID_LENGTH),
+        text=entry["text"] if isinstance(entry.get("text"), str) else None,
+        account_id=_text(entry.get("trafficAccountId"), MAX_ID_LENGTH),
     )
 
 

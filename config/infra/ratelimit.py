@@ -4,9 +4,9 @@ Every level keeps, in Redis, the exact time of each request that it granted (a l
 granted when the `limit`-th latest has left the window. One Lua script looks at all levels and takes from all or from
 none, on Redis's own clock, so that any number of processes share one limit.
 
-A grant may be used a little later than it was given (`Grant.is_fresh`). The window is therefore widened by the life of
-a grant: then no window of `window_seconds` holds more than `limit` *uses*, not only grants. The price is throughput,
-1 / (1 + life / window): 80 % of the limit with the defaults; a shorter life buys it back.
+A grant is to be used at once: one that is older than its life (`Grant.is_fresh`) is given back unused. The limits hold
+for grants, in every window of Redis's clock; what the provider sees is moved by the way from grant to arrival, at most
+by a grant's life and the network's. Widening the window by that life would cost a fifth of the throughput.
 
 After a loss of the log (FLUSHALL, restart, fail-over, a clock set back) nobody knows what was granted last, so each
 level waits out one whole window. Redis must not evict keys (`maxmemory-policy noeviction`): losing one list is losing
@@ -34,10 +34,8 @@ EPOCH_LIFE_SECONDS = 86_400  # of idleness; after it the first request waits out
 
 Reason = Literal["rate_limit", "limiter_unavailable", "limiter_warming_up"]
 
-# KEYS: the epoch, then one list for each level. ARGV: the epoch's life in ms, then each level's limit and window in us.
-# Answers {what, now in us, us to wait}. INFO may be forbidden to this Redis user: then a restart that keeps its data is
-# not seen, all other losses are.
-_GRANT = """
+# The first part of each script: what time it is, and since when the log is known to be whole.
+_KNOWN_SINCE = """
 local t = redis.call('TIME')
 local now = t[1] * 1000000 + t[2]
 
@@ -50,19 +48,26 @@ if not since or epoch[1] ~= run or since > now then
   redis.call('HSET', KEYS[1], 'run', run, 'since', string.format('%.0f', now))
 end
 redis.call('PEXPIRE', KEYS[1], ARGV[1])
+"""
 
-local what, room_at = 'granted', now
+# KEYS: the epoch, then one list for each level. ARGV: the epoch's life in ms, then each level's limit and window in us.
+# Answers {what, now in us, us to wait, the level that refused}. INFO may be forbidden to this Redis user: then a
+# restart that keeps its data is not seen, all other losses are.
+_GRANT = (
+    _KNOWN_SINCE
+    + """
+local what, room_at, full = 'granted', now, 0
 for i = 2, #KEYS do
   local limit, window = tonumber(ARGV[2 * i - 2]), tonumber(ARGV[2 * i - 1])
   if since + window >= room_at then
-    what, room_at = 'limiter_warming_up', since + window + 1
+    what, room_at, full = 'limiter_warming_up', since + window + 1, i - 1
   end
   local nth = tonumber(redis.call('LINDEX', KEYS[i], -limit) or '')
   if nth and nth + window >= room_at then
-    what, room_at = 'rate_limit', nth + window + 1
+    what, room_at, full = 'rate_limit', nth + window + 1, i - 1
   end
 end
-if what ~= 'granted' then return {what, now, room_at - now} end
+if what ~= 'granted' then return {what, now, room_at - now, full} end
 
 for i = 2, #KEYS do
   local limit, window = tonumber(ARGV[2 * i - 2]), tonumber(ARGV[2 * i - 1])
@@ -70,8 +75,9 @@ for i = 2, #KEYS do
   redis.call('LTRIM', KEYS[i], -limit, -1)
   redis.call('PEXPIRE', KEYS[i], math.ceil(window / 1000) + 1000)
 end
-return {what, now, 0}
+return {what, now, 0, 0}
 """
+)
 
 
 @dataclass(frozen=True)
@@ -108,6 +114,7 @@ class Refusal:
 
     reason: Reason
     retry_after_seconds: float
+    level: str = ""  # the key of the level that is full the longest
 
 
 def clock_ms() -> int:
@@ -128,17 +135,56 @@ def grant(levels: Sequence[Level], *, grant_life_seconds: float = GRANT_LIFE_SEC
         raise ValueError("a grant needs at least one level, and each level once")
     args = [EPOCH_LIFE_SECONDS * 1000]
     for level in levels:
-        args += [level.limit, round((level.window_seconds + grant_life_seconds) * 1_000_000)]
+        args += [level.limit, round(level.window_seconds * 1_000_000)]
     # Read before Redis decides, so that a slow answer shortens the grant instead of stretching it.
     asked_at_ms = clock_ms()
     try:
-        what, now_us, wait_us = redis_client().register_script(_GRANT)(keys=[EPOCH_KEY, *keys], args=args)
+        what, now_us, wait_us, full = redis_client().register_script(_GRANT)(keys=[EPOCH_KEY, *keys], args=args)
     except redis.RedisError as error:
         logger.warning("limiter: Redis is away (%s); no request is granted", type(error).__name__)
         return Refusal("limiter_unavailable", UNAVAILABLE_RETRY_SECONDS)
     if what != "granted":
-        return Refusal(what, wait_us / 1_000_000)
+        return Refusal(what, wait_us / 1_000_000, levels[full - 1].key)
     return Grant(granted_at_ms=now_us // 1000, expires_at_ms=asked_at_ms + int(grant_life_seconds * 1000))
+
+
+# KEYS: the epoch and a list of "us:recipients". ARGV: the epoch's life in ms, the limit, the window in us, the wish.
+_TAKE = (
+    _KNOWN_SINCE
+    + """
+local limit, window, wish = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+if since + window >= now then return {0, since + window + 1 - now} end
+
+local taken, oldest = 0, now
+for _, entry in ipairs(redis.call('LRANGE', KEYS[2], 0, -1)) do
+  local at, count = string.match(entry, '(%d+):(%d+)')
+  if tonumber(at) + window < now then
+    redis.call('LPOP', KEYS[2])
+  else
+    taken, oldest = taken + tonumber(count), math.min(oldest, tonumber(at))
+  end
+end
+local given = math.min(wish, limit - taken)
+if given < 1 then return {0, oldest + window + 1 - now} end
+redis.call('RPUSH', KEYS[2], string.format('%.0f:%d', now, given))
+redis.call('PEXPIRE', KEYS[2], math.ceil(window / 1000) + 1000)
+return {given, 0}
+"""
+)
+
+
+def take_recipients(level: Level, wish: int) -> int | Refusal:
+    """Take as many of the recipients wished for as a limit on recipients lets through in its window, at least one.
+
+    What is taken counts, whether it is used or not. Never raises for Redis: without it the answer is a refusal.
+    """
+    args = [EPOCH_LIFE_SECONDS * 1000, level.limit, round(level.window_seconds * 1_000_000), wish]
+    try:
+        given, wait_us = redis_client().register_script(_TAKE)(keys=[EPOCH_KEY, _key(level)], args=args)
+    except redis.RedisError as error:
+        logger.warning("limiter: Redis is away (%s); no recipient is granted", type(error).__name__)
+        return Refusal("limiter_unavailable", UNAVAILABLE_RETRY_SECONDS)
+    return int(given) or Refusal("rate_limit", wait_us / 1_000_000, level.key)
 
 
 def _key(level: Level) -> str:

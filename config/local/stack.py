@@ -32,8 +32,16 @@ class LocalStack:
     Logs and small files lie in `folder`; what runs is written in its `processes.json`.
     """
 
-    def __init__(self, folder: Path, environment: Mapping[str, str], *, web_port: int | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        environment: Mapping[str, str],
+        *,
+        web_port: int | None = None,
+        worker_processes: int = WORKER_PROCESSES,
+    ) -> None:
         self.folder = folder
+        self.worker_processes = worker_processes
         self.book = ProcessBook(folder / "processes.json")
         self.web_port = web_port or free_port()
         self.base_url = f"http://127.0.0.1:{self.web_port}"
@@ -83,7 +91,7 @@ class LocalStack:
         quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat"]  # one worker has nobody to ask
         return {
             "web": [*web, "--no-control-socket", "--graceful-timeout", "10"],
-            "worker": [*celery, "worker", "-Q", QUEUES, "-c", str(WORKER_PROCESSES), *quiet],
+            "worker": [*celery, "worker", "-Q", QUEUES, "-c", str(self.worker_processes), *quiet],
             "beat": [*celery, "beat", "--pidfile="],
         }[name]
 

@@ -4,22 +4,48 @@ forward."""
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
 
-from django.db import transaction
-from django.db.models import QuerySet
-from django.db.models.functions import Coalesce, Now
+from django.db import connection, transaction
+from django.utils import timezone
 
+from config.infra import tenancy
 from config.infra.transactions import lock_name
-from config.infra.work import Status
+from messaging.actions.charges import charge_house_for, settle_messages
 from messaging.models import DeliveryReport, Message
 from messaging.webhooks import DeliveryReport as ReportSnapshot
 from messaging.webhooks import UnreadableReport, parse_mitto_reports
 from shopsync.shopify import Delivery, UnreadablePayloadError
 
-# A report of one of these moves a message out of those outcomes; nothing else moves. Delivered is proof and beats
-# failed.
-_FORWARD = {"sent": ("",), "failed": ("", "sent"), "delivered": ("", "sent", "failed")}
+_RANK = {"sent": 1, "failed": 2, "delivered": 3}  # delivered is proof, and beats failed; the rest moves nothing
+
+# A report moves a message forward, never back; it also settles one whose call is open, or ended without an answer.
+_MOVE = """
+WITH told AS (
+    SELECT DISTINCT ON (id) * FROM unnest(%(ids)s::bigint[], %(statuses)s::text[], %(ranks)s::int[], %(errors)s::text[],
+        %(provider_ids)s::text[], %(moments)s::timestamptz[]) AS t(id, status, rank, error, provider_id, moment)
+    ORDER BY id, rank DESC),
+first_sent AS (
+    SELECT id, min(moment) AS moment FROM unnest(%(ids)s::bigint[], %(moments)s::timestamptz[]) AS t(id, moment)
+    GROUP BY id),
+held AS (
+    SELECT m.id, t.rank > CASE m.outcome WHEN '' THEN 0 WHEN 'unknown_final' THEN 0 WHEN 'sent' THEN 1
+                                         WHEN 'failed' THEN 2 ELSE 3 END AS moves
+    FROM messaging_message m JOIN told t USING (id) ORDER BY m.id FOR UPDATE OF m)
+UPDATE messaging_message m SET
+    status = CASE WHEN h.moves THEN 'done' ELSE m.status END,
+    outcome = CASE WHEN h.moves THEN t.status ELSE m.outcome END,
+    reason = CASE WHEN NOT h.moves THEN m.reason WHEN t.status = 'failed' THEN t.error ELSE '' END,
+    lease_until = CASE WHEN h.moves THEN NULL ELSE m.lease_until END,
+    finished_at = CASE WHEN h.moves THEN clock_timestamp() ELSE m.finished_at END,
+    last_error = CASE WHEN h.moves THEN '' ELSE m.last_error END,
+    blocker = CASE WHEN h.moves THEN '' ELSE m.blocker END,
+    delivered_at = CASE WHEN h.moves AND t.status = 'delivered' THEN t.moment ELSE m.delivered_at END,
+    sent_at = coalesce(m.sent_at, first_sent.moment),
+    provider_id = CASE WHEN m.provider_id = '' THEN t.provider_id ELSE m.provider_id END
+FROM told t JOIN held h USING (id) JOIN first_sent USING (id) WHERE m.id = t.id AND m.outcome <> 'skipped'"""
 
 
 @transaction.atomic(savepoint=False)
@@ -34,72 +60,88 @@ def sync_reports(*, delivery: Delivery) -> None:
         reports = parse_mitto_reports(delivery.body)
     except UnreadableReport as error:
         raise UnreadablePayloadError(str(error)) from error
-    # See sending.lock_reports: ids and reports must not pass each other unseen.
-    lock_name(f"reports:{connection_id}", shared=True)
-    for report in sorted(reports, key=lambda report: report.provider_id):  # one lock order for every body
-        _keep(report, tenant_id=delivery.tenant_id, connection_id=connection_id)
+    keep_reports(reports, connection_id=connection_id, now=timezone.now())
 
 
-def _keep(report: ReportSnapshot, *, tenant_id: int, connection_id: int) -> None:
-    message = _find_message(report, connection_id)
-    row = DeliveryReport(
-        tenant_id=tenant_id,
-        connection_id=connection_id,
-        message=message,
-        provider_id=report.provider_id,
-        reference=report.reference or "",
-        status=report.status,
-        raw_status=report.raw_status,
-        error=report.error or "",
-        reported_at=report.updated_at,
-    )
-    DeliveryReport.objects.bulk_create([row], ignore_conflicts=True)
-    if message is not None:
-        _move_forward(Message.objects.filter(pk=message.pk), row)
+def keep_reports(reports: Sequence[ReportSnapshot], *, connection_id: int, now: datetime) -> None:
+    """Keep these reports of a connection, and move the messages that are known forward."""
+    lock_reports(connection_id, shared=True)
+    messages = _find_messages(reports, connection_id)
+    rows = [
+        DeliveryReport(
+            tenant_id=tenancy.current_tenant_id(),
+            connection_id=connection_id,
+            message_id=messages.get(report.provider_id) or messages.get(report.reference or ""),
+            provider_id=report.provider_id,
+            reference=report.reference or "",
+            status=report.status,
+            raw_status=report.raw_status,
+            error=report.error or "",
+            reported_at=report.updated_at,
+        )
+        for report in reports
+    ]
+    rows.sort(key=lambda row: (row.provider_id, row.raw_status))  # one lock order for every body
+    DeliveryReport.objects.bulk_create(rows, ignore_conflicts=True)
+    move_forward([row for row in rows if row.message_id is not None], now=now)
 
 
-def _find_message(report: ReportSnapshot, connection_id: int) -> Message | None:
-    """Find the message by the provider's id, else by the reference that we sent along."""
-    by_id = Message.objects.filter(connection_id=connection_id, provider_id=report.provider_id)
-    if message := by_id.first():
-        return message
+def lock_reports(connection_id: int, *, shared: bool = False) -> None:
+    """Keep this connection's reports out while ids are written, so that none looks for its message just too early."""
+    lock_name(f"reports:{connection_id}", shared=shared)
+
+
+def _find_messages(reports: Iterable[ReportSnapshot], connection_id: int) -> dict[str, int]:
+    """Find the messages by the provider's ids, and by the references that we sent along."""
+    of_connection = Message.objects.filter(connection_id=connection_id)
+    by_id = of_connection.filter(provider_id__in=[report.provider_id for report in reports])
+    by_reference = of_connection.filter(reference__in=filter(None, map(_reference, reports)))
+    found = dict(by_id.values_list("provider_id", "pk"))
+    return found | {str(reference): pk for reference, pk in by_reference.values_list("reference", "pk")}
+
+
+def _reference(report: ReportSnapshot) -> uuid.UUID | None:
     try:
-        reference = uuid.UUID(report.reference or "")
+        return uuid.UUID(report.reference or "")
     except ValueError:
         return None
-    return Message.objects.filter(reference=reference, connection_id=connection_id).first()
 
 
-def _move_forward(message: QuerySet[Message], report: DeliveryReport) -> None:
-    """Move a message forward; a report also settles one whose call is still open or ended without an answer."""
-    earlier = _FORWARD.get(report.status)
-    if earlier is None:
-        return  # pending, or a word nobody knows: kept with the report, moves nothing
-    open_statuses = (Status.LEASED, Status.UNKNOWN, Status.READY, Status.DONE, Status.BURIED)
-    movable = message.filter(outcome__in=earlier, status__in=open_statuses)
-    moment = Coalesce(report.reported_at, Now()) if report.reported_at else Now()
-    values: dict[str, object] = {"outcome": report.status, "status": Status.DONE, "lease_until": None}
-    values |= {
-        "finished_at": Now(),
-        "reason": report.error[:200] if report.status == "failed" else "",
-        "last_error": "",
+def move_forward(rows: Sequence[DeliveryReport], *, now: datetime) -> None:
+    """Move messages forward as their reports say, and pay for what was taken: a report proves that it was."""
+    telling = [row for row in rows if row.status in _RANK]
+    if not telling:
+        return
+    parameters: dict[str, Any] = {
+        "ids": [row.message_id for row in telling],
+        "statuses": [row.status for row in telling],
+        "ranks": [_RANK[row.status] for row in telling],
+        "errors": [row.error[:200] for row in telling],
+        "provider_ids": [row.provider_id for row in telling],
+        "moments": [row.reported_at or now for row in telling],
     }
-    if report.status == "delivered":
-        values["delivered_at"] = moment
-    movable.update(**values, blocker="")
-    message.filter(sent_at__isnull=True).update(sent_at=moment)
-    message.filter(provider_id="").update(provider_id=report.provider_id)
+    with connection.cursor() as cursor:
+        cursor.execute(_MOVE, parameters)
+    ids = sorted({row.message_id for row in telling if row.message_id is not None})
+    settle_messages(ids, reference=f"reports:{telling[0].connection_id}", now=now)
+    finally_known = Message.objects.filter(pk__in=ids, credit=Message.Credit.RELEASED)
+    taken = finally_known.filter(outcome__in=(Message.Outcome.SENT, Message.Outcome.DELIVERED))
+    charge_house_for(list(taken.values_list("pk", flat=True)), reference=f"reports:{telling[0].connection_id}")
 
 
-def adopt_reports(*, connection_id: int, provider_ids: Sequence[str]) -> None:
+def adopt_reports(*, connection_id: int, provider_ids: Sequence[str], now: datetime) -> None:
     """Apply the reports that came before their messages' ids were stored. Call inside the transaction that stores
     them."""
     orphans = DeliveryReport.objects.filter(
         connection_id=connection_id, provider_id__in=provider_ids, message__isnull=True
     )
-    for report in orphans.order_by("pk"):
-        message = Message.objects.filter(connection_id=connection_id, provider_id=report.provider_id)
-        if found := message.first():
-            report.message = found
-            report.save(update_fields=["message"])
-            _move_forward(message, report)
+    reports = list(orphans.order_by("pk"))
+    if not reports:
+        return
+    known = Message.objects.filter(connection_id=connection_id, provider_id__in=[row.provider_id for row in reports])
+    messages = dict(known.values_list("provider_id", "pk"))
+    adopted = [row for row in reports if row.provider_id in messages]
+    for row in adopted:
+        row.message_id = messages[row.provider_id]
+    DeliveryReport.objects.bulk_update(adopted, ["message"])
+    move_forward(adopted, now=now)

@@ -1,79 +1,122 @@
-"""Sending: grant, claim and start, call, complete. At most one call per recipient unless the first surely was not sent.
+"""Sending: a grant, claim and begin, call, outcomes. At most one call per recipient unless one surely was not sent.
 
-The order of the steps is the safety: consent is asked in the transaction that starts the rows, the provider is
-called outside any transaction, and a call that may have been made but has no answer leaves its messages `unknown`,
-never queued. Only what surely was not sent goes back to the queue.
+The order of the steps is the safety: whatever forbids a message is asked in the transaction that begins its call, the
+provider is called outside any transaction, and a call that may have been made but has no answer leaves its messages
+`unknown`, never queued. Only what surely was not sent goes back to the queue.
 """
 
 from __future__ import annotations
 
 import logging
-from collections import defaultdict
-from collections.abc import Sequence
+import time
 from dataclasses import dataclass
 
-from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from config.infra import tenancy, work
 from config.infra.failpoints import failpoint
-from config.infra.ratelimit import Level, Refusal, clock_ms, grant
-from config.infra.transactions import lock_name
-from messaging.actions.reports import adopt_reports
-from messaging.models import Attempt, Message
-from messaging.providers.base import (
-    Accepted,
-    Outcome,
-    OutgoingMessage,
-    Provider,
-    ProviderAccount,
-    ProviderError,
-    get_provider,
-)
-from messaging.queries import consents_of
-from messaging.rules import decide_at_call
+from config.infra.ratelimit import Grant, Level, Refusal, clock_ms, grant, take_recipients
+from messaging.actions import outcomes
+from messaging.actions.claiming import Call, Claimed, begin_call
+from messaging.actions.flows import Turn, block_queue, keep_quiet, take_turn
+from messaging.actions.limits import levels_of
+from messaging.actions.preparing import prepare_singles
+from messaging.models import Message, Sender, SendQueue
+from messaging.providers.base import OutgoingMessage, Provider, ProviderAccount, ProviderError, get_provider
 from shopsync.models import Connection, Tenant
 
 logger = logging.getLogger(__name__)
 
-SERVICES = {"sms": "mitto"}  # which service carries a channel
-ACCOUNT_LIMIT, TENANT_LIMIT, GLOBAL_LIMIT = 100, 50, 200  # provider requests per second
+SERVICES = {"sms": "mitto", "email": "email"}  # which service carries a channel
+DRAIN_SECONDS = 20.0
+SHORT_WAIT_SECONDS = 1.5  # what is waited for here; longer waits are a blocker that is shown
+NO_CONNECTION_WAIT_SECONDS = 30.0
+TENANT_WAIT_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
-class _Route:
+class Route:
+    """Through what a queue sends."""
+
     connection: Connection
     provider: Provider
 
 
-def send_messages(rows: list[Message]) -> None:
-    """Send claimed messages: one provider call per tenant, connection and batch, no address twice in a call."""
-    groups: dict[tuple[int, str], list[Message]] = defaultdict(list)
-    for row in rows:
-        groups[row.tenant_id, row.channel].append(row)
-    for (tenant_id, channel), group in groups.items():
-        with tenancy.tenant_scope(tenant_id):
-            _send_group(_skip_unconsented(group), channel)
+def send_due(*, budget_seconds: float = DRAIN_SECONDS) -> int:
+    """Send what is due, taking turns, until nothing is; return how many messages were called.
+
+    After the budget it rings and makes room for others. Each call that leaves more behind rings too: as many processes
+    as there are join in.
+    """
+    work.silence(Message.queue)
+    deadline = time.monotonic() + budget_seconds
+    called, waiting = 0, dict[int, float]()
+    while True:
+        if time.monotonic() > deadline:
+            work.ring(Message.queue)
+            return called
+        prepare_singles(now=timezone.now())
+        waiting = {queue_id: until for queue_id, until in waiting.items() if until > time.monotonic()}
+        turn = take_turn(waiting=waiting)
+        if turn is None and not waiting:
+            return called
+        if turn is None:
+            time.sleep(max(0.0, min(waiting.values()) - time.monotonic()))
+            continue
+        with tenancy.tenant_scope(turn.tenant_id):
+            count, wait_seconds = _take(turn)
+        called += count
+        if wait_seconds:
+            waiting[turn.queue_id] = time.monotonic() + wait_seconds
 
 
-def _send_group(rows: list[Message], channel: str) -> None:
-    tenant = Tenant.objects.get(pk=tenancy.current_tenant_id())
+def _take(turn: Turn) -> tuple[int, float]:
+    """Make one call in a queue's turn; return how many messages it called, and how long to pass the queue over."""
+    tenant = Tenant.objects.get(pk=turn.tenant_id)
     if tenant.status != Tenant.Status.ACTIVE:
-        work.hand_back(rows, blocker=f"tenant_{tenant.status}", wait_seconds=60)
-        return
-    route = _find_route(channel)
+        block_queue(turn.queue_id, blocker=f"tenant_{tenant.status}", seconds=TENANT_WAIT_SECONDS)
+        return 0, 0.0
+    route = find_route(turn.queue_id)
     if route is None:
-        work.hand_back(rows, blocker="no_connection", wait_seconds=30)
-        return
-    for batch in _batches(rows, route.provider.max_batch):
-        _send_batch(batch, route)
+        block_queue(turn.queue_id, blocker="no_connection", seconds=NO_CONNECTION_WAIT_SECONDS)
+        return 0, 0.0
+    keep_quiet(turn.queue_id, now=timezone.now())
+    # 1. A grant from the limiter, good for a moment; without one the queue is passed over until there is room.
+    batch_size = min(turn.batch_size, route.provider.max_batch)
+    granted, limit = ask_limiter(route.connection, batch_size)
+    if isinstance(granted, Refusal):
+        if granted.retry_after_seconds > SHORT_WAIT_SECONDS or granted.reason == "limiter_unavailable":
+            block_queue(turn.queue_id, blocker=granted.reason, seconds=granted.retry_after_seconds)
+            return 0, 0.0
+        return 0, granted.retry_after_seconds
+    # 2. One transaction: claim, ask everything once more, note the attempt, begin.
+    call = begin_call(queue_id=turn.queue_id, via=route.connection, limit=limit, now=timezone.now())
+    if call is None:
+        return 0, 0.0
+    failpoint("work.started")
+    # 3. A lapsed grant would break the limit: hand back, nothing was sent.
+    if not granted.is_fresh(clock_ms()):
+        outcomes.hand_back(call, blocker="rate_limit", error="the grant lapsed before the call", wait_seconds=0)
+        return 0, 0.0
+    work.ring(Message.queue)  # there may be more: whoever is free joins in
+    make_call(call, route, queue_id=turn.queue_id)
+    return len(call.rows), 0.0
 
 
-def _find_route(channel: str) -> _Route | None:
-    service = SERVICES.get(channel)
-    connection = Connection.objects.filter(service=service, is_active=True).first() if service else None
+def find_route(queue_id: int) -> Route | None:
+    """Find what carries a queue: its connection, else the first active one of the channel's service."""
+    queue = SendQueue.objects.select_related("connection").get(pk=queue_id)
+    connection = queue.connection
     if connection is None:
+        service = SERVICES.get(queue.channel)
+        connection = Connection.objects.filter(service=service, is_active=True).first() if service else None
+    if connection is None or not connection.is_active:
         return None
+    return route_of(connection)
+
+
+def route_of(connection: Connection) -> Route:
+    """Return how a connection is spoken to."""
     account = ProviderAccount(
         service=connection.service,
         connection_id=str(connection.pk),
@@ -82,159 +125,63 @@ def _find_route(channel: str) -> _Route | None:
         account_id=connection.account_id,
         sender=connection.sender,
     )
-    return _Route(connection, get_provider(account))
+    return Route(connection, get_provider(account))
 
 
-def _batches(rows: Sequence[Message], size: int) -> list[list[Message]]:
-    """Split into batches of at most `size` in which no address stands twice."""
-    batches: list[list[Message]] = []
-    addresses: list[set[str]] = []
-    for row in rows:
-        for batch, taken in zip(batches, addresses, strict=True):
-            if row.address not in taken and len(batch) < size:
-                batch.append(row)
-                taken.add(row.address)
-                break
-        else:
-            batches.append([row])
-            addresses.append({row.address})
-    return batches
+def ask_limiter(via: Connection, batch_size: int) -> tuple[Grant | Refusal, int]:
+    """Ask for one request, and for as many recipients as the sender's own limit lets through."""
+    per_second = Sender.objects.filter(value=via.sender, is_active=True, recipients_per_second__isnull=False)
+    limit = per_second.values_list("recipients_per_second", flat=True).order_by("recipients_per_second").first()
+    granted = grant(levels_of(via))
+    if limit is None or isinstance(granted, Refusal):
+        return granted, batch_size
+    taken = take_recipients(Level(f"sender:{via.tenant_id}:{via.sender}", limit), batch_size)
+    return (taken, 0) if isinstance(taken, Refusal) else (granted, taken)
 
 
-def _send_batch(rows: list[Message], route: _Route, *, refused_before: bool = False) -> None:
-    """Make one call for these rows; `refused_before` says that they were in a call that was refused as a whole."""
-    # 1. A grant from the limiter, good for a moment; without one the batch waits, and says for what.
-    granted = grant(_levels(route.connection))
-    if isinstance(granted, Refusal):
-        wait = granted.retry_after_seconds
-        work.hand_back(rows, blocker=granted.reason, wait_seconds=wait, surely_not_done=refused_before)
-        return
-    # 2. One transaction: ask for consent once more, note the attempt, start what may be sent.
-    attempt, started = _start(rows, route.connection)
-    if attempt is None:
-        return
-    # 3. A lapsed grant would break the limit: hand back, nothing was sent.
-    if not granted.is_fresh(clock_ms()):
-        _close(attempt, outcome="not_sent", error="the grant lapsed before the call")
-        work.hand_back(started, blocker="rate_limit", wait_seconds=0, surely_not_done=True)
-        return
-    # 4. The call, outside any transaction. 5. Its outcome, in one transaction.
-    outgoing = [OutgoingMessage(str(row.reference), row.address, row.text, route.connection.sender) for row in started]
+def make_call(call: Call, route: Route, *, queue_id: int) -> None:
+    """4. Call, outside any transaction. 5. Write what came of it, in one transaction."""
     try:
-        outcomes = route.provider.send(outgoing)
+        answers = route.provider.send([_outgoing(row, route.connection) for row in call.rows])
     except ProviderError as error:
-        _settle_failure(started, attempt, error, route=route)
+        logger.warning("provider call of attempt %s: %s", call.attempt.pk, error)
+        _settle_failure(call, error, route, queue_id=queue_id)
+        return
+    except Exception as error:  # nobody can say whether the call went out: unknown, with the error
+        logger.exception("attempt %s failed around its call", call.attempt.pk)
+        outcomes.park(call, error=f"{type(error).__name__}: {error}")
         return
     failpoint("messages.called")
-    _settle(started, attempt, outcomes, route=route)
+    outcomes.store(call, answers, now=timezone.now())
 
 
-def _levels(connection: Connection) -> list[Level]:
-    return [
-        Level(f"account:{connection.service}:{connection.account_id}", ACCOUNT_LIMIT),
-        Level(f"tenant:{connection.tenant_id}", TENANT_LIMIT),
-        Level("global", GLOBAL_LIMIT),
-    ]
+def _outgoing(row: Claimed, via: Connection) -> OutgoingMessage:
+    return OutgoingMessage(str(row.reference), row.address, row.text, row.sender or via.sender)
 
 
-@transaction.atomic
-def _skip_unconsented(rows: list[Message]) -> list[Message]:
-    """Complete as skipped what nobody agreed to; return the rest. Asked before a grant is spent, and again at the
-    call."""
-    consents = consents_of(rows)
-    allowed = []
-    for row in rows:
-        entry = consents.get((row.contact_id, row.channel))
-        covers = entry is not None and entry.address in {"", row.address}
-        skip = decide_at_call(consent=entry.state if entry is not None and covers else None)
-        if skip is None:
-            allowed.append(row)
-        else:
-            _complete(row, outcome=Message.Outcome.SKIPPED, reason=skip.reason)
-    return allowed
-
-
-@transaction.atomic
-def _start(rows: list[Message], connection: Connection) -> tuple[Attempt | None, list[Message]]:
-    started = work.start(_skip_unconsented(rows))
-    if not started:
-        return None, []
-    attempt = Attempt(connection=connection, message_count=len(started))
-    attempt.save()
-    Message.objects.filter(pk__in=[row.pk for row in started]).update(attempt=attempt, connection=connection)
-    return attempt, started
-
-
-@transaction.atomic
-def _settle(rows: list[Message], attempt: Attempt, outcomes: list[Outcome], *, route: _Route) -> None:
-    lock_reports(route.connection.pk)
-    by_reference = {outcome.reference: outcome for outcome in outcomes}
-    accepted = []
-    for row in rows:
-        outcome = by_reference[str(row.reference)]
-        if isinstance(outcome, Accepted):
-            values = {"provider_id": outcome.provider_id, "sent_at": timezone.now()}
-            _complete(row, outcome=Message.Outcome.SENT, **values)
-            accepted.append(outcome.provider_id)
-        elif outcome.permanent:
-            _complete(row, outcome=Message.Outcome.FAILED, reason=outcome.reason[:200])
-        else:
-            _quietly(work.retry, row, error=outcome.reason)
-    adopt_reports(connection_id=route.connection.pk, provider_ids=accepted)
-    _close(attempt, outcome="answered")
-
-
-def lock_reports(connection_id: int) -> None:
-    """Keep this connection's reports out while ids are written, so that none looks for its message just too early."""
-    lock_name(f"reports:{connection_id}")
-
-
-def _settle_failure(rows: list[Message], attempt: Attempt, error: ProviderError, *, route: _Route) -> None:
-    """Turn a call without a usable answer into state: unknown is parked, surely-not-sent waits, a refusal is
-    bisected."""
-    logger.warning("provider call of attempt %s: %s", attempt.pk, error)
+def _settle_failure(call: Call, error: ProviderError, route: Route, *, queue_id: int) -> None:
+    """Turn a call without a usable answer into state: unknown is parked, surely-not-sent waits, a refusal of the whole
+    is bisected."""
     if error.unknown:
-        for row in rows:
-            _quietly(work.park, row, error=f"no answer to the call: {error}")
-        _close(attempt, outcome="unknown", error=str(error))
+        outcomes.park(call, error=f"no answer to the call: {error}")
     elif not error.permanent:
-        _close(attempt, outcome="not_sent", error=str(error))
-        wait = error.retry_after_seconds or rows[0].queue.backoff(rows[0].attempts).total_seconds()
+        wait = error.retry_after_seconds or Message.queue.backoff(1).total_seconds()
         blocker = error.blocker or "provider_unavailable"
-        work.hand_back(rows, blocker=blocker, wait_seconds=wait, surely_not_done=True)
-    elif len(rows) == 1:
-        _close(attempt, outcome="refused", error=str(error))
-        _complete(rows[0], outcome=Message.Outcome.FAILED, reason=str(error)[:200])
+        outcomes.hand_back(call, blocker=blocker, error=str(error), wait_seconds=0)
+        block_queue(queue_id, blocker=blocker, seconds=wait)
+    elif len(call.rows) == 1:
+        outcomes.refuse(call, reason=str(error))
     else:
-        _close(attempt, outcome="refused", error=str(error))
-        middle = len(rows) // 2
-        _send_batch(rows[:middle], route, refused_before=True)
-        _send_batch(rows[middle:], route, refused_before=True)
+        for half in outcomes.split(call, error=str(error)):
+            _call_half(half, route, queue_id=queue_id)
 
 
-def _complete(row: Message, *, outcome: Message.Outcome, **values: object) -> None:
-    """Complete a message; if a delivery report was faster, keep its outcome and add what it could not know."""
-    try:
-        with transaction.atomic():
-            work.complete(row, outcome=outcome, **values)
-    except IntegrityError:  # message_has_its_own_provider_id: one id given twice; it was accepted all the same
-        if not values.get("provider_id"):
-            raise  # another constraint: nothing that leaving the id out would mend
-        logger.warning("message %s was accepted under an id that another one has: %s", row.pk, values["provider_id"])
-        _complete(row, outcome=outcome, **{**values, "provider_id": ""})
-    except work.LeaseLostError:
-        provider_id = values.get("provider_id")
-        if provider_id:
-            Message.objects.filter(pk=row.pk, provider_id="").update(provider_id=provider_id)
-        logger.info("message %s was settled by its report before the answer was stored", row.pk)
-
-
-def _quietly(move: object, row: Message, *, error: str) -> None:
-    try:
-        move(row, error=error)  # type: ignore[operator]  # work.park or work.retry
-    except work.LeaseLostError:
-        logger.info("message %s was settled by its report before the failure was stored", row.pk)
-
-
-def _close(attempt: Attempt, *, outcome: str, error: str = "") -> None:
-    Attempt.objects.filter(pk=attempt.pk).update(closed_at=timezone.now(), outcome=outcome, error=error)
+def _call_half(half: Call, route: Route, *, queue_id: int) -> None:
+    """Call a half of a refused call, once there is a grant; without one soon it goes back to the queue."""
+    deadline = time.monotonic() + SHORT_WAIT_SECONDS * 2
+    while isinstance(granted := grant(levels_of(route.connection)), Refusal):
+        if time.monotonic() + granted.retry_after_seconds > deadline:
+            outcomes.hand_back(half, blocker=granted.reason, error="refused as part of a call", wait_seconds=0)
+            return
+        time.sleep(granted.retry_after_seconds)
+    make_call(half, route, queue_id=queue_id)

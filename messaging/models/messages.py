@@ -9,9 +9,12 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
-from config.infra.work import Queue, Status, WorkRow
+from config.infra.work import UPKEEP_INDEXES, Queue, Status, WorkRow
 from messaging.models.automations import AutomationVersion
+from messaging.models.campaigns import Campaign
 from messaging.models.contacts import Channel, Contact
+from messaging.models.credits import Credits
+from messaging.models.flows import Flow
 from shopsync.models import Connection, TenantModel
 
 
@@ -34,7 +37,11 @@ class Attempt(TenantModel):
 
 class Message(TenantModel, WorkRow):
     """A message on its way. `outcome` says how it ended and only moves forward; until then `status` says where it
-    stands."""
+    stands.
+
+    A ready one without a flow waits to be prepared: its text is rendered, its price is set aside, its flow is chosen.
+    `credit` says where its price is: held while it is on its way, then settled, released, or paid by the house.
+    """
 
     queue = Queue(
         name="messages",
@@ -50,19 +57,45 @@ class Message(TenantModel, WorkRow):
         SENT = "sent"
         FAILED = "failed"
         DELIVERED = "delivered"
+        UNKNOWN_FINAL = "unknown_final", "perhaps sent; nobody will know any more"
+
+    class Purpose(models.TextChoices):
+        MARKETING = "marketing", "sent to who agreed to it"
+        TRANSACTIONAL = "transactional", "asked for: sent unless the address is suppressed"
+
+    class Credit(models.TextChoices):
+        HELD = "held"
+        SETTLED = "settled"
+        RELEASED = "released"
+        HOUSE = "house"
 
     contact = models.ForeignKey(Contact, on_delete=models.PROTECT, related_name="messages")
     automation_version = models.ForeignKey(
         AutomationVersion, null=True, blank=True, on_delete=models.PROTECT, related_name="messages"
     )
+    campaign = models.ForeignKey(
+        Campaign, null=True, blank=True, on_delete=models.PROTECT, related_name="messages", db_index=False
+    )
+    flow = models.ForeignKey(
+        Flow, null=True, blank=True, on_delete=models.PROTECT, related_name="messages", db_index=False
+    )
     trigger = models.CharField(max_length=120, blank=True, default="", help_text="what it answers, e.g. order:123")
+    purpose = models.CharField(
+        max_length=13, choices=Purpose, default=Purpose.MARKETING, db_default=Purpose.MARKETING.value
+    )
     channel = models.CharField(max_length=10, choices=Channel)
     address = models.CharField(max_length=320, blank=True, default="")
+    sender = models.CharField(max_length=320, blank=True, default="", help_text="empty: the connection's own")
     text = models.TextField(blank=True, default="")
+    parts = models.PositiveSmallIntegerField(default=0, db_default=0, help_text="of an SMS; 1 on other channels")
+    price = Credits(default=0, db_default=0)
+    credit = models.CharField(max_length=8, choices=Credit, blank=True, default="", db_default="")
     reference = models.UUIDField(default=uuid.uuid4, unique=True, help_text="sent along; reports echo it")
-    outcome = models.CharField(max_length=10, choices=Outcome, blank=True, default="")
+    outcome = models.CharField(max_length=13, choices=Outcome, blank=True, default="")
     reason = models.CharField(max_length=200, blank=True, default="", help_text="why it was skipped or failed")
-    attempt = models.ForeignKey(Attempt, null=True, blank=True, on_delete=models.PROTECT, related_name="messages")
+    attempt = models.ForeignKey(
+        Attempt, null=True, blank=True, on_delete=models.PROTECT, related_name="messages", db_index=False
+    )
     connection = models.ForeignKey(Connection, null=True, blank=True, on_delete=models.PROTECT, related_name="+")
     provider_id = models.CharField(max_length=128, blank=True, default="")
     sent_at = models.DateTimeField(null=True, blank=True)
@@ -92,15 +125,43 @@ class Message(TenantModel, WorkRow):
             ),
             models.CheckConstraint(
                 name="message_is_done_with_an_outcome",
-                condition=Q(status="done", outcome__in=("skipped", "sent", "failed", "delivered"))
+                condition=Q(status="done", outcome__in=("skipped", "sent", "failed", "delivered", "unknown_final"))
                 | (~Q(status="done") & Q(outcome="")),
             ),
             models.CheckConstraint(
                 name="message_is_skipped_with_a_reason", condition=~Q(outcome="skipped") | ~Q(reason="")
             ),
+            models.UniqueConstraint(
+                fields=("campaign", "contact"), name="message_is_one_per_contact", condition=Q(campaign__isnull=False)
+            ),
+            models.UniqueConstraint(
+                fields=("campaign", "address"),
+                name="message_is_one_per_address",
+                condition=Q(campaign__isnull=False) & ~Q(outcome="skipped"),
+            ),
+            models.CheckConstraint(
+                name="message_is_called_while_its_price_is_held",
+                condition=~Q(status="leased", started_at__isnull=False) | Q(price=0) | Q(credit="held"),
+            ),
+            models.CheckConstraint(
+                name="message_credit_is_known", condition=Q(credit__in=("", "held", "settled", "released", "house"))
+            ),
+            models.CheckConstraint(name="message_price_is_not_negative", condition=Q(price__gte=0)),
         )
         indexes = (
-            *WorkRow.Meta.indexes,
+            *UPKEEP_INDEXES,
+            models.Index(fields=("flow", "due_at", "id"), name="message_ready_in_flow", condition=Q(status="ready")),
+            models.Index(
+                fields=("campaign", "id"),
+                name="message_to_prepare",
+                condition=Q(status="ready", flow__isnull=True, campaign__isnull=False),
+            ),
+            models.Index(
+                fields=("tenant_id", "id"),
+                name="message_single_to_prepare",
+                condition=Q(status="ready", flow__isnull=True, campaign__isnull=True),
+            ),
+            models.Index(fields=("attempt", "id"), name="message_of_attempt", condition=Q(attempt__isnull=False)),
             models.Index(
                 fields=(
                     "tenant_id",
@@ -115,9 +176,39 @@ class Message(TenantModel, WorkRow):
 
     @property
     def state(self) -> str:
-        """Say in one word where the message stands: its outcome, else `queued`, `calling`, `unknown`, `buried`."""
-        words = {Status.READY: "queued", Status.LEASED: "calling" if self.started_at else "queued"}
+        """Say in one word where the message stands: its outcome, else `waiting` (to be prepared), `queued`, `calling`,
+        `unknown`, `buried`."""
+        queued = "queued" if self.flow_id else "waiting"
+        words = {Status.READY: queued, Status.LEASED: "calling" if self.started_at else "queued"}
         return self.outcome or words.get(Status(self.status), self.status)
+
+    @property
+    def waits_for(self) -> str:
+        """Name what a message that is not on its way waits for: its own blocker, or its campaign's, flow's or queue's.
+
+        Empty for one that is called or has its end; `its_turn` when nothing is in its way. Reads `campaign`, `flow`
+        and the flow's queue.
+        """
+        if self.status != Status.READY:
+            return "" if self.status != Status.UNKNOWN else "a_report_or_an_operator"
+        holders = (self.campaign, self.flow, self.flow.queue if self.flow else None)
+        named = (self.blocker, *(holder.blocker for holder in holders if holder is not None))
+        return next(filter(None, named), "its_turn" if self.flow else "being_prepared")
+
+
+class MessageBody(TenantModel):
+    """What an e-mail has beside its text."""
+
+    message = models.OneToOneField(Message, on_delete=models.CASCADE, related_name="body")
+    subject = models.CharField(max_length=500)
+    html = models.TextField()
+
+    class Meta(TenantModel.Meta):
+        ordering = ("id",)
+        verbose_name_plural = "message bodies"
+
+    def __str__(self) -> str:
+        return self.subject
 
 
 class DeliveryReport(TenantModel):

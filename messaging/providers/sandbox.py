@@ -205,7 +205,8 @@ class _Handler(BaseHTTPRequestHandler):
             if message is None:
                 return self._answer(404, {"message": "no such message"})
             sender = {"id": "s1", "name": message.sender, "messagingAppIdentifier": "SMS"}
-            seen = self._sandbox.report(message, message.status) | {"text": message.text, "sender": sender}
+            seen = self._sandbox.report(message, message.status)
+            seen |= {"text": message.text, "sender": sender, "destination": message.destination}
         return self._answer(200, seen)
 
     def _register(self, document: Any) -> None:

@@ -39,6 +39,7 @@ class Behaviour:
     throttle: int = 0
     error: int = 0
     refuse_calls: int = 0  # answered 400 as a whole, nothing of it accepted
+    echo_references: int = 1  # 0: reports do not say what reference the message came with
     report_batch: int = 1  # messages of one call whose reports share one post (an array when more than one)
     reports: str = "after"
 
@@ -189,7 +190,7 @@ class Sandbox:
                 "deliveryStatus": status,
                 "updatedAt": timestamp(message.updated_at),
                 "trafficAccountId": message.account,
-                "reference": message.reference,
+                "reference": message.reference if self.behaviour.echo_references else None,
             }
             return report | ({"description": "Absent subscriber"} if status == "Failure" else {})
 

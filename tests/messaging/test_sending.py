@@ -7,6 +7,7 @@ import json
 import pytest
 from django.db import transaction
 from django.test import Client
+from django.utils import timezone
 
 from audit.tasks import drain_events
 from config.infra import tenancy, work
@@ -14,9 +15,10 @@ from config.infra.breaker import Breaker
 from config.infra.ratelimit import Grant, Level, Refusal, grant
 from config.local.processes import wait_until
 from messaging.actions import sending
+from messaging.actions.claiming import begin_call
+from messaging.actions.preparing import prepare_singles
 from messaging.actions.reports import adopt_reports
-from messaging.actions.sending import _batches
-from messaging.models import Attempt, DeliveryReport, Message
+from messaging.models import Attempt, ConsentState, DeliveryReport, Message, SendQueue
 from messaging.providers.base import Accepted
 from messaging.providers.mitto import MittoProvider
 from messaging.providers.sandbox import SandboxServer
@@ -72,7 +74,15 @@ def send():
     """Drain until the limiter has let everything due through (it warms up for a second after a flush)."""
     with tenancy.all_tenants(reason="test"):
         Message.objects.filter(status="ready").update(due_at="2000-01-01T00:00:00Z")
+        SendQueue.objects.update(blocker="", blocked_until=None)
     drain_messages()
+
+
+def begin(tenant):
+    """Begin a call of what is due, and make none."""
+    prepare_singles(now=timezone.now())
+    via = Connection.objects.get(service="mitto")
+    return begin_call(queue_id=SendQueue.objects.get().pk, via=via, limit=100, now=timezone.now())
 
 
 def report(tenant, **fields):
@@ -165,7 +175,7 @@ def test_a_closed_port_is_surely_not_sent(tenant, in_scope, sandbox):
     Connection.objects.update(base_url="http://127.0.0.1:1")
     prepare(tenant)
     send()
-    assert (Message.objects.get().state, Message.objects.get().blocker) == ("queued", "provider_unavailable")
+    assert (Message.objects.get().state, Message.objects.get().waits_for) == ("queued", "provider_unavailable")
     Breaker("mitto", str(Connection.objects.get().pk)).reset()
 
 
@@ -176,7 +186,7 @@ def test_an_open_breaker_is_the_named_blocker_and_costs_no_attempt(tenant, in_sc
         breaker.failed()
     send()
     message = Message.objects.get()
-    assert (message.state, message.blocker, message.attempts) == ("queued", "breaker open: mitto", 0)
+    assert (message.state, message.waits_for, message.attempts) == ("queued", "breaker open: mitto", 0)
     assert sandbox.state.calls == []
     breaker.reset()
     send()
@@ -200,21 +210,20 @@ def test_without_a_connection_it_waits_and_says_so(sandbox):
     prepare(tenant)
     send()
     with tenancy.tenant_scope(tenant.pk):
-        assert (Message.objects.get().state, Message.objects.get().blocker) == ("queued", "no_connection")
+        assert (Message.objects.get().state, Message.objects.get().waits_for) == ("queued", "no_connection")
 
 
 def test_without_redis_nothing_is_sent_and_the_blocker_is_named(tenant, in_scope, sandbox, settings):
     prepare(tenant)
     settings.REDIS_URL = "redis://127.0.0.1:1/0"
     send()
-    assert Message.objects.get().blocker == "limiter_unavailable"
+    assert Message.objects.get().waits_for == "limiter_unavailable"
     assert sandbox.accepted() == []
 
 
 def test_a_process_lost_between_acceptance_and_commit_leaves_it_unknown(tenant, in_scope, sandbox):
     prepare(tenant)
-    (row,) = work.claim(Message)
-    work.start([row])  # and here the process is lost
+    begin(tenant)  # and here the process is lost
     Message.objects.update(lease_until="2000-01-01T00:00:00Z")
     assert work.sweep(Message).parked == 1
     send()
@@ -251,7 +260,7 @@ def test_a_report_before_our_commit_and_without_reference_is_kept_and_applied(te
     message = Message.objects.get()
     with transaction.atomic():
         Message.objects.filter(pk=message.pk).update(provider_id="early")
-        adopt_reports(connection_id=message.connection_id, provider_ids=["early"])
+        adopt_reports(connection_id=message.connection_id, provider_ids=["early"], now=timezone.now())
     message.refresh_from_db()
     assert (message.state, DeliveryReport.objects.get().message_id) == ("delivered", message.pk)
 
@@ -278,7 +287,8 @@ def test_no_address_stands_twice_in_one_call(tenant, in_scope, sandbox):
     for number in (1, 2):
         prepare(tenant, number=number)
     Message.objects.update(address="+306900000001")
-    assert [len(batch) for batch in _batches(list(Message.objects.all()), 100)] == [1, 1]
+    ConsentState.objects.update(address="")
+    assert [len(begin(tenant).rows), len(begin(tenant).rows), begin(tenant)] == [1, 1, None]
 
 
 def test_halves_of_a_refused_call_that_get_no_grant_go_back_as_surely_not_sent(tenant, in_scope, sandbox, monkeypatch):
@@ -294,7 +304,7 @@ def test_halves_of_a_refused_call_that_get_no_grant_go_back_as_surely_not_sent(t
 
     monkeypatch.setattr(sending, "grant", one_grant_only)
     send()
-    assert len(asked) == 3
+    assert len(asked) == 4  # the call, both halves, and the queue when it had them back
     assert set(Message.objects.values_list("status", "attempts", "blocker")) == {("ready", 0, "rate_limit")}
     monkeypatch.undo()
     send()
@@ -307,7 +317,7 @@ def test_a_tenant_that_is_not_active_sends_nothing_and_the_messages_say_so(tenan
     prepare(tenant)
     Tenant.objects.filter(pk=tenant.pk).update(status=status)
     send()
-    assert (Message.objects.get().state, Message.objects.get().blocker) == ("queued", f"tenant_{status}")
+    assert (Message.objects.get().state, Message.objects.get().waits_for) == ("queued", f"tenant_{status}")
     Tenant.objects.filter(pk=tenant.pk).update(status="active")
     send()
     assert Message.objects.get().state == "sent"

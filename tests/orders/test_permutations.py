@@ -64,7 +64,7 @@ def rows(queryset, *left_out: str) -> list[dict[str, Any]]:
 
 def state(tenant) -> dict[str, Any]:
     with tenancy.tenant_scope(tenant.pk):
-        work_columns = ("reference", "due_at", "finished_at", "token", "trigger", "automation_version_id")
+        work_columns = ("reference", "due_at", "finished_at", "token", "trigger", "automation_version_id", "flow_id")
         return {
             "orders": rows(Order.objects.all()),
             "lines": rows(OrderLine.objects.order_by("shopify_id")),
@@ -114,8 +114,8 @@ def test_the_end_is_what_shopify_last_said():
     assert order["paid_at"].isoformat() == "2026-11-02T08:17:00+00:00"
     assert [quantity for _, quantity in end["commitments"]] == [0, 0]
     assert end["facts"] == ["order.cancelled", "order.created", "order.paid"]
-    assert [(m["address"], m["status"], m["blocker"]) for m in end["messages"]] == [
-        ("+15125550137", "ready", "no_connection")  # it has its consent, and waits for a way to be sent
+    assert [(m["address"], m["status"]) for m in end["messages"]] == [
+        ("+15125550137", "ready")  # it has its consent, and waits for a way to be sent
     ]
     assert end["unfinished"] == 0
 

@@ -26,7 +26,7 @@ from config.embedded import EmbeddedServers
 from config.local import samples
 from config.local.deliveries import Shop, accepted_messages
 from config.local.processes import wait_until
-from config.local.stack import LocalStack
+from config.local.stack import WORKER_PROCESSES, LocalStack
 from tests.services import services_root
 
 TABLES = (
@@ -63,11 +63,32 @@ class Installation:
     failpoints: Path
     database_url: str
     redis_url: str
+    environment: dict[str, str]
     answers: dict[str, int] = field(default_factory=dict)
+
+    def run(self, *argv: str) -> str:
+        """Run a Python module of ours in a process of its own; return what it printed.
+
+        Raises: CalledProcessError, with what it printed.
+        """
+        child = [sys.executable, "-m", *argv]
+        return subprocess.run(
+            child,
+            env=self.environment,
+            cwd=ROOT,
+            check=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        ).stdout
 
     def query(self, sql: str) -> list[tuple[Any, ...]]:
         with psycopg.connect(self.database_url, autocommit=True) as connection:
             return connection.execute(sql).fetchall()
+
+    def execute(self, sql: str) -> None:
+        with psycopg.connect(self.database_url, autocommit=True) as connection:
+            connection.execute(sql)
 
     def one(self, sql: str) -> Any:
         return self.query(sql)[0][0]
@@ -136,7 +157,7 @@ class Installation:
 
 
 @contextmanager
-def installation(name: str) -> Iterator[Installation]:
+def installation(name: str, *, worker_processes: int = WORKER_PROCESSES) -> Iterator[Installation]:
     """Start servers and processes for one proof, and end them with it."""
     folder = services_root() / name
     servers = EmbeddedServers(folder / "servers", throwaway=True, durable=True)
@@ -151,14 +172,14 @@ def installation(name: str) -> Iterator[Installation]:
         "SHOPSYNC_FAILPOINTS": str(failpoints),
         "DJANGO_SETTINGS_MODULE": "config.settings",
     }
-    stack = LocalStack(folder, environment)
+    stack = LocalStack(folder, environment, worker_processes=worker_processes)
     try:
         stack.start("sandbox")
         child = [sys.executable, "-m", "tests.slow.child", stack.base_url, stack.sandbox_url]
         subprocess.run(child, env=environment, cwd=ROOT, check=True)
         stack.start("web", "worker", "beat")
         stack.wait_for_web()
-        yield Installation(stack, servers, failpoints, urls.database_url, urls.redis_url)
+        yield Installation(stack, servers, failpoints, urls.database_url, urls.redis_url, environment)
     finally:
         stack.stop(grace_seconds=5)
         servers.remove()
@@ -225,7 +246,7 @@ class Killer(threading.Thread):
             self._count("worker, all of it")
         else:
             role = self.chance.choice(("web", "worker"))
-            if children := _children(stack.processes[role].pid):
+            if children := children_of(stack.processes[role].pid):
                 with suppress(ProcessLookupError):
                     os.kill(self.chance.choice(children), signal.SIGKILL)
                     self._count(f"a child of {role}")
@@ -250,7 +271,7 @@ class Killer(threading.Thread):
             raise self.failure
 
 
-def _children(pid: int) -> list[int]:
+def children_of(pid: int) -> list[int]:
     found = []
     for status in Path("/proc").glob("[0-9]*/stat"):
         with suppress(OSError):

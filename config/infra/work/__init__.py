@@ -19,13 +19,16 @@ from config.infra.work.claims import (
     park,
     replay,
     retry,
+    ring_after_commit,
+    ring_queue_after_commit,
     start,
     sweep,
 )
 from config.infra.work.drains import PermanentFailureError, drain, run_each
-from config.infra.work.rows import Queue, Status, WorkRow, find_queue, queues
+from config.infra.work.rows import UPKEEP_INDEXES, Queue, Status, WorkRow, find_queue, queues
 
 __all__ = [
+    "UPKEEP_INDEXES",
     "Answer",
     "Apply",
     "CallError",
@@ -48,6 +51,8 @@ __all__ = [
     "replay",
     "retry",
     "ring",
+    "ring_after_commit",
+    "ring_queue_after_commit",
     "run_each",
     "settle_unknown",
     "silence",

@@ -57,14 +57,19 @@ def add(rows: Sequence[R], *, ignore_conflicts: bool = False) -> None:
 
 
 def ring_after_commit(model: type[WorkRow]) -> None:
+    """Register one ring for this model's queue and transaction (at once in autocommit)."""
+    ring_queue_after_commit(model.queue)
+
+
+def ring_queue_after_commit(queue: Queue) -> None:
     """Register one ring for this queue and transaction (at once in autocommit)."""
     savepoints = set(connection.savepoint_ids)
     registered: list[tuple[set[str], object, bool]] = connection.run_on_commit  # type: ignore[assignment]
     for registered_under, function, _ in registered:
-        same_queue = isinstance(function, partial) and function.func is bell.ring and function.args == (model.queue,)
+        same_queue = isinstance(function, partial) and function.func is bell.ring and function.args == (queue,)
         if same_queue and set(registered_under) <= savepoints:
             return  # it survives whatever we are nested in
-    transaction.on_commit(partial(bell.ring, model.queue), robust=True)
+    transaction.on_commit(partial(bell.ring, queue), robust=True)
 
 
 # The pairs of tenant and priority that have ready rows are found by hopping along the index (a loose index scan), so

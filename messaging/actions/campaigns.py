@@ -1,0 +1,197 @@
+"""Campaigns: written, launched, paused, resumed, cancelled, brought to their end.
+
+Whoever changes a campaign's state locks its row; whoever sends holds its flows shared while claiming. So a pause has
+taken hold when it returns: what is `calling` by then may go out, and nothing after it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from django.db import transaction
+from django.utils import timezone
+
+from audit.actions import record
+from config.infra import work
+from messaging.actions.flows import release_flows, stop_flows
+from messaging.actions.freezing import freeze
+from messaging.models import Campaign, Message, Segment, Sender, TemplateVersion
+
+Status = Campaign.Status
+# Not a table of work: the bell that wakes whoever prepares and closes campaigns (progress.py).
+MOVES = work.Queue(
+    name="campaigns", drain_task="messaging.tasks.move_campaigns", celery_queue="maintenance", on_expiry="repeat"
+)
+LOCAL_LEAD = timedelta(hours=26)  # how far the first clocks of the world are ahead of the last
+
+
+class CampaignError(ValueError):
+    """A campaign can't be written or moved as asked; the message says why."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What a campaign is to be; times are aware."""
+
+    name: str
+    channel: str
+    segment_id: int
+    template_version_id: int
+    sender_id: int | None = None
+    is_local_time: bool = False
+    expires_at: datetime | None = None
+    holdout_percent: Decimal = Decimal(0)
+    keeps_quiet_hours: bool = True
+
+
+@transaction.atomic(savepoint=False)
+def save_campaign(*, campaign_id: int | None, plan: Plan, actor: str) -> Campaign:
+    """Make a draft, or change one.
+
+    Raises: CampaignError, Campaign.DoesNotExist.
+    """
+    campaign = Campaign() if campaign_id is None else lock_campaign(campaign_id)
+    if campaign.status != Status.DRAFT:
+        raise CampaignError(f"The campaign is {campaign.status}: only a draft can be changed.")
+    _check(plan)
+    for field in ("name", "channel", "segment_id", "template_version_id", "sender_id"):
+        setattr(campaign, field, getattr(plan, field))
+    for field in ("is_local_time", "expires_at", "holdout_percent", "keeps_quiet_hours"):
+        setattr(campaign, field, getattr(plan, field))
+    campaign.updated_at, campaign.preflight = timezone.now(), None
+    campaign.save()
+    record(name="campaign.saved", subject=f"campaign:{campaign.pk}", actor=actor, data={"channel": campaign.channel})
+    return campaign
+
+
+def _check(plan: Plan) -> None:
+    if not plan.name.strip() or len(plan.name) > 100:
+        raise CampaignError("name: 1 to 100 characters are needed.")
+    if not 0 <= plan.holdout_percent <= 90:
+        raise CampaignError("holdout_percent: 0 to 90.")
+    if not Segment.objects.filter(pk=plan.segment_id).exists():
+        raise CampaignError(f"segment_id: there is no segment {plan.segment_id}.")
+    version = TemplateVersion.objects.select_related("template").filter(pk=plan.template_version_id).first()
+    if version is None:
+        raise CampaignError(f"template_version_id: there is no version {plan.template_version_id} of a template.")
+    if version.template.channel != plan.channel:
+        raise CampaignError(f"template_version_id: the template is for {version.template.channel}, not {plan.channel}.")
+    sender = Sender.objects.filter(pk=plan.sender_id).first() if plan.sender_id is not None else None
+    if plan.sender_id is not None and (sender is None or sender.channel != plan.channel or not sender.is_active):
+        raise CampaignError(f"sender_id: there is no active sender {plan.sender_id} for {plan.channel}.")
+
+
+@transaction.atomic(savepoint=False)
+def schedule_campaign(*, campaign_id: int, at: datetime | None, actor: str, now: datetime) -> Campaign:
+    """Let a draft be sent at a time; None: now.
+
+    Raises: CampaignError, Campaign.DoesNotExist.
+    """
+    campaign = lock_campaign(campaign_id)
+    if campaign.status != Status.DRAFT:
+        raise CampaignError(f"The campaign is {campaign.status}: only a draft can be launched.")
+    if at is not None and at < now:
+        raise CampaignError("scheduled_at lies in the past: leave it out to launch now.")
+    at = at or now
+    if campaign.expires_at is not None and campaign.expires_at <= at:
+        raise CampaignError("expires_at: the campaign would expire before it is sent.")
+    _move(campaign, Status.SCHEDULED, actor=actor, scheduled_at=at)
+    if begins_at(campaign) <= now:
+        _begin(campaign, actor=actor)
+    return campaign
+
+
+def begins_at(campaign: Campaign) -> datetime:
+    """Say when a scheduled campaign is frozen: at its time, or when the world's first clocks show it."""
+    assert campaign.scheduled_at is not None  # campaign_is_scheduled_for_a_time
+    return campaign.scheduled_at - (LOCAL_LEAD if campaign.is_local_time else timedelta())
+
+
+@transaction.atomic(savepoint=False)
+def begin_campaign(*, campaign_id: int, now: datetime) -> int | None:
+    """Freeze a scheduled campaign whose time has come; return how many rows that made, None when it is not its time."""
+    campaign = lock_campaign(campaign_id)
+    if campaign.status != Status.SCHEDULED or begins_at(campaign) > now:
+        return None
+    return _begin(campaign, actor="schedule")
+
+
+def _begin(campaign: Campaign, *, actor: str) -> int:
+    count = freeze(campaign)
+    _move(campaign, Status.SENDING, actor=actor, frozen_at=timezone.now(), recipients=count)
+    work.ring_queue_after_commit(MOVES)
+    return count
+
+
+@transaction.atomic(savepoint=False)
+def pause_campaign(*, campaign_id: int, actor: str) -> Campaign:
+    """Stop a campaign until it is resumed: when this returns, no further call of it begins.
+
+    Raises: CampaignError, Campaign.DoesNotExist.
+    """
+    campaign = lock_campaign(campaign_id)
+    if campaign.status not in {Status.SCHEDULED, Status.SENDING}:
+        raise CampaignError(f"The campaign is {campaign.status}: there is nothing to pause.")
+    _move(campaign, Status.PAUSED, actor=actor, blocker=f"paused_by:{actor}"[:60])
+    stop_flows(campaign, blocker="paused")
+    return campaign
+
+
+@transaction.atomic(savepoint=False)
+def resume_campaign(*, campaign_id: int, actor: str, now: datetime) -> Campaign:
+    """Let a paused campaign go on where it stood.
+
+    Raises: CampaignError, Campaign.DoesNotExist.
+    """
+    campaign = lock_campaign(campaign_id)
+    if campaign.status != Status.PAUSED:
+        raise CampaignError(f"The campaign is {campaign.status}, not paused.")
+    if campaign.frozen_at is None:
+        _move(campaign, Status.SCHEDULED, actor=actor, blocker="")
+        if begins_at(campaign) <= now:
+            _begin(campaign, actor=actor)
+        return campaign
+    _move(campaign, Status.SENDING, actor=actor, blocker="")
+    release_flows(campaign)
+    work.ring_after_commit(Message)
+    work.ring_queue_after_commit(MOVES)
+    return campaign
+
+
+@transaction.atomic(savepoint=False)
+def cancel_campaign(*, campaign_id: int, actor: str) -> Campaign:
+    """End a campaign: what is not called yet never is. Its rows are closed, and their credits given back, by and by.
+
+    Raises: CampaignError, Campaign.DoesNotExist.
+    """
+    campaign = lock_campaign(campaign_id)
+    if campaign.status in {Status.DONE, Status.CANCELLED}:
+        raise CampaignError(f"The campaign is {campaign.status} already.")
+    blocker = "closing" if campaign.frozen_at is not None else ""  # its rows are closed by and by (progress.py)
+    _move(campaign, Status.CANCELLED, actor=actor, blocker=blocker, finished_at=timezone.now())
+    stop_flows(campaign, blocker="cancelled")
+    work.ring_queue_after_commit(MOVES)
+    return campaign
+
+
+def lock_campaign(campaign_id: int) -> Campaign:
+    """Lock a campaign of the tenant in scope.
+
+    Raises: Campaign.DoesNotExist.
+    """
+    return Campaign.objects.select_for_update().get(pk=campaign_id)
+
+
+def _move(campaign: Campaign, status: Status, *, actor: str, recipients: int | None = None, **values: Any) -> None:
+    was, campaign.status = campaign.status, status
+    for name, value in values.items():
+        setattr(campaign, name, value)
+    campaign.updated_at = timezone.now()
+    campaign.save(update_fields=["status", "updated_at", *values])
+    data: dict[str, Any] = {"was": was}
+    if recipients is not None:
+        data["recipients"] = recipients
+    record(name=f"campaign.{status.value}", subject=f"campaign:{campaign.pk}", actor=actor, data=data)

@@ -1,0 +1,174 @@
+"""The transaction before a call: what is claimed, asked once more, and begun, together.
+
+What is committed here is `calling`: nothing that a person did before (an opt-out, a pause) is missed, and nothing done
+after can stop it. Rows are claimed with SKIP LOCKED, so that senders never wait for each other's.
+"""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.contrib.postgres.functions import TransactionNow
+from django.db import connection, transaction
+
+from config.infra import tenancy
+from messaging.actions.charges import add_up, post_released
+from messaging.actions.flows import empty_queue, opens_at
+from messaging.actions.frequencies import count_sends
+from messaging.actions.suppressions import key_pads
+from messaging.models import Attempt, Flow, Message
+from messaging.rules import decide_at_call
+from shopsync.models import Connection
+
+MOST_ROUNDS = 20  # of claiming, while what was claimed turns out to be skipped
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """A message of a call: what is sent, and to whom."""
+
+    id: int
+    campaign_id: int | None
+    channel: str
+    address: str
+    reference: uuid.UUID
+    sender: str
+    text: str
+    subject: str
+    html: str
+    purpose: str
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A call about to be made; its rows are `calling` and name the attempt."""
+
+    attempt: Attempt
+    rows: list[Claimed]
+
+
+_OPEN_FLOWS = """
+SELECT f.* FROM messaging_flow f
+WHERE f.queue_id = %s AND f.tenant_id = %s AND f.blocker <> 'finished'
+  AND (f.blocker = '' OR f.blocked_until <= clock_timestamp())
+  AND EXISTS (SELECT FROM messaging_message m WHERE m.flow_id = f.id AND m.status = 'ready'
+              AND m.due_at <= clock_timestamp())
+ORDER BY f.priority, random() FOR SHARE OF f"""
+
+_CLAIM = """
+SELECT id FROM messaging_message WHERE flow_id = %s AND status = 'ready' AND due_at <= clock_timestamp()
+ORDER BY due_at, id LIMIT %s FOR UPDATE SKIP LOCKED"""
+
+# In a statement of its own, so that it sees what was committed until the rows were locked.
+_ASK = """
+SELECT m.id, m.campaign_id, m.channel, m.address, m.reference, m.sender, m.text, coalesce(b.subject, ''),
+       coalesce(b.html, ''), m.purpose, s.state, s.address, x.id IS NOT NULL,
+       coalesce(c.expires_at <= clock_timestamp(), FALSE)
+FROM messaging_message m
+LEFT JOIN messaging_consentstate s ON s.contact_id = m.contact_id AND s.channel = m.channel
+LEFT JOIN messaging_suppression x ON x.tenant_id = m.tenant_id AND x.channel = m.channel AND x.lifted_at IS NULL
+      AND x.address_key = messaging_address_key(%(inner)s, %(outer)s, m.channel, m.address)
+LEFT JOIN messaging_campaign c ON c.id = m.campaign_id
+LEFT JOIN messaging_messagebody b ON b.message_id = m.id
+WHERE m.id = ANY(%(ids)s) ORDER BY m.due_at, m.id"""
+
+_SKIP = """
+WITH found AS (SELECT * FROM unnest(%(ids)s::bigint[], %(reasons)s::text[]) AS t(id, reason)),
+held AS (SELECT m.id, m.price FROM messaging_message m JOIN found USING (id) WHERE m.credit = 'held')
+UPDATE messaging_message m SET status = 'done', outcome = 'skipped', reason = found.reason, blocker = '',
+    finished_at = clock_timestamp(), credit = CASE WHEN m.credit = 'held' THEN 'released' ELSE m.credit END
+FROM found LEFT JOIN held USING (id) WHERE m.id = found.id AND m.status = 'ready' RETURNING held.price"""
+
+_BEGIN = """
+UPDATE messaging_message SET status = 'leased', token = %(token)s, attempt_id = %(attempt)s, connection_id = %(via)s,
+    started_at = clock_timestamp(), attempts = attempts + 1, blocker = '', last_error = '',
+    lease_until = clock_timestamp() + make_interval(secs => %(lease)s)
+WHERE id = ANY(%(ids)s)"""
+
+
+@transaction.atomic
+def begin_call(*, queue_id: int, via: Connection, limit: int, now: datetime) -> Call | None:
+    """Claim at most so many due messages of a queue, ask once more whether they may be sent, and begin their call.
+
+    Consent, suppression, expiry, the cap on frequency and the hours of the day are asked here; a flow that somebody
+    blocked is not looked at, and one that is being blocked waits for this transaction. No address stands twice.
+    Returns None when nothing is left to send.
+    """
+    chosen: dict[str, Claimed] = {}
+    for flow in Flow.objects.raw(_OPEN_FLOWS, [queue_id, tenancy.current_tenant_id()]):
+        if opens_at(flow, now=now) == now:
+            _fill(chosen, flow, limit)
+        if len(chosen) >= limit:
+            break
+    else:
+        empty_queue(queue_id)
+    if not chosen:
+        return None
+    attempt = Attempt(connection=via, message_count=len(chosen), started_at=TransactionNow())
+    attempt.save()
+    rows = list(chosen.values())
+    parameters: dict[str, Any] = {
+        "token": uuid.uuid4(),
+        "attempt": attempt.pk,
+        "via": via.pk,
+        "lease": Message.queue.lease_seconds,
+        "ids": [row.id for row in rows],
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(_BEGIN, parameters)
+    return Call(attempt, rows)
+
+
+def _fill(chosen: dict[str, Claimed], flow: Flow, limit: int) -> None:
+    """Add what may be sent of a flow, by address, until there is enough or nothing more is due."""
+    for _ in range(MOST_ROUNDS):
+        wanted = limit - len(chosen)
+        if wanted < 1:
+            return
+        with connection.cursor() as cursor:
+            cursor.execute(_CLAIM, [flow.pk, wanted])
+            ids = [row[0] for row in cursor.fetchall()]
+        allowed = _ask(ids)
+        for row in allowed:
+            chosen.setdefault(row.address, row)  # the same address once more waits for another call
+        if len(ids) < wanted or len(allowed) == len(ids):
+            return
+
+
+def _ask(ids: list[int]) -> list[Claimed]:
+    """Complete as skipped what may not be sent; return the rest."""
+    inner, outer = key_pads()
+    with connection.cursor() as cursor:
+        cursor.execute(_ASK, {"ids": ids, "inner": inner, "outer": outer})
+        found = [(Claimed(*row[:10]), *row[10:]) for row in cursor.fetchall()]
+    allowed, skipped = [], {}
+    for row, state, agreed_address, is_suppressed, is_expired in found:
+        covers = state is not None and agreed_address in {"", row.address}
+        skip = decide_at_call(
+            consent=state if covers else None,
+            is_suppressed=is_suppressed,
+            is_expired=is_expired,
+            needs_consent=row.purpose == Message.Purpose.MARKETING,
+        )
+        if skip is None:
+            allowed.append(row)
+        else:
+            skipped[row.id] = skip.reason
+    capped = count_sends([row for row in allowed if row.campaign_id is not None])
+    skipped |= dict.fromkeys(capped, "frequency_cap")
+    skip_messages(skipped)
+    return [row for row in allowed if row.id not in capped]
+
+
+def skip_messages(reasons: dict[int, str]) -> None:
+    """Complete ready messages as skipped, each with its reason, and give back what was held for them."""
+    if not reasons:
+        return
+    parameters: dict[str, Any] = {"ids": list(reasons), "reasons": [reason[:200] for reason in reasons.values()]}
+    with connection.cursor() as cursor:
+        cursor.execute(_SKIP, parameters)
+        held = [price for (price,) in cursor.fetchall() if price]
+    post_released(add_up(held), reference=f"message:{min(reasons)}")

@@ -1,0 +1,121 @@
+"""Composing: what a campaign writes to each recipient, what that costs, and when they may be written to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from config.infra import tenancy
+from messaging.actions.flows import ANYWHERE, Place
+from messaging.actions.prices import country_of, tariff_of
+from messaging.encoding import smart_encode, split_sms
+from messaging.models import Campaign, Contact, Message, QuietHours, TemplateVersion
+from messaging.quiet import Hours, choose_hours, local_moment, next_time, zones_of
+from messaging.rendering import MissingValue, TemplateError, render_text
+from shopsync.models import Tenant
+
+
+@dataclass(frozen=True, slots=True)
+class Composed:
+    """What is written to one recipient; with a reason: nothing, and why. `due_at` None: as it is."""
+
+    id: int
+    text: str = ""
+    reason: str = ""
+    sender: str = ""
+    parts: int = 0
+    cost: Decimal = Decimal(0)
+    place: Place = ANYWHERE
+    due_at: datetime | None = None
+    subject: str = ""
+    html: str = ""
+
+
+class Composer:
+    """Composes a campaign's messages; reads the tenant's settings once."""
+
+    def __init__(self, campaign: Campaign) -> None:
+        self._campaign = campaign
+        self._version = campaign.template_version
+        self._tenant = Tenant.objects.get(pk=tenancy.current_tenant_id())
+        self._tariff = tariff_of(campaign.channel)
+        self._sender = campaign.sender.value if campaign.sender else ""
+        rules = QuietHours.objects.all() if campaign.keeps_quiet_hours else ()
+        self._hours = {(rule.country, rule.region): Hours(rule.starts_at, rule.ends_at) for rule in rules}
+
+    def compose(self, rows: Sequence[Message], *, now: datetime) -> list[Composed]:
+        """Compose the messages of these rows (with their contacts), in their order."""
+        return [self._finish(row, self._write(row), now=now) for row in rows]
+
+    def _write(self, row: Message) -> Composed:
+        try:
+            text = render_text(
+                self._version.body, values_of(row.contact, self._tenant), defaults=self._version.defaults
+            )
+        except MissingValue as missing:
+            return Composed(row.pk, reason=f"missing_value: {missing}"[:200])
+        except TemplateError:
+            return Composed(row.pk, reason="template_error")
+        if not text:
+            return Composed(row.pk, reason="empty_text")
+        return Composed(row.pk, text=encode_text(self._version, text))
+
+    def _finish(self, row: Message, composed: Composed, *, now: datetime) -> Composed:
+        if composed.reason:
+            return composed
+        parts = len(split_sms(composed.text).parts) if row.channel == "sms" else 1
+        country = country_of(phone=row.address, known=row.contact.country)
+        price = self._tariff.price(country, parts)
+        place = self._place(row, country)
+        if isinstance(price, str):
+            return Composed(row.pk, reason=price)
+        if place.hours and next_time(now, zones=place.zones, hours=place.hours) is None:
+            return Composed(row.pk, reason="quiet_hours_never_end")
+        due_at = self._due_at(row)
+        return replace(composed, sender=self._sender, parts=parts, cost=price, place=place, due_at=due_at)
+
+    def _place(self, row: Message, country: str) -> Place:
+        if not self._campaign.keeps_quiet_hours:
+            return ANYWHERE
+        hours = choose_hours(self._hours, country=country, region=row.contact.region)
+        if hours.start == hours.end:
+            return ANYWHERE
+        return Place(self._zones(row), hours)
+
+    def _zones(self, row: Message) -> tuple[str, ...]:
+        return zones_of(timezone=row.contact.timezone, phone=row.address, fallback=self._tenant.timezone)
+
+    def _due_at(self, row: Message) -> datetime | None:
+        """When each recipient gets it at the same time of their day: the latest of the zones they may be in."""
+        scheduled = self._campaign.scheduled_at
+        if not self._campaign.is_local_time or scheduled is None:
+            return None
+        wall = scheduled.astimezone(ZoneInfo(self._tenant.timezone)).replace(tzinfo=None)
+        return max(local_moment(wall, zone) for zone in self._zones(row))
+
+
+def encode_text(version: TemplateVersion, text: str) -> str:
+    """Write an SMS's text so that it fits GSM-7, where the template wants that."""
+    if version.template.channel != "sms" or not version.encodes_smartly:
+        return text
+    return smart_encode(text)[0]
+
+
+def values_of(contact: Contact, tenant: Tenant) -> dict[str, Any]:
+    """Return what a template may write of a recipient."""
+    return {
+        "contact": {
+            "first_name": contact.first_name,
+            "last_name": contact.last_name,
+            "email": contact.email,
+            "phone": contact.phone,
+            "country": contact.country,
+            "locale": contact.locale,
+            "attributes": contact.attributes,
+        },
+        "tenant": {"name": tenant.name},
+    }

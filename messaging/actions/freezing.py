@@ -1,0 +1,84 @@
+"""Freezing: a campaign's audience becomes rows, one per contact, in one statement."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db import connection
+
+from messaging.actions.segments import compiled
+from messaging.actions.suppressions import key_pads
+from messaging.models import Campaign, SendingPolicy
+
+ADDRESSES = {"sms": "c.phone", "whatsapp": "c.phone", "email": "c.email"}  # where a contact is reached on a channel
+
+# Why a contact is not written to, or '' when it is; the first that holds. Who is held out is a matter of both ids, so
+# that a person is not held out of every campaign, and freezing twice would hold out the same.
+_CHOSEN = """
+SELECT c.id AS contact_id, coalesce(nullif(s.address, ''), {address}) AS address,
+       CASE WHEN coalesce(nullif(s.address, ''), {address}) = '' THEN 'no_address'
+            WHEN x.id IS NOT NULL THEN 'suppressed'
+            WHEN s.state = 'unsubscribed' THEN 'unsubscribed'
+            WHEN s.state IS DISTINCT FROM 'subscribed' THEN 'no_consent'
+            WHEN ('x' || substr(md5(%(campaign)s::text || ':' || c.id::text), 1, 8))::bit(32)::bigint %% 10000
+                 < %(held_out)s THEN 'held_out'
+            WHEN (SELECT count(*) FROM unnest(f.moments) m WHERE m > now() - make_interval(hours => %(hours)s))
+                 >= %(most)s THEN 'frequency_cap'
+            ELSE '' END AS reason
+FROM ({audience}) a JOIN messaging_contact c ON c.id = a.id
+LEFT JOIN messaging_consentstate s ON s.contact_id = c.id AND s.channel = %(channel)s
+LEFT JOIN LATERAL (SELECT messaging_address_key(%(inner)s, %(outer)s, %(channel)s,
+                                                coalesce(nullif(s.address, ''), {address})) AS key) k ON TRUE
+LEFT JOIN messaging_suppression x ON x.tenant_id = %(tenant)s AND x.channel = %(channel)s AND x.lifted_at IS NULL
+      AND x.address_key = k.key
+LEFT JOIN messaging_frequency f ON f.tenant_id = %(tenant)s AND f.channel = %(channel)s AND f.address_key = k.key
+"""
+# Of several contacts with one address the first gets the message; the others' rows say why they don't.
+RECIPIENTS = (
+    """
+SELECT contact_id, address, CASE WHEN reason = '' AND row_number() OVER (
+           PARTITION BY address, reason = '' ORDER BY contact_id) > 1 THEN 'duplicate_address' ELSE reason END AS reason
+FROM ("""
+    + _CHOSEN
+    + ") chosen"
+)
+
+_FREEZE = """
+INSERT INTO messaging_message (tenant_id, campaign_id, contact_id, channel, address, status, outcome, reason,
+    finished_at, lane, priority, attempts, due_at, blocker, last_error, created_at, trigger, sender, text, reference,
+    provider_id)
+SELECT %(tenant)s, %(campaign)s, contact_id, %(channel)s, address, CASE WHEN reason = '' THEN 'ready' ELSE 'done' END,
+    CASE WHEN reason = '' THEN '' ELSE 'skipped' END, reason, CASE WHEN reason = '' THEN NULL ELSE now() END,
+    '', 1, 0, now(), '', '', now(), '', '', '', gen_random_uuid(), ''
+FROM ({recipients}) r
+"""
+
+
+def freeze(campaign: Campaign) -> int:
+    """Write one row per contact of the campaign's audience, of who is not written to as well; return how many.
+
+    Call it in the transaction that moves the campaign to `sending`, with its row locked.
+    """
+    sql, parameters = recipients_of(campaign)
+    with connection.cursor() as cursor:
+        cursor.execute(_FREEZE.format(recipients=sql), parameters)
+        return int(cursor.rowcount)
+
+
+def recipients_of(campaign: Campaign) -> tuple[str, dict[str, Any]]:
+    """Return the query for a campaign's contacts (contact_id, address, reason; '' for those it is sent to)."""
+    audience = compiled(campaign.segment)
+    policy = SendingPolicy.objects.first()
+    inner, outer = key_pads()
+    parameters = {
+        **audience.parameters,
+        "tenant": campaign.tenant_id,
+        "campaign": campaign.pk,
+        "channel": campaign.channel,
+        "held_out": int(campaign.holdout_percent * 100),
+        "hours": policy.cap_hours if policy else 24,
+        "most": policy.cap_messages if policy and policy.cap_messages else 1_000_000,
+        "inner": inner,
+        "outer": outer,
+    }
+    return RECIPIENTS.format(address=ADDRESSES[campaign.channel], audience=audience.sql), parameters

@@ -1,0 +1,176 @@
+"""What came of a call, written in one transaction each: answers, a refusal, nothing sent, nobody knows.
+
+Everything names the attempt: an answer counts while its message still belongs to the attempt that it answers. A report
+may have been faster; what it said stays, and the credits of a message move once, whoever comes first.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from django.db import connection, transaction
+from django.db.models import F
+from django.utils import timezone
+
+from config.infra.work import Status
+from config.infra.work.claims import in_seconds, ring_after_commit
+from messaging.actions.charges import add_up, post_released, post_settled
+from messaging.actions.claiming import Call
+from messaging.actions.frequencies import uncount_sends
+from messaging.actions.reports import adopt_reports, lock_reports
+from messaging.models import Attempt, Message
+from messaging.providers.base import Accepted, Outcome, Refused
+
+logger = logging.getLogger(__name__)
+
+_STORE = """
+WITH answer AS (
+    SELECT * FROM unnest(%(ids)s::bigint[], %(outcomes)s::text[], %(provider_ids)s::text[], %(reasons)s::text[])
+           AS t(id, outcome, provider_id, reason)),
+held AS (
+    SELECT m.id, m.credit, m.price, m.status IN ('leased', 'unknown', 'ready') AS is_open
+    FROM messaging_message m JOIN answer USING (id) WHERE m.attempt_id = %(attempt)s ORDER BY m.id FOR UPDATE OF m)
+UPDATE messaging_message m SET
+    status = CASE WHEN h.is_open THEN 'done' ELSE m.status END,
+    outcome = CASE WHEN h.is_open THEN a.outcome ELSE m.outcome END,
+    reason = CASE WHEN h.is_open THEN a.reason ELSE m.reason END,
+    last_error = CASE WHEN h.is_open THEN '' ELSE m.last_error END,
+    finished_at = coalesce(m.finished_at, clock_timestamp()),
+    lease_until = CASE WHEN h.is_open THEN NULL ELSE m.lease_until END,
+    provider_id = CASE WHEN m.provider_id = '' THEN a.provider_id ELSE m.provider_id END,
+    sent_at = CASE WHEN a.outcome = 'sent' THEN coalesce(m.sent_at, %(now)s) ELSE m.sent_at END,
+    credit = CASE WHEN h.credit <> 'held' THEN m.credit WHEN a.outcome = 'sent' THEN 'settled' ELSE 'released' END
+FROM answer a JOIN held h USING (id) WHERE m.id = a.id RETURNING h.credit = 'held', m.credit, m.price"""
+
+
+def store(call: Call, answers: Sequence[Outcome], *, now: datetime) -> None:
+    """Write what the provider answered, message by message in the order of the call.
+
+    An answer of the wrong length, or of other references, leaves all of them unknown.
+    """
+    references = [str(row.reference) for row in call.rows]
+    if [answer.reference for answer in answers] != references:
+        park(call, error="the answer does not match what was sent")
+        return
+    with transaction.atomic():
+        _store(call, answers, now=now)
+
+
+def _store(call: Call, answers: Sequence[Outcome], *, now: datetime) -> None:
+    via = call.attempt.connection_id
+    lock_reports(via)
+    paired = [(row.id, answer) for row, answer in zip(call.rows, answers, strict=True)]
+    again = _once_more([id_ for id_, answer in paired if isinstance(answer, Refused) and not answer.permanent])
+    final = [(message_id, answer) for message_id, answer in paired if message_id not in again]
+    provider_ids = _own_ids(via, [answer.provider_id for _, answer in final if isinstance(answer, Accepted)])
+    parameters: dict[str, Any] = {
+        "attempt": call.attempt.pk,
+        "now": now,
+        "ids": [message_id for message_id, _ in final],
+        "outcomes": ["sent" if isinstance(answer, Accepted) else "failed" for _, answer in final],
+        "provider_ids": [
+            provider_ids.pop(answer.provider_id, "") if isinstance(answer, Accepted) else "" for _, answer in final
+        ],
+        "reasons": ["" if isinstance(answer, Accepted) else answer.reason[:200] for _, answer in final],
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(_STORE, parameters)
+        moved = [(credit, price) for was_held, credit, price in cursor.fetchall() if was_held]
+    _requeue(sorted(again), call, blocker="provider_refused", error="refused for now", wait_seconds=2.0)
+    adopt_reports(connection_id=via, provider_ids=[value for value in parameters["provider_ids"] if value], now=now)
+    _close(call, outcome="answered")
+    reference = f"attempt:{call.attempt.pk}"
+    post_settled(add_up(price for credit, price in moved if credit == "settled"), reference=reference, now=now)
+    post_released(add_up(price for credit, price in moved if credit == "released"), reference=reference)
+
+
+def _once_more(ids: Sequence[int]) -> set[int]:
+    """Return those that may be tried again: refused for now, and not for the last time."""
+    left = Message.objects.filter(pk__in=ids, attempts__lt=Message.queue.max_attempts)
+    return set(left.values_list("pk", flat=True)) if ids else set()
+
+
+def _own_ids(via: int, provider_ids: Sequence[str]) -> dict[str, str]:
+    """Return each id that no message has yet, once: one id given twice is of one message only."""
+    taken = set(
+        Message.objects.filter(connection_id=via, provider_id__in=provider_ids).values_list("provider_id", flat=True)
+    )
+    if taken or len(set(provider_ids)) < len(provider_ids):
+        logger.warning("connection %s gave an id twice: %s", via, sorted(taken)[:5])
+    return {value: value for value in provider_ids if value not in taken}
+
+
+@transaction.atomic
+def park(call: Call, *, error: str) -> None:
+    """Leave the call's messages unknown: perhaps sent. What is held for them stays held."""
+    _open_rows(call).update(status=Status.UNKNOWN, lease_until=None, last_error=error[:2000])
+    _close(call, outcome="unknown", error=error)
+
+
+@transaction.atomic
+def hand_back(call: Call, *, blocker: str, error: str, wait_seconds: float) -> None:
+    """Return the call's messages to the queue: surely nothing was sent, and their attempt is not counted."""
+    uncount_sends(call.attempt.pk)
+    ids = [row.id for row in call.rows]
+    _requeue(ids, call, blocker=blocker, error=error, wait_seconds=wait_seconds, uncounted=1)
+    _close(call, outcome="not_sent", error=error)
+
+
+@transaction.atomic
+def refuse(call: Call, *, reason: str) -> None:
+    """Complete the call's messages as failed: the provider refused the call as a whole, for good."""
+    uncount_sends(call.attempt.pk)
+    rows = _open_rows(call)
+    held = list(rows.filter(credit=Message.Credit.HELD).values_list("price", flat=True))
+    done: dict[str, Any] = {"status": Status.DONE, "outcome": Message.Outcome.FAILED, "reason": reason[:200]}
+    rows.filter(credit=Message.Credit.HELD).update(credit=Message.Credit.RELEASED)
+    rows.update(**done, lease_until=None, finished_at=timezone.now(), last_error="")
+    _close(call, outcome="refused", error=reason)
+    post_released(add_up(held), reference=f"attempt:{call.attempt.pk}")
+
+
+@transaction.atomic
+def split(call: Call, *, error: str) -> list[Call]:
+    """Make two calls of one that was refused as a whole: nothing of it was sent, one of its messages is at fault."""
+    _close(call, outcome="refused", error=error)
+    begun_at = Attempt.objects.values_list("started_at", flat=True).get(pk=call.attempt.pk)
+    middle = len(call.rows) // 2
+    halves = []
+    for rows in (call.rows[:middle], call.rows[middle:]):
+        attempt = Attempt(connection_id=call.attempt.connection_id, message_count=len(rows))
+        attempt.started_at = begun_at  # what counts towards a cap was counted then
+        attempt.save()
+        mine = _open_rows(call).filter(pk__in=[row.id for row in rows])
+        mine.update(attempt=attempt, lease_until=in_seconds(Message.queue.lease_seconds))
+        halves.append(Call(attempt, rows))
+    return halves
+
+
+def _requeue(
+    ids: Sequence[int], call: Call, *, blocker: str, error: str, wait_seconds: float, uncounted: int = 0
+) -> None:
+    if not ids:
+        return
+    _open_rows(call).filter(pk__in=ids).update(
+        status=Status.READY,
+        token=None,
+        attempt=None,
+        started_at=None,
+        lease_until=None,
+        attempts=F("attempts") - uncounted,
+        blocker=blocker[:60],
+        last_error=error[:2000],
+        due_at=in_seconds(wait_seconds),
+    )
+    ring_after_commit(Message)
+
+
+def _open_rows(call: Call) -> Any:
+    return Message.objects.filter(attempt=call.attempt, status__in=(Status.LEASED, Status.UNKNOWN))
+
+
+def _close(call: Call, *, outcome: str, error: str = "") -> None:
+    Attempt.objects.filter(pk=call.attempt.pk).update(closed_at=timezone.now(), outcome=outcome, error=error)

@@ -1,0 +1,170 @@
+"""Preparing: a recipient's row gets its text, its price set aside, and its place in a flow; in batches.
+
+What can't be written to completes as skipped, with the reason. When credits run out, what they pay for goes on, and the
+rest waits with a named blocker that a top-up lifts.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from django.db import connection, transaction
+from django.db.models import Q
+
+from config.infra import tenancy, work
+from config.infra.work.claims import ClockTimestamp, in_seconds
+from messaging.actions.claiming import skip_messages
+from messaging.actions.composing import Composed, Composer
+from messaging.actions.credits import OutOfCredits, OverDailyCap, left_today, lock_accounts, reserve_credits
+from messaging.actions.flows import Place, flows_for, queue_for
+from messaging.actions.prices import Tariff, country_of, tariff_of
+from messaging.encoding import split_sms
+from messaging.models import Campaign, Message, MessageBody, SendQueue
+
+BATCH = 500
+SINGLES_WAIT_SECONDS = 60.0
+NO_CREDITS, DAILY_CAP = "no_credits", "daily_cap"
+
+_PLACE = """
+UPDATE messaging_message m SET flow_id = t.flow, text = t.text, sender = t.sender, parts = t.parts, price = t.price,
+    credit = CASE WHEN t.price > 0 THEN 'held' ELSE '' END, due_at = coalesce(t.due_at, m.due_at), blocker = ''
+FROM unnest(%(ids)s::bigint[], %(flows)s::bigint[], %(texts)s::text[], %(senders)s::text[], %(parts)s::int[],
+            %(prices)s::numeric[], %(due)s::timestamptz[]) AS t(id, flow, text, sender, parts, price, due_at)
+WHERE m.id = t.id"""
+
+
+def prepare_campaign(campaign_id: int, *, now: datetime, limit: int = BATCH) -> int:
+    """Prepare the next recipients of a campaign that is being sent; return how many rows were looked at.
+
+    None are looked at once all are prepared, or while the campaign is paused or waits for credits (see its blocker).
+    """
+    with transaction.atomic():
+        campaign = (
+            Campaign.objects.select_for_update(of=("self",))
+            .select_related("sender", "template_version")
+            .get(pk=campaign_id)
+        )
+        if campaign.status != Campaign.Status.SENDING or _still_waits(campaign, now=now):
+            return 0
+        rows = list(
+            Message.objects.select_for_update(of=("self",))
+            .filter(campaign=campaign, status=work.Status.READY, flow__isnull=True)
+            .select_related("contact")
+            .order_by("pk")[:limit]
+        )
+        if not rows:
+            return 0
+        composed = Composer(campaign).compose(rows, now=now)
+        via = campaign.sender.connection_id if campaign.sender else None
+        queue = queue_for(channel=campaign.channel, connection_id=via)
+        blocker = _set_aside(composed, campaign=campaign, queue=queue, reference=f"campaign:{campaign.pk}", now=now)
+        Campaign.objects.filter(pk=campaign.pk).update(blocker=blocker, updated_at=now)
+        return 0 if blocker else len(rows)
+
+
+def _still_waits(campaign: Campaign, *, now: datetime) -> bool:
+    """Is there still nothing to pay with?"""
+    if campaign.blocker not in {NO_CREDITS, DAILY_CAP}:
+        return False
+    accounts = lock_accounts()
+    left = left_today(accounts["held"].balance, now=now)
+    return accounts["available"].balance <= 0 or (left is not None and left <= 0)
+
+
+def prepare_singles(*, now: datetime, limit: int = BATCH) -> int:
+    """Prepare the messages that belong to no campaign, of every tenant; their texts are there already."""
+    waiting = Q(status=work.Status.READY, flow__isnull=True, campaign__isnull=True, due_at__lte=ClockTimestamp())
+    with tenancy.all_tenants(reason="find the tenants whose single messages wait to be prepared"):
+        tenants = sorted(set(Message.objects.filter(waiting).values_list("tenant_id", flat=True)[:limit]))
+    count = 0
+    for tenant_id in tenants:
+        with tenancy.tenant_scope(tenant_id), transaction.atomic():
+            rows = Message.objects.select_for_update(of=("self",), skip_locked=True).select_related("contact")
+            found = list(rows.filter(waiting).order_by("pk")[:limit])
+            for channel in sorted({row.channel for row in found}):
+                _prepare_singles([row for row in found if row.channel == channel], channel, now=now)
+            count += len(found)
+    return count
+
+
+def _prepare_singles(rows: Sequence[Message], channel: str, *, now: datetime) -> None:
+    tariff = tariff_of(channel)
+    priced = [_price(row, tariff) for row in rows]
+    _set_aside(priced, campaign=None, queue=queue_for(channel=channel), reference="single", now=now)
+
+
+def _price(row: Message, tariff: Tariff) -> Composed:
+    parts = len(split_sms(row.text).parts) if row.channel == "sms" else 1
+    price = tariff.price(country_of(phone=row.address, known=row.contact.country), parts)
+    if isinstance(price, str):
+        return Composed(id=row.pk, reason=price)
+    return Composed(id=row.pk, text=row.text, sender=row.sender, parts=parts, cost=price)
+
+
+def _set_aside(
+    composed: Sequence[Composed], *, campaign: Campaign | None, queue: SendQueue, reference: str, now: datetime
+) -> str:
+    """Skip what can't be written, hold what the rest costs, give it its flows; return the blocker of what is left."""
+    skip_messages({row.id: row.reason for row in composed if row.reason})
+    fine = [row for row in composed if not row.reason]
+    affordable, blocker = _hold(fine, reference=reference, now=now)
+    if affordable:
+        flows = flows_for(queue, campaign, {row.place for row in affordable})
+        _write(affordable, flows)
+        work.ring_after_commit(Message)
+    left = [row.id for row in fine[len(affordable) :]]
+    if left and campaign is None:
+        Message.objects.filter(pk__in=left).update(blocker=blocker, due_at=in_seconds(SINGLES_WAIT_SECONDS))
+    return blocker
+
+
+def _hold(rows: Sequence[Composed], *, reference: str, now: datetime) -> tuple[Sequence[Composed], str]:
+    """Hold the price of as many as there are credits for, in order; return those, and what the others wait for."""
+    blocker = ""
+    while rows:
+        total = sum((row.cost for row in rows), start=Decimal(0))
+        if not total:
+            return rows, blocker
+        key = f"{reference}:held:{uuid.uuid4().hex}"  # the rows themselves say what is held for them
+        try:
+            with transaction.atomic():
+                reserve_credits(amount=total, key=key, reference=reference, actor="sending", now=now)
+        except OutOfCredits as error:
+            rows, blocker = _afford(rows, error.available), NO_CREDITS
+        except OverDailyCap as error:
+            rows, blocker = _afford(rows, error.left), DAILY_CAP
+        else:
+            return rows, blocker
+    return rows, blocker
+
+
+def _afford(rows: Sequence[Composed], available: Decimal) -> Sequence[Composed]:
+    count, left = 0, available
+    for row in rows:
+        if row.cost > left:
+            break
+        left -= row.cost
+        count += 1
+    return rows[:count]
+
+
+def _write(rows: Sequence[Composed], flows: Mapping[Place, int]) -> None:
+    parameters: dict[str, Any] = {
+        "ids": [row.id for row in rows],
+        "flows": [flows[row.place] for row in rows],
+        "texts": [row.text for row in rows],
+        "senders": [row.sender for row in rows],
+        "parts": [row.parts for row in rows],
+        "prices": [row.cost for row in rows],
+        "due": [row.due_at for row in rows],
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(_PLACE, parameters)
+    bodies = [MessageBody(message_id=row.id, subject=row.subject, html=row.html) for row in rows if row.html]
+    MessageBody.objects.bulk_create(
+        bodies, update_conflicts=True, unique_fields=["message"], update_fields=["subject", "html"]
+    )

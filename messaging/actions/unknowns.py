@@ -1,0 +1,128 @@
+"""What became of calls without an answer: told by reports, found by asking the provider, given up in the end.
+
+A report that names our reference settles its message when it comes (reports.py). One that names only the provider's id
+is asked about: the provider says to whom and what it sent, and the one unknown message that fits is it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from django.db import transaction
+from django.db.models import Exists, OuterRef
+from django.utils import timezone
+
+from audit.actions import record
+from config.infra import tenancy
+from config.infra.turns import Turns
+from config.infra.work import Status
+from messaging.actions.charges import release_messages
+from messaging.actions.reports import lock_reports, move_forward
+from messaging.actions.sending import route_of
+from messaging.models import DeliveryReport, Message
+from messaging.providers.base import ProviderError, ProviderStatus
+from shopsync.models import Connection
+
+logger = logging.getLogger(__name__)
+
+VALIDITY = timedelta(hours=48)  # how long a provider tries to deliver: 2,880 minutes at Mitto
+GIVE_UP_AFTER = VALIDITY + timedelta(hours=24)
+ASK_AFTER = timedelta(seconds=30)  # an answer that is on its way brings the id itself
+ASK_UNTIL = timedelta(hours=24)
+ASK_BATCH = 100
+CALL_WINDOW = timedelta(minutes=10)  # between our call and the provider's report of it, clocks included
+FINISH_BATCH = 1000
+
+
+def match_orphans() -> int:
+    """Ask the providers about reports that fit no message we know, and settle the unknown ones that they are of.
+
+    Returns how many were settled. A provider that does not answer is asked again in the next round.
+    """
+    settled, turns = 0, Turns("connection")
+    with tenancy.all_tenants(reason="find the connections that have unknown messages and reports of unknown ids"):
+        unknown = Message.objects.filter(connection=OuterRef("pk"), status=Status.UNKNOWN)
+        orphans = DeliveryReport.objects.filter(connection=OuterRef("pk"), message__isnull=True)
+        rows = list(Connection.objects.filter(Exists(unknown), Exists(orphans)).order_by("pk"))
+    for connection in rows:
+        with turns.turn(connection.pk), tenancy.tenant_scope(connection.tenant_id):
+            settled += _match(connection, now=timezone.now())
+    turns.end(f"{len(turns.failures)} connections could not be asked")
+    return settled
+
+
+def _match(connection: Connection, *, now: datetime) -> int:
+    reports = DeliveryReport.objects.filter(
+        connection=connection, message__isnull=True, created_at__range=(now - ASK_UNTIL, now - ASK_AFTER)
+    )
+    ids = list(reports.order_by("provider_id").values_list("provider_id", flat=True).distinct()[:ASK_BATCH])
+    route, settled = route_of(connection), 0
+    for provider_id in ids:
+        try:
+            told = route.provider.status(provider_id)
+        except ProviderError as error:
+            logger.warning("%s was asked about %s, and did not say: %s", connection, provider_id, error)
+            continue
+        settled += _settle_orphan(connection, provider_id, told)
+    return settled
+
+
+@transaction.atomic
+def _settle_orphan(connection: Connection, provider_id: str, told: ProviderStatus) -> int:
+    """Give the report to the one unknown message of the same account, address and text whose call fits; 0 when none
+    does, or more than one."""
+    if told.destination is None or told.text is None or told.account_id not in {None, connection.account_id}:
+        return 0
+    lock_reports(connection.pk)
+    reports = list(DeliveryReport.objects.filter(connection=connection, provider_id=provider_id, message__isnull=True))
+    if not reports:
+        return 0
+    moment = min(report.reported_at or report.created_at for report in reports)
+    fitting = Message.objects.filter(
+        connection=connection,
+        status=Status.UNKNOWN,
+        provider_id="",
+        address=told.destination,
+        text=told.text,
+        started_at__range=(moment - CALL_WINDOW, moment + CALL_WINDOW),
+    )
+    found = list(fitting.values_list("pk", flat=True)[:2])
+    if len(found) != 1:
+        return 0
+    for report in reports:
+        report.message_id = found[0]
+    DeliveryReport.objects.bulk_update(reports, ["message"])
+    move_forward(reports, now=timezone.now())
+    return 1
+
+
+def give_up_unknowns(*, now: datetime) -> int:
+    """End the unknown messages that nobody will hear of any more, and give back what was held; return how many."""
+    with tenancy.all_tenants(reason="find the tenants whose unknown messages are too old to be heard of"):
+        old = Message.objects.filter(status=Status.UNKNOWN, started_at__lt=now - GIVE_UP_AFTER)
+        tenants = sorted(set(old.values_list("tenant_id", flat=True)))
+    given_up, turns = 0, Turns("tenant")
+    for tenant_id in tenants:
+        with turns.turn(tenant_id), tenancy.tenant_scope(tenant_id):
+            while ended := _give_up(now):
+                given_up += ended
+    turns.end(f"{len(turns.failures)} tenants' unknown messages could not be ended")
+    return given_up
+
+
+@transaction.atomic
+def _give_up(now: datetime) -> int:
+    rows = Message.objects.select_for_update(skip_locked=True, of=("self",)).order_by("pk")
+    old = rows.filter(status=Status.UNKNOWN, started_at__lt=now - GIVE_UP_AFTER)
+    ids: Sequence[int] = list(old.values_list("pk", flat=True)[:FINISH_BATCH])
+    if not ids:
+        return 0
+    Message.objects.filter(pk__in=ids).update(
+        status=Status.DONE, outcome=Message.Outcome.UNKNOWN_FINAL, finished_at=now, lease_until=None
+    )
+    release_messages(ids, reference=f"message:{ids[0]}")
+    subject = f"tenant:{tenancy.current_tenant_id()}"
+    record(name="messages.given_up", subject=subject, actor="system", data={"messages": len(ids)})
+    return len(ids)

@@ -1,0 +1,114 @@
+"""How a tenant sends: hours, caps, batches; and how much providers are asked at most."""
+
+from __future__ import annotations
+
+from django.contrib.postgres.fields import ArrayField
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Now
+
+from messaging.models.contacts import Channel
+from shopsync.models import TenantModel
+
+LARGEST_BATCH = 5_000
+
+
+class SendingPolicy(TenantModel):
+    """What a tenant chose for its campaigns; without a row the defaults hold."""
+
+    batch_size = models.PositiveIntegerField(default=500, db_default=500, help_text="recipients of one provider call")
+    cap_messages = models.PositiveIntegerField(
+        null=True, blank=True, help_text="an address gets at most so many campaign messages on a channel; empty: no cap"
+    )
+    cap_hours = models.PositiveIntegerField(default=24, db_default=24, help_text="in any so many hours")
+    updated_at = models.DateTimeField(db_default=Now())
+
+    class Meta(TenantModel.Meta):
+        verbose_name_plural = "sending policies"
+        constraints = (
+            models.UniqueConstraint(fields=("tenant",), name="sendingpolicy_is_one_per_tenant"),
+            models.CheckConstraint(
+                name="sendingpolicy_batch_is_1_to_5000", condition=Q(batch_size__range=(1, LARGEST_BATCH))
+            ),
+            models.CheckConstraint(
+                name="sendingpolicy_cap_lets_something_through",
+                condition=(Q(cap_messages__isnull=True) | Q(cap_messages__range=(1, 100)))
+                & Q(cap_hours__range=(1, 8784)),
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"batches of {self.batch_size}"
+
+
+class QuietHours(TenantModel):
+    """The hours of the day in which campaigns may be sent to a country or state, local time of the recipient.
+
+    The same start and end: at any time. Country and region empty: everywhere that no other row speaks of.
+    """
+
+    country = models.CharField(max_length=2, blank=True, default="", help_text="ISO 3166-1")
+    region = models.CharField(max_length=10, blank=True, default="", help_text="ISO 3166-2 behind the hyphen, e.g. FL")
+    starts_at = models.TimeField(help_text="sending may begin, e.g. 08:00")
+    ends_at = models.TimeField(help_text="sending ends, e.g. 21:00")
+
+    class Meta(TenantModel.Meta):
+        ordering = ("country", "region")
+        verbose_name_plural = "quiet hours"
+        constraints = (
+            models.UniqueConstraint(fields=("tenant", "country", "region"), name="quiethours_are_one_per_place"),
+            models.CheckConstraint(
+                name="quiethours_of_a_region_name_its_country", condition=Q(region="") | ~Q(country="")
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.country}-{self.region} {self.starts_at}-{self.ends_at}"
+
+
+class Frequency(TenantModel):
+    """When an address was last written to by campaigns; as many moments as the cap allows."""
+
+    channel = models.CharField(max_length=10, choices=Channel)
+    address_key = models.BinaryField(max_length=32)
+    moments = ArrayField(models.DateTimeField())
+
+    class Meta(TenantModel.Meta):
+        verbose_name_plural = "frequencies"
+        constraints = (
+            models.UniqueConstraint(fields=("tenant", "channel", "address_key"), name="frequency_is_one_per_address"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.channel}: {len(self.moments)}"
+
+
+class SendLimit(models.Model):
+    """How many requests a second providers are asked at most; the installation's. Read anew every second.
+
+    level    account: of one provider account · tenant: of one tenant · global: of the installation
+    subject  whom it is for: SERVICE:ACCOUNT or a tenant's id; empty: all that have no limit of their own
+    """
+
+    class Level(models.TextChoices):
+        ACCOUNT = "account"
+        TENANT = "tenant"
+        GLOBAL = "global"
+
+    level = models.CharField(max_length=7, choices=Level)
+    subject = models.CharField(max_length=150, blank=True, default="")
+    requests_per_second = models.PositiveIntegerField()
+    updated_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        ordering = ("level", "subject")
+        constraints = (
+            models.UniqueConstraint(fields=("level", "subject"), name="sendlimit_is_one_per_subject"),
+            models.CheckConstraint(
+                name="sendlimit_lets_something_through", condition=Q(requests_per_second__range=(1, 100_000))
+            ),
+            models.CheckConstraint(name="sendlimit_global_is_of_all", condition=~Q(level="global") | Q(subject="")),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.level} {self.subject}: {self.requests_per_second}/s"

@@ -1,0 +1,73 @@
+"""Who a message is from, and what it costs."""
+
+from __future__ import annotations
+
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Now
+
+from messaging.models.contacts import Channel
+from messaging.models.credits import Credits
+from shopsync.models import Connection, TenantModel
+
+
+class Sender(TenantModel):
+    """A number, a name or an address that messages are sent from, as the provider has registered it."""
+
+    channel = models.CharField(max_length=10, choices=Channel)
+    value = models.CharField(
+        max_length=320, help_text="a number (E.164), a name of up to 11 characters, an e-mail address"
+    )
+    country = models.CharField(max_length=2, blank=True, default="", help_text="where it may be used; empty: anywhere")
+    is_two_way = models.BooleanField(default=False, help_text="replies to it reach us")
+    connection = models.ForeignKey(
+        Connection,
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="+",
+        help_text="empty: the channel's own",
+    )
+    short_link_domain = models.CharField(
+        max_length=100, blank=True, default="", help_text="e.g. https://go.example.com; empty: this installation's"
+    )
+    recipients_per_second = models.PositiveIntegerField(null=True, blank=True, help_text="empty: no limit of its own")
+    is_active = models.BooleanField(default=True)
+    created_at = models.DateTimeField(db_default=Now())
+
+    class Meta(TenantModel.Meta):
+        ordering = ("channel", "value", "id")
+        constraints = (
+            models.UniqueConstraint(fields=("tenant", "channel", "value", "country"), name="sender_is_registered_once"),
+            models.CheckConstraint(name="sender_has_a_value", condition=~Q(value="")),
+            models.CheckConstraint(
+                name="sender_limit_lets_something_through",
+                condition=Q(recipients_per_second__isnull=True) | Q(recipients_per_second__gte=1),
+            ),
+        )
+
+    def __str__(self) -> str:
+        return self.value
+
+
+class Price(models.Model):
+    """What a part (of an SMS) or a message (on other channels) costs, by country; the installation's, for all tenants.
+
+    Without any price on a channel its messages are not charged. With some, a country that has none and no price of
+    everywhere (country empty) is not written to.
+    """
+
+    channel = models.CharField(max_length=10, choices=Channel)
+    country = models.CharField(max_length=2, blank=True, default="", help_text="ISO 3166-1; empty: everywhere else")
+    amount = Credits(help_text="credits for one part")
+    updated_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        ordering = ("channel", "country")
+        constraints = (
+            models.UniqueConstraint(fields=("channel", "country"), name="price_is_one_per_country"),
+            models.CheckConstraint(name="price_is_not_negative", condition=Q(amount__gte=0)),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.channel} {self.country or 'elsewhere'}: {self.amount}"
