@@ -178,11 +178,11 @@ def cancel_campaign(*, campaign_id: int, actor: str) -> Campaign:
 
 
 def lock_campaign(campaign_id: int) -> Campaign:
-    """Lock a campaign of the tenant in scope.
+    """Lock a campaign of the tenant in scope; rows that point to it may be written meanwhile (senders add tallies).
 
     Raises: Campaign.DoesNotExist.
     """
-    return Campaign.objects.select_for_update().get(pk=campaign_id)
+    return Campaign.objects.select_for_update(no_key=True).get(pk=campaign_id)
 
 
 def _move(campaign: Campaign, status: Status, *, actor: str, recipients: int | None = None, **values: Any) -> None:

@@ -29,6 +29,7 @@ class Composed:
     sender: str = ""
     parts: int = 0
     cost: Decimal = Decimal(0)
+    country: str = ""
     place: Place = ANYWHERE
     due_at: datetime | None = None
     subject: str = ""
@@ -38,8 +39,9 @@ class Composed:
 class Composer:
     """Composes a campaign's messages; reads the tenant's settings once."""
 
-    def __init__(self, campaign: Campaign) -> None:
+    def __init__(self, campaign: Campaign, *, is_preview: bool = False) -> None:
         self._campaign = campaign
+        self._is_preview = is_preview  # then nothing is written, short links neither
         self._version = campaign.template_version
         self._tenant = Tenant.objects.get(pk=tenancy.current_tenant_id())
         self._tariff = tariff_of(campaign.channel)
@@ -76,7 +78,8 @@ class Composer:
         if place.hours and next_time(now, zones=place.zones, hours=place.hours) is None:
             return Composed(row.pk, reason="quiet_hours_never_end")
         due_at = self._due_at(row)
-        return replace(composed, sender=self._sender, parts=parts, cost=price, place=place, due_at=due_at)
+        told: dict[str, Any] = {"sender": self._sender, "parts": parts, "cost": price, "country": country}
+        return replace(composed, place=place, due_at=due_at, **told)
 
     def _place(self, row: Message, country: str) -> Place:
         if not self._campaign.keeps_quiet_hours:

@@ -173,6 +173,15 @@ def lock_accounts() -> dict[str, CreditAccount]:
     return accounts
 
 
+def read_balance() -> Balance:
+    """Read how the accounts of the tenant in scope stand, waiting for nobody."""
+    balances = dict(CreditAccount.objects.values_list("kind", "balance"))
+    available, held, spent = (
+        balances.get(kind, Decimal(0)) for kind in (Account.AVAILABLE, Account.HELD, Account.SPENT)
+    )
+    return Balance(available, held, spent)
+
+
 def left_today(held: Decimal, *, now: datetime) -> Decimal | None:
     """Say how many credits the day's cap leaves beside what is held and was settled today; None without a cap."""
     policy = CreditPolicy.objects.first()

@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 
 from config.infra.ratelimit import Level
-from messaging.models import SendLimit
+from messaging.models import SendingPolicy, SendLimit
 from shopsync.models import Connection
 
 DEFAULTS = {SendLimit.Level.ACCOUNT: 100, SendLimit.Level.TENANT: 50, SendLimit.Level.GLOBAL: 200}
 READ_EVERY_SECONDS = 1.0
+DEFAULT_BATCH = 500
 
 _read_at = float("-inf")
 _limits: dict[tuple[str, str], int] = {}
@@ -30,6 +31,20 @@ def levels_of(connection: Connection) -> list[Level]:
         )
         for level, subject in subjects.items()
     ]
+
+
+def per_second(tenant_id: int) -> int:
+    """Return how many requests a second a tenant may make at most, whatever account it uses."""
+    limits = _read()
+    level = SendLimit.Level.TENANT
+    own = limits.get((level, str(tenant_id))) or limits.get((level, "")) or DEFAULTS[level]
+    everybody = limits.get((SendLimit.Level.GLOBAL, "")) or DEFAULTS[SendLimit.Level.GLOBAL]
+    return min(own, everybody)
+
+
+def batch_size() -> int:
+    """Return how many recipients the tenant in scope puts into one call."""
+    return SendingPolicy.objects.values_list("batch_size", flat=True).first() or DEFAULT_BATCH
 
 
 def forget_limits() -> None:

@@ -19,7 +19,7 @@ from config.infra import tenancy, work
 from config.infra.work.claims import ClockTimestamp, in_seconds
 from messaging.actions.claiming import skip_messages
 from messaging.actions.composing import Composed, Composer
-from messaging.actions.credits import OutOfCredits, OverDailyCap, left_today, lock_accounts, reserve_credits
+from messaging.actions.credits import OutOfCredits, OverDailyCap, left_today, read_balance, reserve_credits
 from messaging.actions.flows import Place, flows_for, queue_for
 from messaging.actions.prices import Tariff, country_of, tariff_of
 from messaging.encoding import split_sms
@@ -44,7 +44,7 @@ def prepare_campaign(campaign_id: int, *, now: datetime, limit: int = BATCH) -> 
     """
     with transaction.atomic():
         campaign = (
-            Campaign.objects.select_for_update(of=("self",))
+            Campaign.objects.select_for_update(of=("self",), no_key=True)
             .select_related("sender", "template_version")
             .get(pk=campaign_id)
         )
@@ -70,9 +70,9 @@ def _still_waits(campaign: Campaign, *, now: datetime) -> bool:
     """Is there still nothing to pay with?"""
     if campaign.blocker not in {NO_CREDITS, DAILY_CAP}:
         return False
-    accounts = lock_accounts()
-    left = left_today(accounts["held"].balance, now=now)
-    return accounts["available"].balance <= 0 or (left is not None and left <= 0)
+    balance = read_balance()
+    left = left_today(balance.held, now=now)
+    return balance.available <= 0 or (left is not None and left <= 0)
 
 
 def prepare_singles(*, now: datetime, limit: int = BATCH) -> int:

@@ -1,0 +1,112 @@
+"""Before a campaign is paid for: how many get it and who does not, in how many parts, at what cost, in what time.
+
+It asks what freezing asks and composes what preparing composes, for everybody: the cost is exact as long as nothing
+changes. Nothing is written but the report.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timedelta
+from decimal import Decimal
+from itertools import islice
+from typing import Any
+
+from django.db import connection
+
+from messaging.actions.composing import Composer
+from messaging.actions.credits import read_balance
+from messaging.actions.flows import Place
+from messaging.actions.freezing import recipients_of
+from messaging.actions.limits import batch_size, per_second
+from messaging.models import Campaign, Contact, Message
+from messaging.quiet import next_time
+
+CHUNK = 1_000
+
+
+@dataclass(slots=True)
+class Report:
+    """What a campaign would do if it were launched now; money in credits, times in seconds."""
+
+    contacts: int = 0
+    recipients: int = 0
+    skipped: dict[str, int] = field(default_factory=dict)
+    parts: int = 0
+    cost: Decimal = Decimal(0)
+    by_country: dict[str, int] = field(default_factory=dict)
+    available: Decimal = Decimal(0)
+    is_affordable: bool = False
+    calls: int = 0
+    seconds_under_limits: float = 0.0
+    first_may_start_at: str = ""
+    last_may_start_at: str = ""
+    estimated_end_at: str = ""
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as it is stored and shown: credits as texts."""
+        return asdict(self) | {"cost": str(self.cost), "available": str(self.available)}
+
+
+def report_on(campaign: Campaign, *, now: datetime) -> Report:
+    """Compose a campaign for everybody in its audience, and add up; memory does not grow with the audience."""
+    report, skipped, countries, places = Report(), Counter[str](), Counter[str](), set[Place]()
+    composer = Composer(campaign, is_preview=True)
+    for chunk in _chunks(_recipients(campaign)):
+        report.contacts += len(chunk)
+        skipped.update(reason for _, _, reason in chunk if reason)
+        rows = _messages(campaign, [(contact_id, address) for contact_id, address, reason in chunk if not reason])
+        for composed in composer.compose(rows, now=now):
+            if composed.reason:
+                skipped[composed.reason] += 1
+                continue
+            report.recipients += 1
+            report.parts += composed.parts
+            report.cost += composed.cost
+            countries[composed.country] += 1
+            places.add(composed.place)
+    report.skipped, report.by_country = dict(skipped.most_common()), dict(countries.most_common())
+    _judge(report, campaign, places, now=now)
+    return report
+
+
+def _judge(report: Report, campaign: Campaign, places: set[Place], *, now: datetime) -> None:
+    """Say whether there are credits for it, and when it would be through."""
+    report.available = read_balance().available
+    report.is_affordable = report.cost <= report.available
+    report.calls = math.ceil(report.recipients / batch_size())
+    report.seconds_under_limits = round(report.calls / per_second(campaign.tenant_id), 1)
+    begins = max(now, campaign.scheduled_at or now)
+    starts = [_start(place, begins) for place in places] or [begins]
+    report.first_may_start_at, report.last_may_start_at = min(starts).isoformat(), max(starts).isoformat()
+    report.estimated_end_at = (max(starts) + timedelta(seconds=report.seconds_under_limits)).isoformat()
+
+
+def _start(place: Place, begins: datetime) -> datetime:
+    if place.hours is None:
+        return begins
+    return next_time(begins, zones=place.zones, hours=place.hours) or begins
+
+
+def _recipients(campaign: Campaign) -> Iterator[tuple[int, str, str]]:
+    sql, parameters = recipients_of(campaign)
+    with connection.chunked_cursor() as cursor:
+        cursor.execute(sql, parameters)
+        yield from cursor
+
+
+def _chunks(rows: Iterator[tuple[int, str, str]]) -> Iterator[list[tuple[int, str, str]]]:
+    while chunk := list(islice(rows, CHUNK)):
+        yield chunk
+
+
+def _messages(campaign: Campaign, wanted: list[tuple[int, str]]) -> list[Message]:
+    """Make the messages that freezing would, in memory alone."""
+    contacts = Contact.objects.in_bulk([contact_id for contact_id, _ in wanted])
+    return [
+        Message(campaign=campaign, contact=contacts[contact_id], address=address, channel=campaign.channel)
+        for contact_id, address in wanted
+    ]
