@@ -88,7 +88,7 @@ NOUNS = {  # what a module that became a package may be split into
         *("credits", "segments", "suppressions"),
         *("imports", "exports", "forms", "templates", "links", "unsubscribes", "senders", "prices", "replies"),
         *("campaigns", "freezing", "preparing", "composing", "flows", "claiming", "unknowns", "previews", "limits"),
-        *("charges", "frequencies", "outcomes", "progress"),
+        *("charges", "frequencies", "outcomes", "progress", "messages"),
         *("orders", "payments", "refunds", "calls", "reconciliation"),
     },
     "models": {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
 from django.db.models import Model
@@ -25,7 +26,28 @@ from inventory.models import (
     StockThreshold,
     Variant,
 )
-from messaging.models import Attempt, Automation, AutomationVersion, Contact, DeliveryReport, Message
+from messaging.actions.campaigns import Plan, save_campaign
+from messaging.actions.credits import save_policy, top_up
+from messaging.actions.segments import save_segment
+from messaging.models import (
+    Attempt,
+    Automation,
+    AutomationVersion,
+    Campaign,
+    Contact,
+    CreditAccount,
+    CreditPolicy,
+    CreditTransaction,
+    DeliveryReport,
+    Message,
+    QuietHours,
+    Segment,
+    Sender,
+    SendingPolicy,
+    SendQueue,
+    Template,
+    TemplateVersion,
+)
 from orders.actions.labels import request_rates
 from orders.actions.payments import take_facts
 from orders.actions.shipments import ship_lines
@@ -143,6 +165,7 @@ def make_world(**tenant_fields: str) -> World:
         pass
     with tenancy.tenant_scope(tenant.pk):
         _make_messages(connection)
+        _make_campaign()
         _reserve_one()
         _make_alerts()
         DigestPlan(recipients=["ops@example.com"]).save()
@@ -184,6 +207,27 @@ def _make_messages(connection: Connection) -> None:
     Message.objects.filter(pk=second.pk).update(**lost, attempts=1, last_error="no answer to the call")
     lost |= {"status": "buried", "finished_at": timezone.now(), "last_error": "refused eight times"}
     Message.objects.filter(pk=third.pk).update(**lost, attempts=8)
+
+
+def _make_campaign() -> None:
+    """Write a campaign, and everything that one is sent with; nothing is launched."""
+    top_up(amount=Decimal(1000), key="world", actor="test")
+    save_policy(daily_cap=Decimal(500), low_balance_at=Decimal(50), countries=["GR"], actor="test")
+    segment = save_segment(segment_id=None, name="everybody", definition={"all": []}, actor="test")
+    template = Template.objects.create(name="greeting", channel="sms")
+    version = TemplateVersion.objects.create(template=template, number=1, body="Hello {{ contact.first_name }}")
+    sender = Sender.objects.create(channel="sms", value="Shopsync", is_two_way=True)
+    plan = Plan(
+        name="Greetings",
+        channel="sms",
+        segment_id=segment.pk,
+        template_version_id=version.pk,
+        sender_id=sender.pk,
+    )
+    save_campaign(campaign_id=None, plan=plan, actor="test")
+    SendingPolicy.objects.create(batch_size=100)
+    QuietHours.objects.create(country="GR", starts_at="09:00", ends_at="21:00")
+    SendQueue.objects.create(channel="sms", blocker="no_connection")
 
 
 def _make_alerts() -> None:
@@ -230,7 +274,8 @@ def _ship_one() -> None:
 
 def _rows(tenant: Tenant, connection: Connection) -> dict[type[Model], Model]:
     lists: list[type[Any]] = [Payment, GatewayRefund, Dispute, PaymentMismatch, Shipment, ShipmentCall]
-    lists += [Location, StockMovement, Reservation, HoldPush, StockThreshold, OrderWatch]
+    lists += [Campaign, CreditAccount, CreditTransaction, CreditPolicy, SendQueue, Sender, SendingPolicy, QuietHours]
+    lists += [Segment, Template, Location, StockMovement, Reservation, HoldPush, StockThreshold, OrderWatch]
     lists += [Order, Product, StockLevel, Message, Automation, AuditEvent, EventDelivery, DeadLetter]
     rows: dict[type[Model], Model] = {model: model.objects.first() for model in [*lists, Alert, ApiKey]}
     rows[Order] = Order.objects.get(shopify_id=BIG + 1)

@@ -13,8 +13,9 @@ from decimal import Decimal
 from zoneinfo import ZoneInfo
 
 from django.db.models import F
+from django.utils import timezone
 
-from audit.actions import record
+from audit.actions import Value, record
 from config.infra import tenancy
 from config.infra.transactions import retrying_atomic
 from messaging.models import CreditAccount, CreditDay, CreditEntry, CreditPolicy, CreditTransaction
@@ -171,6 +172,23 @@ def lock_accounts() -> dict[str, CreditAccount]:
         CreditAccount.objects.bulk_create([CreditAccount(kind=kind) for kind in Account], ignore_conflicts=True)
         accounts = {row.kind: row for row in rows.all()}
     return accounts
+
+
+@retrying_atomic
+def save_policy(
+    *, daily_cap: Decimal | None, low_balance_at: Decimal | None, countries: list[str], actor: str
+) -> CreditPolicy:
+    """Set what the tenant in scope lets itself spend, when it is warned, and the countries that are written to."""
+    values = {"daily_cap": daily_cap, "low_balance_at": low_balance_at, "countries": sorted(set(countries))}
+    policy, _ = CreditPolicy.objects.update_or_create(defaults={**values, "updated_at": timezone.now()})
+    data: dict[str, Value] = {
+        "daily_cap": str(daily_cap),
+        "low_balance_at": str(low_balance_at),
+        "countries": len(countries),
+    }
+    record(name="credit_policy.saved", subject=f"tenant:{policy.tenant_id}", actor=actor, data=data)
+    _watch_balance(lock_accounts()[Account.AVAILABLE])
+    return policy
 
 
 def read_balance() -> Balance:

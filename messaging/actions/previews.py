@@ -15,17 +15,22 @@ from decimal import Decimal
 from itertools import islice
 from typing import Any
 
-from django.db import connection
+from django.db import connection, transaction
 
+from audit.actions import record
+from config.infra import work
+from messaging.actions.campaigns import MOVES, CampaignError
 from messaging.actions.composing import Composer
 from messaging.actions.credits import read_balance
 from messaging.actions.flows import Place
 from messaging.actions.freezing import recipients_of
 from messaging.actions.limits import batch_size, per_second
+from messaging.actions.segments import compiled, count_contacts
 from messaging.models import Campaign, Contact, Message
 from messaging.quiet import next_time
 
 CHUNK = 1_000
+AT_ONCE = 5_000  # contacts that are reported on while somebody waits; more are left to the next step of campaigns
 
 
 @dataclass(slots=True)
@@ -49,6 +54,49 @@ class Report:
     def as_json(self) -> dict[str, Any]:
         """Return it as it is stored and shown: credits as texts."""
         return asdict(self) | {"cost": str(self.cost), "available": str(self.available)}
+
+
+def ask_for_report(*, campaign_id: int, now: datetime) -> Campaign:
+    """Report on a draft: at once when its audience is small, else by and by; `preflight` says which.
+
+    Raises: CampaignError, Campaign.DoesNotExist.
+    """
+    campaign = Campaign.objects.select_related("segment", "template_version__template", "sender").get(pk=campaign_id)
+    if campaign.status != Campaign.Status.DRAFT:
+        raise CampaignError(f"The campaign is {campaign.status}: a report is made before the launch.")
+    if count_contacts(compiled(campaign.segment)) <= AT_ONCE:
+        return store_report(campaign, now=now)
+    campaign.preflight = {"status": "asked"}
+    campaign.save(update_fields=["preflight"])
+    work.ring_queue_after_commit(MOVES)
+    return campaign
+
+
+def store_report(campaign: Campaign, *, now: datetime) -> Campaign:
+    """Report on a campaign and keep the report on it."""
+    campaign.preflight = {"status": "ready", "made_at": now.isoformat(), **report_on(campaign, now=now).as_json()}
+    campaign.save(update_fields=["preflight"])
+    return campaign
+
+
+@transaction.atomic(savepoint=False)
+def send_test(*, campaign: Campaign, contact_id: int, actor: str, now: datetime) -> Message:
+    """Send what a contact would get to that contact alone, as a single message that is charged.
+
+    Raises: CampaignError when the contact would get nothing, with the reason; Contact.DoesNotExist.
+    """
+    contact = Contact.objects.get(pk=contact_id)
+    message = Message(contact=contact, channel=campaign.channel, address=contact.address_on(campaign.channel))
+    if not message.address:
+        raise CampaignError(f"contact_id: the contact can't be reached by {campaign.channel}.")
+    (composed,) = Composer(campaign, is_preview=True).compose([message], now=now)
+    if composed.reason:
+        raise CampaignError(f"contact_id: the contact would get nothing: {composed.reason}.")
+    message.text, message.sender, message.priority = composed.text, composed.sender, 0
+    message.purpose, message.trigger = Message.Purpose.TRANSACTIONAL, f"test:campaign:{campaign.pk}"
+    work.add([message])
+    record(name="campaign.tested", subject=f"campaign:{campaign.pk}", actor=actor, data={"contact": contact_id})
+    return message
 
 
 def report_on(campaign: Campaign, *, now: datetime) -> Report:

@@ -16,6 +16,7 @@ from config.infra.turns import Turns
 from messaging.actions.campaigns import MOVES, begin_campaign, begins_at, lock_campaign
 from messaging.actions.claiming import skip_messages
 from messaging.actions.preparing import prepare_campaign
+from messaging.actions.previews import store_report
 from messaging.models import Campaign, CampaignTally, Flow, Message
 from messaging.queries import Count, tally_of
 
@@ -56,7 +57,8 @@ def advance_campaigns(*, budget_seconds: float = BUDGET_SECONDS) -> int:
 def _open_campaigns() -> list[tuple[int, int]]:
     """List the campaigns that may have a step to take: those that are on, and cancelled ones with rows to close."""
     with tenancy.all_tenants(reason="find the campaigns of every tenant that have a step to take"):
-        rows = Campaign.objects.filter(Q(status__in=(Status.SCHEDULED, Status.SENDING)) | Q(blocker="closing"))
+        is_on = Q(status__in=(Status.SCHEDULED, Status.SENDING)) | Q(blocker="closing")
+        rows = Campaign.objects.filter(is_on | Q(status=Status.DRAFT, preflight__status="asked"))
         return list(rows.order_by("pk").values_list("tenant_id", "pk"))
 
 
@@ -65,6 +67,9 @@ def _step(campaign_id: int, *, now: datetime) -> int:
     campaign = Campaign.objects.get(pk=campaign_id)
     if campaign.status == Status.SCHEDULED:
         return int(begins_at(campaign) <= now and begin_campaign(campaign_id=campaign_id, now=now) is not None)
+    if campaign.status == Status.DRAFT:
+        store_report(campaign, now=now)
+        return 1
     if campaign.blocker == "closing":
         return close_rows(campaign_id, reason="cancelled")
     if campaign.expires_at is not None and campaign.expires_at <= now and close_rows(campaign_id, reason="expired"):

@@ -6,6 +6,11 @@ from typing import Any
 
 from rest_framework import serializers
 
+from messaging.models import Message
+from messaging.models.contacts import Channel
+from messaging.rendering import MAX_TEXT
+from shopsync.serializers import IdField, Input
+
 
 class ReportRow(serializers.Serializer[Any]):
     """What the provider said of a message."""
@@ -21,6 +26,7 @@ class MessageRow(serializers.Serializer[Any]):
 
     id = serializers.IntegerField(read_only=True)
     contact_id = serializers.IntegerField(read_only=True)
+    campaign_id = serializers.IntegerField(read_only=True, allow_null=True)
     automation_version_id = serializers.IntegerField(read_only=True, allow_null=True)
     trigger = serializers.CharField(read_only=True)
     channel = serializers.CharField(read_only=True)
@@ -28,16 +34,41 @@ class MessageRow(serializers.Serializer[Any]):
     text = serializers.CharField(read_only=True)
     state = serializers.CharField(
         read_only=True,
-        help_text="queued, calling, sent, delivered, failed, skipped, buried; unknown: perhaps sent, nobody knows",
+        help_text="waiting (to be prepared), queued, calling, sent, delivered, failed, skipped, buried; "
+        "unknown: perhaps sent, nobody knows; unknown_final: nobody will know",
     )
     reason = serializers.CharField(read_only=True, help_text="why it was skipped or failed")
-    blocker = serializers.CharField(read_only=True, help_text="what a queued one waits for")
+    blocker = serializers.CharField(source="waits_for", read_only=True, help_text="what a queued one waits for")
+    parts = serializers.IntegerField(read_only=True, help_text="of an SMS")
+    price = serializers.DecimalField(18, 4, read_only=True, help_text="credits")
     attempts = serializers.IntegerField(read_only=True)
     provider_id = serializers.CharField(read_only=True)
     reference = serializers.UUIDField(read_only=True)
     created_at = serializers.DateTimeField(read_only=True)
     sent_at = serializers.DateTimeField(read_only=True, allow_null=True)
     delivered_at = serializers.DateTimeField(read_only=True, allow_null=True)
+
+
+class MessageInput(Input):
+    """A message to one contact."""
+
+    contact_id = IdField()
+    channel = serializers.ChoiceField(choices=Channel.choices, default=Channel.SMS.value)
+    text = serializers.CharField(
+        max_length=MAX_TEXT, default="", allow_blank=True, help_text="or a template_version_id"
+    )
+    template_version_id = IdField(allow_null=True, default=None)
+    purpose = serializers.ChoiceField(
+        choices=Message.Purpose.choices,
+        default=Message.Purpose.MARKETING.value,
+        help_text="marketing is sent with consent only; transactional to whoever is not suppressed",
+    )
+
+
+class SettleInput(Input):
+    """What became of an unknown message."""
+
+    was_sent = serializers.BooleanField()
 
 
 class MessageDetail(MessageRow):

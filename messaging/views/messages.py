@@ -5,16 +5,25 @@ from __future__ import annotations
 from typing import Any
 
 from django.db.models import QuerySet
+from django.utils import timezone
 from django_filters import CharFilter, ChoiceFilter, IsoDateTimeFilter
 from django_filters.rest_framework import FilterSet
+from drf_spectacular.utils import extend_schema
+from rest_framework import status
+from rest_framework.permissions import BasePermission
+from rest_framework.request import Request
+from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
 from rest_framework.viewsets import ReadOnlyModelViewSet
 
 from config.infra.work import Status
+from messaging.actions.messages import Draft, MessageError, resend_unknown, send_single, settle_unknown
 from messaging.models import Message
 from messaging.models.contacts import Channel
-from messaging.serializers.messages import MessageDetail, MessageRow
-from shopsync.serializers import WholeNumberFilter
+from messaging.serializers.messages import MessageDetail, MessageInput, MessageRow, SettleInput
+from shopsync.auth import MayAct, actor_of
+from shopsync.serializers import WholeNumberFilter, read
+from shopsync.views import KEY, answer_once, declare_problem
 
 
 class MessageFilters(FilterSet):
@@ -24,9 +33,13 @@ class MessageFilters(FilterSet):
     outcome = ChoiceFilter(choices=Message.Outcome.choices)
     channel = ChoiceFilter(choices=Channel.choices)
     contact_id = WholeNumberFilter()
+    campaign_id = WholeNumberFilter()
     address = CharFilter()
     created_after = IsoDateTimeFilter(field_name="created_at", lookup_expr="gte")
     created_before = IsoDateTimeFilter(field_name="created_at", lookup_expr="lt")
+
+
+declare_problem(MessageError, status=409, slug="message-refused", title="The message can't be written or settled so")
 
 
 class Messages(ReadOnlyModelViewSet[Message]):
@@ -37,8 +50,44 @@ class Messages(ReadOnlyModelViewSet[Message]):
 
     def get_queryset(self) -> QuerySet[Message]:
         """Read the tenant's messages."""
-        return Message.objects.prefetch_related("reports") if self.detail else Message.objects.all()
+        rows = Message.objects.select_related("campaign", "flow__queue")
+        return rows.prefetch_related("reports") if self.detail else rows
 
     def get_serializer_class(self) -> type[BaseSerializer[Any]]:
         """Show reports in the detail only."""
-        return MessageDetail if self.action == "retrieve" else MessageRow
+        return MessageRow if self.action == "list" else MessageDetail
+
+    def get_permissions(self) -> list[BasePermission]:
+        """Everybody of the tenant reads; the rest are acts."""
+        return super().get_permissions() if self.action in {"list", "retrieve"} else [MayAct()]  # type: ignore[return-value]
+
+    @extend_schema(request=MessageInput, responses={201: MessageRow}, parameters=[KEY], summary="Send a message")
+    def create(self, request: Request) -> Response:
+        """Send one message to one contact; it waits for nothing but credits and the limits of the provider."""
+        draft = Draft(**read(MessageInput, request))
+
+        def run() -> Response:
+            sent = send_single(draft=draft, actor=actor_of(request))
+            return Response(MessageRow(sent).data, status=status.HTTP_201_CREATED)
+
+        return answer_once(request, run)
+
+    @extend_schema(request=None, responses=MessageRow, parameters=[KEY], summary="Send an unknown one again")
+    def resend(self, request: Request, pk: int) -> Response:
+        """Send a message again that nobody knows the fate of: the recipient may get it twice."""
+        self.get_object()
+        return answer_once(
+            request, lambda: Response(MessageRow(resend_unknown(message_id=pk, actor=actor_of(request))).data)
+        )
+
+    @extend_schema(request=SettleInput, responses=MessageRow, parameters=[KEY], summary="Say what became of it")
+    def settle(self, request: Request, pk: int) -> Response:
+        """Say of an unknown message whether it was sent, as the provider told you."""
+        self.get_object()
+        was_sent = read(SettleInput, request)["was_sent"]
+
+        def run() -> Response:
+            settled = settle_unknown(message_id=pk, was_sent=was_sent, actor=actor_of(request), now=timezone.now())
+            return Response(MessageRow(settled).data)
+
+        return answer_once(request, run)

@@ -1,0 +1,129 @@
+"""Single messages: written for one contact, by the API or a person; and what an operator decides about unknown ones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.db import transaction
+from django.utils import timezone
+
+from audit.actions import record
+from config.infra import tenancy, work
+from messaging.actions.charges import release_messages, settle_messages
+from messaging.actions.composing import values_of
+from messaging.encoding import split_sms
+from messaging.models import Contact, Message, TemplateVersion
+from messaging.models.contacts import Channel
+from messaging.rendering import MAX_TEXT, TemplateError, render_text
+from shopsync.models import Tenant
+
+Purpose = Message.Purpose
+
+
+class MessageError(ValueError):
+    """A message can't be written or settled as asked; the message says why."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draft:
+    """A message to one contact: a text, or a version of a template."""
+
+    contact_id: int
+    channel: str
+    text: str = ""
+    template_version_id: int | None = None
+    purpose: str = Purpose.MARKETING
+    trigger: str = ""
+
+
+@transaction.atomic(savepoint=False)
+def send_single(*, draft: Draft, actor: str) -> Message:
+    """Write a message to one contact; it goes the way of all others: consent, credits, limits, unknowns.
+
+    Raises: MessageError.
+    """
+    contact = Contact.objects.filter(pk=draft.contact_id).first()
+    if contact is None:
+        raise MessageError(f"contact_id: there is no contact {draft.contact_id}.")
+    address = contact.address_on(draft.channel)
+    if not address:
+        raise MessageError(f"contact_id: the contact can't be reached by {draft.channel}.")
+    message = Message(
+        contact=contact,
+        channel=draft.channel,
+        address=address,
+        text=_text(draft, contact),
+        purpose=draft.purpose,
+        trigger=draft.trigger[:120],
+        priority=0,
+    )
+    work.add([message])
+    data = {"channel": draft.channel, "purpose": draft.purpose}
+    record(name="message.written", subject=f"message:{message.pk}", actor=actor, data=data)
+    return message
+
+
+def _text(draft: Draft, contact: Contact) -> str:
+    if draft.channel != Channel.SMS:
+        raise MessageError(f"channel: single messages go by {Channel.SMS.value}; {draft.channel} goes by campaign.")
+    if bool(draft.text.strip()) == (draft.template_version_id is not None):
+        raise MessageError("text: give either a text or a template_version_id.")
+    text = draft.text.strip()
+    if draft.template_version_id is not None:
+        version = TemplateVersion.objects.filter(pk=draft.template_version_id, template__channel=draft.channel).first()
+        if version is None:
+            raise MessageError(f"template_version_id: there is no version {draft.template_version_id} for it.")
+        tenant = Tenant.objects.get(pk=tenancy.current_tenant_id())
+        try:
+            text = render_text(version.body, values_of(contact, tenant), defaults=version.defaults)
+        except TemplateError as error:
+            raise MessageError(f"template_version_id: {error}") from error
+    if not text or len(text) > MAX_TEXT:
+        raise MessageError(f"text: 1 to {MAX_TEXT} characters are needed.")
+    try:
+        split_sms(text)
+    except ValueError as error:
+        raise MessageError(f"text: {error}") from error
+    return text
+
+
+@transaction.atomic(savepoint=False)
+def resend_unknown(*, message_id: int, actor: str) -> Message:
+    """Send a message again that nobody knows the fate of: the recipient may get it twice, and this is on record.
+
+    Raises: MessageError for one that is not unknown; Message.DoesNotExist.
+    """
+    message = _lock_unknown(message_id)
+    work.replay(Message.objects.filter(pk=message.pk))
+    record(name="message.resent", subject=f"message:{message.pk}", actor=actor)
+    message.refresh_from_db()
+    return message
+
+
+@transaction.atomic(savepoint=False)
+def settle_unknown(*, message_id: int, was_sent: bool, actor: str, now: datetime) -> Message:
+    """Say what became of an unknown message, as an operator knows it from the provider: sent and paid, or neither.
+
+    Raises: MessageError for one that is not unknown; Message.DoesNotExist.
+    """
+    message = _lock_unknown(message_id)
+    message.status, message.finished_at = work.Status.DONE, timezone.now()
+    message.outcome = Message.Outcome.SENT if was_sent else Message.Outcome.FAILED
+    message.reason = "" if was_sent else f"not sent, says {actor}"[:200]
+    message.sent_at = message.started_at if was_sent else None
+    message.save(update_fields=["status", "finished_at", "outcome", "reason", "sent_at"])
+    reference = f"message:{message.pk}"
+    if was_sent:
+        settle_messages([message.pk], reference=reference, now=now)
+    else:
+        release_messages([message.pk], reference=reference)
+    record(name="message.settled", subject=reference, actor=actor, data={"was_sent": was_sent})
+    return message
+
+
+def _lock_unknown(message_id: int) -> Message:
+    message = Message.objects.select_for_update(of=("self",)).get(pk=message_id)
+    if message.status != work.Status.UNKNOWN:
+        raise MessageError(f"The message is {message.state}: only an unknown one is decided on.")
+    return message

@@ -1,0 +1,240 @@
+"""Campaigns for operators: written, reported on, launched, paused, cancelled; and what each waits for."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+from django import forms
+from django.contrib import admin
+from django.db.models import Model, Q, QuerySet, Sum
+from django.http import HttpRequest, HttpResponse
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from unfold.decorators import display
+from unfold.widgets import UnfoldAdminIntegerFieldWidget, UnfoldAdminSplitDateTimeWidget
+
+from messaging.actions import campaigns
+from messaging.actions.campaigns import CampaignError, Plan
+from messaging.actions.previews import ask_for_report, send_test
+from messaging.models import Campaign, Contact
+from messaging.queries import Count, tally_of
+from shopsync.admin.base import actor_of, table
+from shopsync.admin.forms import ActingAdmin, KeyedForm, Page, PlainIntegerField, row_action
+from shopsync.sites import scope_of
+
+STATE_COLOURS = {"sending": "info", "done": "success", "paused": "warning", "scheduled": "info", "cancelled": "danger"}
+ENDED = ("sent", "delivered", "failed", "skipped", "unknown", "unknown_final")
+_PLAN = (
+    "name",
+    "channel",
+    "segment",
+    "template_version",
+    "sender",
+    "is_local_time",
+    "expires_at",
+    "holdout_percent",
+    "keeps_quiet_hours",
+)
+
+
+class LaunchForm(KeyedForm):
+    """When it is to be sent."""
+
+    scheduled_at = forms.SplitDateTimeField(
+        required=False, widget=UnfoldAdminSplitDateTimeWidget(), help_text="empty: now"
+    )
+
+
+class TestForm(KeyedForm):
+    """To whom it is sent as a test."""
+
+    contact_id = PlainIntegerField(min_value=1, widget=UnfoldAdminIntegerFieldWidget, help_text="a contact's id")
+
+
+@admin.register(Campaign)
+class CampaignAdmin(ActingAdmin):
+    """Messages to many."""
+
+    refusals = (CampaignError, Contact.DoesNotExist)
+    may_add = True
+    settings_fields = _PLAN
+    list_display = ("name", "channel", "state", "bar", "blocker", "scheduled_at", "finished_at")
+    list_filter = ("status", "channel")
+    search_fields = ("name",)
+    list_select_related = ("segment",)
+    readonly_fields = ("state", "progress", "skipped", "report")
+    actions_detail = ("report_before", "send_one", "launch", "pause", "resume", "cancel")
+    fields = (
+        ("state", "blocker"),
+        "progress",
+        "skipped",
+        "report",
+        *_PLAN,
+        ("scheduled_at", "frozen_at", "finished_at"),
+        ("created_at", "tenant"),
+    )
+
+    @display(description="status", ordering="status", label=STATE_COLOURS)
+    def state(self, campaign: Campaign) -> str:
+        """Say where it stands."""
+        return campaign.status
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Campaign]:
+        """Add up how many messages there are, and how many have their end."""
+        through = Sum("tallies__messages", filter=Q(tallies__state__in=ENDED))
+        rows: QuerySet[Campaign] = super().get_queryset(request)
+        return rows.annotate(total=Sum("tallies__messages"), through=through)
+
+    @display(description="progress")
+    def bar(self, campaign: Any) -> SafeString | str:
+        """Show how many are through."""
+        return _bar(campaign.through or 0, campaign.total or 0) if campaign.frozen_at else "–"
+
+    @display(description="messages")
+    def progress(self, campaign: Campaign) -> SafeString | str:
+        """Show a bar, and how many messages are in each state."""
+        if not campaign.frozen_at:
+            return "not launched"
+        tally = tally_of(campaign.pk)
+        through = sum(tally.states.get(state, Count()).messages for state in ENDED)
+        rows = [(state, one.messages, one.parts, one.cost) for state, one in sorted(tally.states.items())]
+        return format_html("{}{}", _bar(through, tally.total), table(("state", "messages", "parts", "credits"), rows))
+
+    @display(description="skipped, by reason")
+    def skipped(self, campaign: Campaign) -> SafeString | str:
+        """Show why some got nothing."""
+        reasons = tally_of(campaign.pk).skipped if campaign.pk else {}
+        rows = sorted(reasons.items(), key=_most)
+        return table(("reason", "messages"), rows) if rows else "–"
+
+    @display(description="report before the launch")
+    def report(self, campaign: Campaign) -> SafeString | str:
+        """Show the last report asked for."""
+        told = dict(campaign.preflight or {})
+        if not told:
+            return "not asked for yet"
+        return table(("", ""), [(name.replace("_", " "), _plain(value)) for name, value in told.items()])
+
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        """A draft may be written anew, by operators and owners of one tenant."""
+        is_draft = obj is None or (isinstance(obj, Campaign) and obj.status == Campaign.Status.DRAFT)
+        return is_draft and self.has_add_permission(request)
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """Operators and owners write campaigns."""
+        return self.has_act_permission(request) and scope_of(request).tenant_id is not None
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        """Write it as the API does."""
+        plan = Plan(
+            name=obj.name,
+            channel=obj.channel,
+            segment_id=obj.segment_id,
+            template_version_id=obj.template_version_id,
+            sender_id=obj.sender_id,
+            is_local_time=obj.is_local_time,
+            expires_at=obj.expires_at,
+            holdout_percent=Decimal(obj.holdout_percent or 0),
+            keeps_quiet_hours=obj.keeps_quiet_hours,
+        )
+        saved = campaigns.save_campaign(campaign_id=obj.pk if change else None, plan=plan, actor=actor_of(request))
+        obj.pk = saved.pk
+
+    @row_action("Report before the launch", path="report", icon="fact_check")
+    def report_before(self, request: HttpRequest, campaign: Campaign) -> HttpResponse:
+        """Ask how many get it, at what cost."""
+        page = Page(
+            title="Report before the launch",
+            sentences=("Everybody's message is written, in memory, to count parts and cost. Nothing is sent.",),
+            button="Report",
+            done="The report is on the campaign's page, or will be in a while.",
+            form=KeyedForm(request.POST),
+            run=lambda: ask_for_report(campaign_id=campaign.pk, now=timezone.now()),
+        )
+        return self.ask(request, campaign, page)
+
+    @row_action("Send a test", path="test", icon="send")
+    def send_one(self, request: HttpRequest, campaign: Campaign) -> HttpResponse:
+        """Send what one contact would get."""
+        form = TestForm(request.POST)
+        page = Page(
+            title="Send a test",
+            sentences=("The contact gets what the campaign would send them. It is charged.",),
+            button="Send",
+            done="The test is on its way.",
+            form=form,
+            run=lambda: send_test(
+                campaign=campaign,
+                contact_id=form.given()["contact_id"],
+                actor=actor_of(request),
+                now=timezone.now(),
+            ),
+        )
+        return self.ask(request, campaign, page)
+
+    @row_action("Launch", path="launch", icon="rocket_launch")
+    def launch(self, request: HttpRequest, campaign: Campaign) -> HttpResponse:
+        """Let it be sent."""
+        form = LaunchForm(request.POST)
+        page = Page(
+            title=f"Launch {campaign.name}",
+            sentences=("Its recipients are fixed when it begins. It can be paused and cancelled at any moment.",),
+            button="Launch",
+            done="The campaign is launched.",
+            form=form,
+            run=lambda: campaigns.schedule_campaign(
+                campaign_id=campaign.pk,
+                at=form.given()["scheduled_at"],
+                actor=actor_of(request),
+                now=timezone.now(),
+            ),
+        )
+        return self.ask(request, campaign, page)
+
+    @row_action("Pause", path="pause", icon="pause")
+    def pause(self, request: HttpRequest, campaign: Campaign) -> HttpResponse:
+        """Stop it until it is resumed."""
+        sentence = "Nothing more is begun; what is being called goes out."
+        run = lambda: campaigns.pause_campaign(campaign_id=campaign.pk, actor=actor_of(request))  # noqa: E731
+        return self.ask(request, campaign, _page(request, "Pause", sentence, "The campaign is paused.", run))
+
+    @row_action("Resume", path="resume", icon="play_arrow")
+    def resume(self, request: HttpRequest, campaign: Campaign) -> HttpResponse:
+        """Let it go on."""
+        run = lambda: campaigns.resume_campaign(  # noqa: E731
+            campaign_id=campaign.pk, actor=actor_of(request), now=timezone.now()
+        )
+        sentence = "It goes on where it stood."
+        return self.ask(request, campaign, _page(request, "Resume", sentence, "The campaign goes on.", run))
+
+    @row_action("Cancel", path="cancel", icon="cancel")
+    def cancel(self, request: HttpRequest, campaign: Campaign) -> HttpResponse:
+        """End it for good."""
+        run = lambda: campaigns.cancel_campaign(campaign_id=campaign.pk, actor=actor_of(request))  # noqa: E731
+        sentence = "What is not called yet never is, and its credits are given back. This can't be undone."
+        return self.ask(request, campaign, _page(request, "Cancel", sentence, "The campaign is cancelled.", run))
+
+
+def _page(request: HttpRequest, title: str, sentence: str, done: str, run: Any) -> Page:
+    form = KeyedForm(request.POST)
+    return Page(title=title, sentences=(sentence,), button=title, done=done, form=form, run=run)
+
+
+def _bar(through: int, total: int) -> SafeString:
+    """Draw how many of a campaign's messages have their end."""
+    words = f"{through:,} of {total:,}"
+    return format_html(
+        '<progress max="{}" value="{}" aria-label="{}"></progress> {}', max(total, 1), through, words, words
+    )
+
+
+def _most(item: tuple[str, int]) -> int:
+    return -item[1]
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name}: {count}" for name, count in value.items()) or "none"
+    return str(value)
