@@ -15,7 +15,7 @@ from messaging.models import Campaign, Flow, SendQueue
 from messaging.quiet import Hours, next_time
 
 QUANTUM = 500  # recipients that a turn adds
-SMALL_CALL = QUANTUM // 5  # a call costs at least this: requests are what providers count
+SMALL_CALL = QUANTUM // 5  # a call costs at least this: requests are what is limited
 
 # Transactional messages go first, then whoever's turn is the lowest. Deficit round robin: a queue at the head of the
 # line is given a quantum when what it saved up does not pay for its call; it stays there while it can pay for another,

@@ -135,12 +135,15 @@ def test_a_small_tenant_is_done_in_ten_seconds_beside_two_hundred_thousand():
             {"contacts": 100, "batch_size": 100, "launch": False},
         )
         wait_until(lambda: states(target, large["campaign"])["sent"] > 2000, 120, "the large campaign to be under way")
-        began = time.monotonic()
         target.run("tests.slow.campaign_launch", str(small["tenant"]), str(small["campaign"]))
-        launched = time.monotonic()
         wait_until(lambda: states(target, small["campaign"])["sent"] == 100, 30, "the small campaign to be sent")
-        took = time.monotonic() - launched
+        took = float(
+            target.one(
+                "SELECT extract(epoch FROM max(m.sent_at) - max(c.frozen_at)) FROM messaging_campaign c"
+                f" JOIN messaging_message m ON m.campaign_id = c.id WHERE c.id = {small['campaign']}"
+            )
+        )
         left = states(target, large["campaign"])
-        print(f"100 recipients sent in {took:.1f} s (launched in {launched - began:.1f} s) beside {dict(left)}")
+        print(f"100 recipients sent in {took:.2f} s after the launch, beside {dict(left)}")
         assert left["queued"] + left["waiting"] > 100_000
         assert took <= 10
