@@ -39,6 +39,7 @@ WEBHOOK_HANDLERS: dict[str, dict[str, str]] = {
         "customers/update": "messaging.actions.contacts.sync_customer",
         "customers_marketing_consent/update": "messaging.actions.contacts.sync_sms_consent",
         "customers_email_marketing_consent/update": "messaging.actions.contacts.sync_email_consent",
+        "customers_whats_app_marketing_consent/update": "messaging.actions.contacts.sync_whatsapp_consent",
         "app/uninstalled": "shopsync.actions.tenants.uninstall",
     },
     "stripe": dict.fromkeys(STRIPE_TOPICS, "orders.actions.payments.sync_stripe_event"),
@@ -77,6 +78,7 @@ EVENT_SUBSCRIBERS: dict[str, list[str]] = {
 SCHEDULES: tuple[Schedule, ...] = (
     Schedule("sweep", "shopsync.tasks.sweep_work", every_seconds=5, grace_seconds=60),
     Schedule("retention", "shopsync.tasks.forget_old_payloads", every_seconds=600, grace_seconds=600),
+    Schedule("old imports", "messaging.tasks.forget_old_imports", cron="50 3 * * *", grace_seconds=3600),
     Schedule("expired reservations", "inventory.tasks.expire_reservations", every_seconds=10, grace_seconds=60),
     Schedule("lost holds", "inventory.tasks.settle_lost_holds", every_seconds=30, grace_seconds=120),
     Schedule("look at the stock", "inventory.tasks.watch_stock", every_seconds=60, grace_seconds=300),
