@@ -8,7 +8,8 @@ from decimal import Decimal
 
 from django.db import connection
 
-from messaging.models import ConsentEntry, Message
+from messaging.models import ConsentEntry, Contact, ContactIdentity, Message
+from shopsync.identity import normalise_email, normalise_phone
 
 
 def consent_on(*, contact_id: int, channel: str) -> ConsentEntry | None:
@@ -22,6 +23,26 @@ def consents_of(messages: Iterable[Message]) -> dict[tuple[int, str], ConsentEnt
     contacts = {message.contact_id for message in messages}
     entries = ConsentEntry.objects.filter(contact_id__in=contacts).order_by("contact_id", "channel", "-source_version")
     return {(entry.contact_id, entry.channel): entry for entry in entries.distinct("contact_id", "channel")}
+
+
+def find_contacts(names: Iterable[str], *, country: str) -> tuple[list[int], list[str]]:
+    """Find contacts by what each is named: an id, an e-mail address, or a phone (read by `country`).
+
+    Returns their ids, and the names that are nobody's.
+    """
+    wanted: dict[str, tuple[str, str]] = {}
+    for name in names:
+        is_id = name.isascii() and name.isdigit() and len(name) <= 9
+        kind = "id" if is_id else "email" if "@" in name else "phone"
+        value = name if is_id else normalise_email(name) if kind == "email" else normalise_phone(name, country)
+        wanted[name] = (kind, value)
+    ids = [int(value) for kind, value in wanted.values() if kind == "id"]
+    values = [value for kind, value in wanted.values() if kind != "id" and value]
+    owners = {("id", str(pk)): pk for pk in Contact.objects.filter(pk__in=ids).values_list("pk", flat=True)}
+    rows = ContactIdentity.objects.filter(kind__in=("email", "phone"), value__in=values)
+    owners |= {(kind, value): pk for kind, value, pk in rows.values_list("kind", "value", "contact_id")}
+    found = sorted({owners[key] for key in wanted.values() if key in owners})
+    return found, [name for name, key in wanted.items() if key not in owners]
 
 
 @dataclass(frozen=True, slots=True)
