@@ -25,7 +25,23 @@ from inventory.models import (
     StockThreshold,
     Variant,
 )
-from messaging.models import Attempt, Automation, AutomationVersion, Contact, DeliveryReport, Message
+from messaging.actions.forms import save_form
+from messaging.actions.imports import Options, start_import
+from messaging.actions.segments import save_segment
+from messaging.actions.suppressions import suppress
+from messaging.models import (
+    Attempt,
+    Automation,
+    AutomationVersion,
+    ConsentEntry,
+    Contact,
+    ContactImport,
+    DeliveryReport,
+    Message,
+    Segment,
+    SignupForm,
+    Suppression,
+)
 from orders.actions.labels import request_rates
 from orders.actions.payments import take_facts
 from orders.actions.shipments import ship_lines
@@ -143,6 +159,7 @@ def make_world(**tenant_fields: str) -> World:
         pass
     with tenancy.tenant_scope(tenant.pk):
         _make_messages(connection)
+        _keep_people()
         _reserve_one()
         _make_alerts()
         DigestPlan(recipients=["ops@example.com"]).save()
@@ -184,6 +201,16 @@ def _make_messages(connection: Connection) -> None:
     Message.objects.filter(pk=second.pk).update(**lost, attempts=1, last_error="no answer to the call")
     lost |= {"status": "buried", "finished_at": timezone.now(), "last_error": "refused eight times"}
     Message.objects.filter(pk=third.pk).update(**lost, attempts=8)
+
+
+def _keep_people() -> None:
+    """Keep a segment, a form, an address that is not written to, and a file on its way in."""
+    wanted = {"field": "contact.email", "op": "is_known"}
+    save_segment(segment_id=None, name="with e-mail", definition=wanted, actor="test")
+    values = {"name": "news", "channels": ["email"], "text_shown": "Write to me"}
+    save_form(form_id=None, values=values, actor="test", now=timezone.now())
+    suppress(channel="email", addresses=["gone@example.com"], reason="manual", source="", actor="test")
+    start_import(pieces=[b"email\nnew@example.com\n"], options=Options(file_name="new.csv"), actor="test")
 
 
 def _make_alerts() -> None:
@@ -231,6 +258,7 @@ def _ship_one() -> None:
 def _rows(tenant: Tenant, connection: Connection) -> dict[type[Model], Model]:
     lists: list[type[Any]] = [Payment, GatewayRefund, Dispute, PaymentMismatch, Shipment, ShipmentCall]
     lists += [Location, StockMovement, Reservation, HoldPush, StockThreshold, OrderWatch]
+    lists += [Segment, SignupForm, Suppression, ContactImport, ConsentEntry]
     lists += [Order, Product, StockLevel, Message, Automation, AuditEvent, EventDelivery, DeadLetter]
     rows: dict[type[Model], Model] = {model: model.objects.first() for model in [*lists, Alert, ApiKey]}
     rows[Order] = Order.objects.get(shopify_id=BIG + 1)

@@ -62,29 +62,8 @@ def start_import(*, pieces: Iterable[bytes], options: Options, actor: str) -> Co
     """
     parts = _in_chunks(pieces)
     first = next(parts, b"")
-    encoding = choose_encoding(first, options.encoding)
-    check = Decodable(encoding)
-    check.feed(first)
-    delimiter, header = read_header(first[:HEAD_BYTES], encoding=encoding, delimiter=options.delimiter)
-    columns = guess_columns(header, options.mapping)
-    channels = _channels(columns, options)
-    made = ContactImport(
-        lane="contacts",
-        file_name=options.file_name.replace("\0", "")[:200],
-        encoding=encoding,
-        delimiter=delimiter,
-        header=[name.replace("\0", "") for name in header],
-        columns=columns,
-        duplicates=options.duplicates,
-        country=options.country or Tenant.objects.get(pk=tenancy.current_tenant_id()).country,
-        segment=_list(options.segment_id),
-        consent_channels=channels,
-        consent_source=options.consent_source,
-        consent_text=options.consent_text,
-        consent_at=options.consent_at,
-        opt_in_level=options.opt_in_level,
-        actor=actor,
-    )
+    made, check = _plan(first, options)
+    made.actor = actor
     work.add([made])
     size = 0
     for number, piece in enumerate(_and(first, parts)):
@@ -96,9 +75,51 @@ def start_import(*, pieces: Iterable[bytes], options: Options, actor: str) -> Co
         ImportChunk(source=made, number=number, body=piece).save(force_insert=True)
     check.feed(b"", is_last=True)
     ContactImport.objects.filter(pk=made.pk).update(file_bytes=size)
-    data: dict[str, Value] = {"columns": [name for name in columns if name], "bytes": size, "channels": channels}
+    data: dict[str, Value] = {"columns": [name for name in made.columns if name], "bytes": size}
+    data["channels"] = made.consent_channels
     record(name="import.started", subject=f"import:{made.pk}", actor=actor, data=data)
     return made
+
+
+def check_import(*, pieces: Iterable[bytes], options: Options) -> None:
+    """Look at a file as `start_import` would, and keep nothing.
+
+    Raises: TableError.
+    """
+    parts = _in_chunks(pieces)
+    _, check = _plan(next(parts, b""), options)
+    for piece in parts:
+        check.feed(piece)
+    check.feed(b"", is_last=True)
+
+
+def _plan(first: bytes, options: Options) -> tuple[ContactImport, Decodable]:
+    """Say what is to be done with a file that begins like this.
+
+    Raises: TableError.
+    """
+    encoding = choose_encoding(first, options.encoding)
+    check = Decodable(encoding)
+    check.feed(first)
+    delimiter, header = read_header(first[:HEAD_BYTES], encoding=encoding, delimiter=options.delimiter)
+    columns = guess_columns(header, options.mapping)
+    made = ContactImport(
+        lane="contacts",
+        file_name=options.file_name.replace("\0", "")[:200],
+        encoding=encoding,
+        delimiter=delimiter,
+        header=[name.replace("\0", "") for name in header],
+        columns=columns,
+        duplicates=options.duplicates,
+        country=options.country or Tenant.objects.get(pk=tenancy.current_tenant_id()).country,
+        segment=_list(options.segment_id),
+        consent_channels=_channels(columns, options),
+        consent_source=options.consent_source,
+        consent_text=options.consent_text,
+        consent_at=options.consent_at,
+        opt_in_level=options.opt_in_level,
+    )
+    return made, check
 
 
 def _in_chunks(pieces: Iterable[bytes]) -> Iterator[bytes]:
