@@ -222,7 +222,10 @@ SPECTACULAR_SETTINGS = {
         "drf_spectacular.hooks.postprocess_schema_enums",
         "shopsync.views.schema.add_problems",
     ],
-    "ENUM_NAME_OVERRIDES": {"CountryEnum": "inventory.rules.COUNTRIES"},  # of `country` and `country_code`
+    "ENUM_NAME_OVERRIDES": {  # of `country` and `country_code`, of `channel` and `channels`
+        "CountryEnum": "inventory.rules.COUNTRIES",
+        "ChannelEnum": "messaging.models.contacts.Channel",
+    },
     "SERVE_INCLUDE_SCHEMA": False,
     "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
     "SERVE_AUTHENTICATION": [],

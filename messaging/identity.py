@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 # The order is the strength: a customer id is the shop's own word, an address may be shared by a family.
-KINDS = ("shopify_customer", "email", "phone")
+KINDS = ("shopify_customer", "external", "email", "phone", "whatsapp")
+OWN_KINDS = ("shopify_customer", "external")  # of which a person has one
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -17,9 +18,12 @@ class Identity:
     value: str
 
 
-def identities_of(*, customer_shopify_id: int | None, email: str, phone: str) -> tuple[Identity, ...]:
+def identities_of(
+    *, customer_shopify_id: int | None, email: str, phone: str, external_id: str = "", whatsapp: str = ""
+) -> tuple[Identity, ...]:
     """List the identifiers there are, strongest first; empty for a guest who left nothing."""
-    values = (str(customer_shopify_id) if customer_shopify_id is not None else "", email, phone)
+    customer = str(customer_shopify_id) if customer_shopify_id is not None else ""
+    values = (customer, external_id, email, phone, whatsapp)
     return tuple(Identity(kind, value) for kind, value in zip(KINDS, values, strict=True) if value)
 
 

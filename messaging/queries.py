@@ -10,7 +10,8 @@ from django.db import connection, transaction
 from django.db.models import Sum
 
 from config.infra import tenancy
-from messaging.models import Campaign, CampaignTally, ConsentEntry, Message
+from messaging.models import Campaign, CampaignTally, ConsentEntry, Contact, ContactIdentity, Message
+from shopsync.identity import normalise_email, normalise_phone
 
 
 def consent_on(*, contact_id: int, channel: str) -> ConsentEntry | None:
@@ -72,6 +73,26 @@ def _tally(rows: Iterable[tuple[str, str, Count]]) -> Tally:
         if state == Message.Outcome.SKIPPED:
             skipped[reason] = count.messages
     return Tally(states, skipped)
+
+
+def find_contacts(names: Iterable[str], *, country: str) -> tuple[list[int], list[str]]:
+    """Find contacts by what each is named: an id, an e-mail address, or a phone (read by `country`).
+
+    Returns their ids, and the names that are nobody's.
+    """
+    wanted: dict[str, tuple[str, str]] = {}
+    for name in names:
+        is_id = name.isascii() and name.isdigit() and len(name) <= 9
+        kind = "id" if is_id else "email" if "@" in name else "phone"
+        value = name if is_id else normalise_email(name) if kind == "email" else normalise_phone(name, country)
+        wanted[name] = (kind, value)
+    ids = [int(value) for kind, value in wanted.values() if kind == "id"]
+    values = [value for kind, value in wanted.values() if kind != "id" and value]
+    owners = {("id", str(pk)): pk for pk in Contact.objects.filter(pk__in=ids).values_list("pk", flat=True)}
+    rows = ContactIdentity.objects.filter(kind__in=("email", "phone"), value__in=values)
+    owners |= {(kind, value): pk for kind, value, pk in rows.values_list("kind", "value", "contact_id")}
+    found = sorted({owners[key] for key in wanted.values() if key in owners})
+    return found, [name for name, key in wanted.items() if key not in owners]
 
 
 @dataclass(frozen=True, slots=True)

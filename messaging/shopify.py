@@ -50,6 +50,18 @@ class _EmailConsent(msgspec.Struct):
     email_address: str | None = None
 
 
+class _StatedOnWhatsapp(msgspec.Struct):
+    state: str | None = None
+    opt_in_level: str | None = None
+    updated_at: str | None = None
+
+
+class _WhatsappConsent(msgspec.Struct):
+    customer_id: int
+    whats_app_marketing_consent: _StatedOnWhatsapp
+    phone_number: str | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class ConsentSnapshot:
     """What a customer agreed to on one channel; `state` is one of subscribed, unsubscribed, pending, not_subscribed."""
@@ -130,6 +142,19 @@ def parse_email_consent(delivery: Delivery) -> ConsentSnapshot:
     body = parse(delivery.body, _EmailConsent)
     email = normalise_email(body.email_address or "")
     return _consent(body.email_marketing_consent, body.customer_id, channel="email", address=email, delivery=delivery)
+
+
+def parse_whatsapp_consent(delivery: Delivery, *, country: str) -> ConsentSnapshot:
+    """Read customers_whats_app_marketing_consent/update, whose fields have names of their own.
+
+    Raises: UnreadablePayloadError.
+    """
+    body = parse(delivery.body, _WhatsappConsent)
+    said = body.whats_app_marketing_consent
+    state = said.state.lower() if said.state else None
+    consent = _Consent(state=state, opt_in_level=said.opt_in_level, consent_updated_at=said.updated_at)
+    phone = normalise_phone(body.phone_number or "", country)
+    return _consent(consent, body.customer_id, channel="whatsapp", address=phone, delivery=delivery)
 
 
 def _consent(consent: _Consent, customer_id: int, *, channel: str, address: str, delivery: Delivery) -> ConsentSnapshot:

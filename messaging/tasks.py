@@ -1,15 +1,18 @@
-"""Celery's door to sending."""
+"""Celery's doors to sending and to imports."""
 
 from __future__ import annotations
 
 from celery import shared_task
 from django.utils import timezone
 
+from config.infra import work
 from config.infra.tasks import SystemTask
+from messaging.actions.imports import forget_imports_everywhere, run_imports
 from messaging.actions.progress import advance_campaigns
 from messaging.actions.sending import send_due
 from messaging.actions.unknowns import give_up_unknowns, match_orphans
 from messaging.actions.watching import watch_sending
+from messaging.models import ContactImport
 
 
 @shared_task(base=SystemTask)
@@ -34,3 +37,15 @@ def settle_unknowns() -> int:
 def watch_messages() -> int:
     """Tell of whatever is stuck without saying why."""
     return watch_sending()
+
+
+@shared_task(base=SystemTask)
+def drain_imports() -> int:
+    """Work on imports until none is due, each for a while."""
+    return work.drain(ContactImport, run_imports)
+
+
+@shared_task(base=SystemTask)
+def forget_old_imports() -> int:
+    """Forget the files and rows of imports past their retention."""
+    return forget_imports_everywhere(now=timezone.now())

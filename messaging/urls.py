@@ -2,19 +2,46 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.urls import path, re_path
 
-from messaging.views import campaigns, contacts, messages, webhooks
+from messaging.views import campaigns, contacts, forms, imports, messages, segments, suppressions, webhooks
 from messaging.views.credits import Balance, Policy, Transactions
+
+_read: dict[str, Any] = {"get": "list", "post": "create"}
+_one: dict[str, Any] = {"get": "retrieve", "patch": "partial_update"}
+_contacts, _imports, _forms = contacts.Contacts, imports.Imports, forms.Forms
+_segments, _suppressions = segments.Segments, suppressions.Suppressions
+_campaigns, _messages = campaigns.Campaigns, messages.Messages
 
 urlpatterns = [
     re_path(r"^webhooks/mitto/dlr/(?P<token>[\w-]+)/?$", webhooks.receive_mitto_report, name="receive-mitto-report"),
-    path("api/v1/contacts", contacts.Contacts.as_view({"get": "list"}, detail=False)),
-    path("api/v1/contacts/<int:pk>", contacts.Contacts.as_view({"get": "retrieve"}, detail=True)),
-    path("api/v1/campaigns", campaigns.Campaigns.as_view({"get": "list", "post": "create"}, detail=False)),
-    path("api/v1/campaigns/<int:pk>", campaigns.Campaigns.as_view({"get": "retrieve", "put": "update"}, detail=True)),
+    path("forms/confirm/<str:token>", forms.confirm, name="confirm-consent"),
+    re_path(r"^forms/(?P<token>[\w-]+)$", forms.sign_up, name="signup-form"),
+    path("api/v1/contacts", _contacts.as_view(_read, detail=False)),
+    path("api/v1/contacts/export", contacts.ContactExport.as_view(), name="export-contacts"),
+    path("api/v1/contacts/imports", _imports.as_view(_read, detail=False)),
+    path("api/v1/contacts/imports/<int:pk>", _imports.as_view({"get": "retrieve"}, detail=True)),
+    path("api/v1/contacts/imports/<int:pk>/problems", _imports.as_view({"get": "problems"}, detail=True)),
+    path("api/v1/contacts/forms", _forms.as_view(_read, detail=False)),
+    path("api/v1/contacts/forms/<int:pk>", _forms.as_view(_one, detail=True)),
+    path("api/v1/contacts/<int:pk>", _contacts.as_view(_one, detail=True)),
+    path("api/v1/contacts/<int:pk>/consents", _contacts.as_view({"get": "consents", "post": "state"}, detail=True)),
+    path("api/v1/segments", _segments.as_view(_read, detail=False)),
+    path("api/v1/segments/preview", _segments.as_view({"post": "preview"}, detail=False)),
+    path("api/v1/segments/<int:pk>", _segments.as_view({**_one, "delete": "destroy"}, detail=True)),
+    path("api/v1/segments/<int:pk>/count", _segments.as_view({"get": "count"}, detail=True)),
+    path("api/v1/segments/<int:pk>/sample", _segments.as_view({"get": "sample"}, detail=True)),
+    path("api/v1/segments/<int:pk>/members", _segments.as_view({"post": "members"}, detail=True)),
+    path("api/v1/segments/<int:pk>/upload", _segments.as_view({"post": "upload"}, detail=True)),
+    path("api/v1/suppressions", _suppressions.as_view(_read, detail=False)),
+    path("api/v1/suppressions/<int:pk>", _suppressions.as_view({"get": "retrieve"}, detail=True)),
+    path("api/v1/suppressions/<int:pk>/lift", _suppressions.as_view({"post": "lift"}, detail=True)),
+    path("api/v1/campaigns", _campaigns.as_view(_read, detail=False)),
+    path("api/v1/campaigns/<int:pk>", _campaigns.as_view({"get": "retrieve", "put": "update"}, detail=True)),
     *(
-        path(f"api/v1/campaigns/<int:pk>/{word}", campaigns.Campaigns.as_view({"post": method}, detail=True))
+        path(f"api/v1/campaigns/<int:pk>/{word}", _campaigns.as_view({"post": method}, detail=True))
         for word, method in (
             ("preflight", "preflight"),
             ("test", "test_send"),
@@ -28,8 +55,8 @@ urlpatterns = [
     path("api/v1/credits/policy", Policy.as_view()),
     path("api/v1/credits/transactions", Transactions.as_view({"get": "list"}, detail=False)),
     path("api/v1/credits/transactions/<int:pk>", Transactions.as_view({"get": "retrieve"}, detail=True)),
-    path("api/v1/messages/<int:pk>/resend", messages.Messages.as_view({"post": "resend"}, detail=True)),
-    path("api/v1/messages/<int:pk>/settle", messages.Messages.as_view({"post": "settle"}, detail=True)),
-    path("api/v1/messages", messages.Messages.as_view({"get": "list", "post": "create"}, detail=False)),
-    path("api/v1/messages/<int:pk>", messages.Messages.as_view({"get": "retrieve"}, detail=True)),
+    path("api/v1/messages/<int:pk>/resend", _messages.as_view({"post": "resend"}, detail=True)),
+    path("api/v1/messages/<int:pk>/settle", _messages.as_view({"post": "settle"}, detail=True)),
+    path("api/v1/messages", _messages.as_view(_read, detail=False)),
+    path("api/v1/messages/<int:pk>", _messages.as_view({"get": "retrieve"}, detail=True)),
 ]

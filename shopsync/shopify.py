@@ -194,6 +194,7 @@ _LANE_BY_TOPIC: dict[str, tuple[str, str]] = {
     "customers": ("customer", "id"),
     "customers_marketing_consent": ("customer", "id"),
     "customers_email_marketing_consent": ("customer", "customer_id"),
+    "customers_whats_app_marketing_consent": ("customer", "customer_id"),
 }
 
 

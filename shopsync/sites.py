@@ -42,6 +42,11 @@ _SIDEBAR: dict[str, list[tuple[str, str, str]]] = {
     "Messaging": [
         ("person", "messaging", "contact"),
         ("campaign", "messaging", "campaign"),
+        ("group_work", "messaging", "segment"),
+        ("upload_file", "messaging", "contactimport"),
+        ("dynamic_form", "messaging", "signupform"),
+        ("fact_check", "messaging", "consententry"),
+        ("block", "messaging", "suppression"),
         ("sms", "messaging", "message"),
         ("bolt", "messaging", "automation"),
         ("savings", "messaging", "creditaccount"),

@@ -42,7 +42,7 @@ MODULES = {  # the six kinds, by name
         "money",
         "rules",
         "rendering",
-        *("encoding", "keywords", "quiet", "segments"),
+        *("encoding", "keywords", "quiet", "segments", "tables", "imports"),
         "webhooks",
         "providers",
         "payments",
@@ -86,9 +86,9 @@ NOUNS = {  # what a module that became a package may be split into
         "sending",
         "reports",
         *("credits", "segments", "suppressions"),
-        *("imports", "exports", "forms", "templates", "links", "unsubscribes", "senders", "prices", "replies"),
-        *("campaigns", "freezing", "preparing", "composing", "flows", "claiming", "unknowns", "previews", "limits"),
-        *("charges", "frequencies", "outcomes", "progress", "messages"),
+        *("imports", "merging", "profiles", "exports", "forms", "templates", "links", "unsubscribes", "senders"),
+        *("prices", "replies", "campaigns", "freezing", "preparing", "composing", "flows", "claiming", "unknowns"),
+        *("previews", "limits", "charges", "frequencies", "outcomes", "progress", "messages"),
         *("orders", "payments", "refunds", "calls", "reconciliation"),
     },
     "models": {
@@ -153,6 +153,8 @@ REACHES = {  # every place that reaches over tenants, and why
         "find the connections that have unknown messages and reports of unknown ids",
         "find the tenants whose unknown messages are too old to be heard of",
     ],
+    "messaging/actions/forms.py": ["a form's address names its tenant"],
+    "messaging/actions/imports.py": ["find the tenants with imports to forget"],
     "orders/actions/watches.py": ["find the tenants whose orders are watched"],
     "shopsync/actions/alerts.py": ["close an alert, of a tenant or of the system"],
     "shopsync/actions/digests.py": ["write the digests of every tenant, and the system's"],
@@ -171,10 +173,12 @@ SYSTEM_TASKS = {
     "inventory.tasks.expire_reservations",
     "inventory.tasks.settle_lost_holds",
     "inventory.tasks.watch_stock",
+    "messaging.tasks.drain_imports",
     "messaging.tasks.drain_messages",
     "messaging.tasks.move_campaigns",
     "messaging.tasks.settle_unknowns",
     "messaging.tasks.watch_messages",
+    "messaging.tasks.forget_old_imports",
     "orders.tasks.verify_stock",
     "shopsync.tasks.collect_digests",
     "shopsync.tasks.drain_digests",
@@ -271,7 +275,7 @@ def test_no_tenant_in_scope_no_query(model):
 
 def test_work_is_of_the_known_queues_and_named_apart():
     assert [model.queue.name for model in queues()] == [
-        *("digests", "events", "holds", "messages", "payments", "shipping", "webhooks"),
+        *("digests", "events", "holds", "imports", "messages", "payments", "shipping", "webhooks"),
     ]
     assert all(issubclass(model, WorkRow) for model in queues())
 

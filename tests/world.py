@@ -28,13 +28,18 @@ from inventory.models import (
 )
 from messaging.actions.campaigns import Plan, save_campaign
 from messaging.actions.credits import save_policy, top_up
+from messaging.actions.forms import save_form
+from messaging.actions.imports import Options, start_import
 from messaging.actions.segments import save_segment
+from messaging.actions.suppressions import suppress
 from messaging.models import (
     Attempt,
     Automation,
     AutomationVersion,
     Campaign,
+    ConsentEntry,
     Contact,
+    ContactImport,
     CreditAccount,
     CreditPolicy,
     CreditTransaction,
@@ -45,6 +50,8 @@ from messaging.models import (
     Sender,
     SendingPolicy,
     SendQueue,
+    SignupForm,
+    Suppression,
     Template,
     TemplateVersion,
 )
@@ -166,6 +173,7 @@ def make_world(**tenant_fields: str) -> World:
     with tenancy.tenant_scope(tenant.pk):
         _make_messages(connection)
         _make_campaign()
+        _keep_people()
         _reserve_one()
         _make_alerts()
         DigestPlan(recipients=["ops@example.com"]).save()
@@ -230,6 +238,16 @@ def _make_campaign() -> None:
     SendQueue.objects.create(channel="sms", blocker="no_connection")
 
 
+def _keep_people() -> None:
+    """Keep a segment, a form, an address that is not written to, and a file on its way in."""
+    wanted = {"field": "contact.email", "op": "is_known"}
+    save_segment(segment_id=None, name="with e-mail", definition=wanted, actor="test")
+    values = {"name": "news", "channels": ["email"], "text_shown": "Write to me"}
+    save_form(form_id=None, values=values, actor="test", now=timezone.now())
+    suppress(channel="email", addresses=["gone@example.com"], reason="manual", source="", actor="test")
+    start_import(pieces=[b"email\nnew@example.com\n"], options=Options(file_name="new.csv"), actor="test")
+
+
 def _make_alerts() -> None:
     """Raise two alerts; one of them is over."""
     for number in (12, 13):
@@ -276,6 +294,8 @@ def _rows(tenant: Tenant, connection: Connection) -> dict[type[Model], Model]:
     lists: list[type[Any]] = [Payment, GatewayRefund, Dispute, PaymentMismatch, Shipment, ShipmentCall]
     lists += [Campaign, CreditAccount, CreditTransaction, CreditPolicy, SendQueue, Sender, SendingPolicy, QuietHours]
     lists += [Segment, Template, Location, StockMovement, Reservation, HoldPush, StockThreshold, OrderWatch]
+    lists += [Location, StockMovement, Reservation, HoldPush, StockThreshold, OrderWatch]
+    lists += [Segment, SignupForm, Suppression, ContactImport, ConsentEntry]
     lists += [Order, Product, StockLevel, Message, Automation, AuditEvent, EventDelivery, DeadLetter]
     rows: dict[type[Model], Model] = {model: model.objects.first() for model in [*lists, Alert, ApiKey]}
     rows[Order] = Order.objects.get(shopify_id=BIG + 1)

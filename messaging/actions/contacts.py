@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from django.db import transaction
@@ -11,9 +12,15 @@ from audit.actions import Event, record
 from config.infra import tenancy
 from config.infra.transactions import lock_name
 from messaging.actions.consent import write_consent
-from messaging.identity import Identity, choose_contact, identities_of
+from messaging.identity import OWN_KINDS, Identity, choose_contact, identities_of
 from messaging.models import Contact, ContactIdentity
-from messaging.shopify import ConsentSnapshot, parse_customer, parse_email_consent, parse_sms_consent
+from messaging.shopify import (
+    ConsentSnapshot,
+    parse_customer,
+    parse_email_consent,
+    parse_sms_consent,
+    parse_whatsapp_consent,
+)
 from orders.models import Order
 from shopsync.models import Tenant
 from shopsync.shopify import Delivery
@@ -31,6 +38,8 @@ class Profile:
     country: str = ""
     locale: str = ""
     version: str = ""
+    external_id: str = ""
+    whatsapp: str = ""
 
 
 @transaction.atomic(savepoint=False)
@@ -41,11 +50,16 @@ def ensure_contact(*, profile: Profile, actor: str) -> Contact | None:
     that share an identity wait for each other on an advisory lock per identity, taken in order.
     """
     identities = identities_of(
-        customer_shopify_id=profile.customer_shopify_id, email=profile.email, phone=profile.phone
+        customer_shopify_id=profile.customer_shopify_id,
+        external_id=profile.external_id,
+        email=profile.email,
+        phone=profile.phone,
+        whatsapp=profile.whatsapp,
     )
     if not identities:
         return None
-    _lock(identities)
+    lock_contacts(shared=True)
+    lock_identities(identities)
     owners = _owners(identities)
     contact_id = choose_contact(identities, owners)
     if contact_id is None:
@@ -68,23 +82,33 @@ def ensure_contact(*, profile: Profile, actor: str) -> Contact | None:
     return contact
 
 
-def _lock(identities: tuple[Identity, ...]) -> None:
+def lock_contacts(*, shared: bool) -> None:
+    """Keep imports of the tenant and whoever finds or makes single contacts apart, until the transaction ends.
+
+    A batch of an import takes thousands of identities at once: it excludes the others instead of naming each.
+    """
+    lock_name(f"contacts:{tenancy.current_tenant_id()}", shared=shared)
+
+
+def lock_identities(identities: Iterable[Identity]) -> None:
+    """Wait for whoever else finds or makes contacts by these identities; held until the transaction ends."""
     keys = sorted(f"{tenancy.current_tenant_id()}:{identity.kind}:{identity.value}" for identity in identities)
     for key in keys:
         lock_name(f"contact:{key}")
 
 
 def _owners(identities: tuple[Identity, ...]) -> dict[Identity, int]:
-    """Say whose each identity is. A contact that is another customer of the shop's is nobody's owner here: they
-    share an address or a phone, they are not one person."""
+    """Say whose each identity is. A contact that is another customer of the shop's, or has another external id, is
+    nobody's owner here: they share an address or a phone, they are not one person."""
     values = [identity.value for identity in identities]
     rows = ContactIdentity.objects.filter(value__in=values).values_list("kind", "value", "contact_id")
     owners = {Identity(kind, value): owner for kind, value, owner in rows}
     owners = {identity: owners[identity] for identity in identities if identity in owners}
-    if identities[0].kind == "shopify_customer" and identities[0] not in owners:
-        others = ContactIdentity.objects.filter(kind="shopify_customer", contact_id__in=owners.values())
-        taken = set(others.values_list("contact_id", flat=True))
-        owners = {identity: owner for identity, owner in owners.items() if owner not in taken}
+    for own in identities:
+        if own.kind in OWN_KINDS and own not in owners:
+            others = ContactIdentity.objects.filter(kind=own.kind, contact_id__in=owners.values())
+            taken = set(others.values_list("contact_id", flat=True))
+            owners = {identity: owner for identity, owner in owners.items() if owner not in taken}
     return owners
 
 
@@ -146,9 +170,16 @@ def profile_of(order: Order) -> Profile:
 
 
 def follow_order(*, event: Event) -> None:
-    """Make sure that the buyer of an order is a contact with what the order's newest version says (a subscriber)."""
+    """Make sure that the buyer of an order is a contact, a customer, with what the order's newest version says.
+
+    A subscriber of the order's events. A test order makes nobody a customer.
+    """
     order = Order.objects.get(pk=int(event.subject.partition(":")[2]))
-    ensure_contact(profile=profile_of(order), actor="shopify")
+    contact = ensure_contact(profile=profile_of(order), actor="shopify")
+    if contact is not None and not order.is_test:
+        Contact.objects.filter(pk=contact.pk).exclude(lifecycle=Contact.Lifecycle.CUSTOMER).update(
+            lifecycle=Contact.Lifecycle.CUSTOMER
+        )
 
 
 def sync_sms_consent(*, delivery: Delivery) -> None:
@@ -168,14 +199,20 @@ def sync_email_consent(*, delivery: Delivery) -> None:
     _sync_consent(parse_email_consent(delivery))
 
 
+def sync_whatsapp_consent(*, delivery: Delivery) -> None:
+    """Take customers_whats_app_marketing_consent/update; it may come before its customer.
+
+    Raises: UnreadablePayloadError.
+    """
+    tenant = Tenant.objects.get(pk=delivery.tenant_id)
+    _sync_consent(parse_whatsapp_consent(delivery, country=tenant.country))
+
+
 @transaction.atomic(savepoint=False)
 def _sync_consent(snapshot: ConsentSnapshot) -> None:
-    is_phone = snapshot.channel == "sms"
-    profile = Profile(
-        customer_shopify_id=snapshot.customer_shopify_id,
-        email="" if is_phone else snapshot.address,
-        phone=snapshot.address if is_phone else "",
-    )
+    where = {"sms": "phone", "email": "email", "whatsapp": "whatsapp"}[snapshot.channel]
+    values = {"email": "", "phone": "", where: snapshot.address}
+    profile = Profile(customer_shopify_id=snapshot.customer_shopify_id, **values)
     contact = ensure_contact(profile=profile, actor="shopify")
     assert contact is not None  # a customer always has an id
     write_consent(contact=contact, snapshot=snapshot)

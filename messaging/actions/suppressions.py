@@ -19,6 +19,10 @@ Reason = Suppression.Reason
 _BLOCK = 64  # of SHA-256, in bytes: what HMAC pads its key to
 
 
+class NotSuppressed(ValueError):  # noqa: N818
+    """There is nothing to lift."""
+
+
 def address_key(channel: str, address: str) -> bytes:
     """Return the keyed digest by which an address is known on a channel: 32 bytes, of the normalised address."""
     return hmac.digest(_key(), f"{channel}|{address}".encode(), "sha256")
@@ -88,6 +92,22 @@ def lift_suppression(
     data = {"channel": channel, "reason": row.reason}
     record(name="address.unsuppressed", subject=f"suppression:{row.pk}", actor=actor, data=data)
     return True
+
+
+@transaction.atomic(savepoint=False)
+def lift_by_hand(*, suppression_id: int, why: str, actor: str, now: datetime) -> Suppression:
+    """Write to an address again because a person says so; the reason is kept beside who it was.
+
+    Raises: NotSuppressed when it was lifted before; Suppression.DoesNotExist.
+    """
+    row = Suppression.objects.select_for_update().get(pk=suppression_id)
+    if row.lifted_at is not None:
+        raise NotSuppressed(f"It was lifted on {row.lifted_at:%Y-%m-%d} by {row.lifted_by}; there is nothing to lift.")
+    row.lifted_at, row.lifted_by, row.lifted_why = now, actor, why
+    row.save(update_fields=["lifted_at", "lifted_by", "lifted_why"])
+    data = {"channel": row.channel, "reason": row.reason}
+    record(name="address.unsuppressed", subject=f"suppression:{row.pk}", actor=actor, data=data)
+    return row
 
 
 def suppressed_of(channel: str, addresses: Iterable[str]) -> set[str]:

@@ -1,6 +1,29 @@
 """Messaging for operators; by noun."""
 
-from messaging.admin import automations, campaigns, contacts, messages, policies, senders
+from messaging.admin import (
+    automations,
+    campaigns,
+    contacts,
+    forms,
+    imports,
+    messages,
+    policies,
+    segments,
+    senders,
+    suppressions,
+)
 from messaging.admin import credits as credit_pages
 
-__all__ = ["automations", "campaigns", "contacts", "credit_pages", "messages", "policies", "senders"]
+__all__ = [
+    "automations",
+    "campaigns",
+    "contacts",
+    "credit_pages",
+    "forms",
+    "imports",
+    "messages",
+    "policies",
+    "segments",
+    "senders",
+    "suppressions",
+]

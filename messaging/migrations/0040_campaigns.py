@@ -10,7 +10,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('messaging', '0011_templates_stay'),
+        ('messaging', '0022_lifted_why'),
         ('shopsync', '0009_idempotent_requests'),
     ]
 

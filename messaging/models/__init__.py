@@ -5,6 +5,8 @@ from messaging.models.campaigns import Campaign, CampaignTally
 from messaging.models.contacts import ConsentEntry, ConsentState, Contact, ContactIdentity, Suppression
 from messaging.models.credits import CreditAccount, CreditDay, CreditEntry, CreditPolicy, CreditTransaction
 from messaging.models.flows import Flow, SendQueue
+from messaging.models.forms import SignupForm
+from messaging.models.imports import ContactImport, ImportChunk, ImportRow
 from messaging.models.links import Click, ShortLink
 from messaging.models.messages import Attempt, DeliveryReport, Message, MessageBody
 from messaging.models.policies import Frequency, QuietHours, SendingPolicy, SendLimit
@@ -23,6 +25,7 @@ __all__ = [
     "ConsentState",
     "Contact",
     "ContactIdentity",
+    "ContactImport",
     "CreditAccount",
     "CreditDay",
     "CreditEntry",
@@ -31,6 +34,8 @@ __all__ = [
     "DeliveryReport",
     "Flow",
     "Frequency",
+    "ImportChunk",
+    "ImportRow",
     "Message",
     "MessageBody",
     "Price",
@@ -42,6 +47,7 @@ __all__ = [
     "Sender",
     "SendingPolicy",
     "ShortLink",
+    "SignupForm",
     "Suppression",
     "Template",
     "TemplateVersion",

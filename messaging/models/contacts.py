@@ -203,6 +203,7 @@ class Suppression(TenantModel):
     created_at = models.DateTimeField(db_default=Now())
     lifted_at = models.DateTimeField(null=True, blank=True)
     lifted_by = models.CharField(max_length=120, blank=True, default="")
+    lifted_why = models.CharField(max_length=200, blank=True, default="", db_default="")
 
     class Meta(TenantModel.Meta):
         ordering = ("-id",)

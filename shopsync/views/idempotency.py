@@ -55,8 +55,10 @@ def digest_of(request: Request) -> str:
     return hashlib.sha256(json.dumps(request.data, sort_keys=True).encode()).hexdigest()
 
 
-def answer_once(request: Request, run: Callable[[], Response]) -> Response:
+def answer_once(request: Request, run: Callable[[], Response], *, digest: str = "") -> Response:
     """Run a write, or return what the same request under the same key was answered.
+
+    digest: names what was asked for where the body is no JSON.
 
     The write, its answer and the key are one transaction: a write that is refused leaves its key free. Whoever comes
     second waits for the first.
@@ -64,12 +66,12 @@ def answer_once(request: Request, run: Callable[[], Response]) -> Response:
     Raises: KeyReused, ValidationError for a bad key, and whatever `run` raises.
     """
     key = read_key(request)
-    return run() if key is None else _answer_once(request, run, key=key)
+    return run() if key is None else _answer_once(request, run, key=key, digest=digest or digest_of(request))
 
 
 @retrying_atomic
-def _answer_once(request: Request, run: Callable[[], Response], *, key: str) -> Response:
-    scope, digest = f"{request.method} {request.path}"[:100], digest_of(request)
+def _answer_once(request: Request, run: Callable[[], Response], *, key: str, digest: str) -> Response:
+    scope = f"{request.method} {request.path}"[:100]
     claimed = claim_key(scope=scope, key=key, digest=digest)
     if claimed is None:
         made = IdempotentRequest.objects.get(scope=scope, key=key)

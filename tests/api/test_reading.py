@@ -17,7 +17,10 @@ from shopsync.serializers import readable_payload
 from tests.factories import deliver
 from tests.world import BIG, SECRET, order_body
 
-LISTS = ["orders", "products", "contacts", "messages", "webhook-events", "audit-events", "alerts"]
+LISTS = [
+    *("orders", "products", "contacts", "messages", "webhook-events", "audit-events", "alerts"),
+    *("contacts/imports", "contacts/forms", "segments", "suppressions"),
+]
 # One query finds the key; the rest are the rows and their prefetches.
 QUERIES = {
     "orders": 2,
@@ -27,6 +30,10 @@ QUERIES = {
     "webhook-events": 2,
     "audit-events": 2,
     "alerts": 2,
+    "contacts/imports": 2,
+    "contacts/forms": 2,
+    "segments": 2,
+    "suppressions": 2,
 }
 
 

@@ -1,0 +1,87 @@
+"""What the API shows and takes of segments."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+
+from shopsync.serializers import IdField, Input
+
+MOST_IDS = 10_000
+_EXAMPLE = {"all": [{"field": "contact.country", "op": "is", "value": "GR"}]}
+
+
+@extend_schema_field({"type": "object", "additionalProperties": True, "example": _EXAMPLE})
+class DefinitionField(serializers.Field):  # type: ignore[type-arg]  # its generics are of no use here
+    """A description of an audience; what is wrong with it is said by the compiler."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        """Take it as it is."""
+        return data
+
+    def to_representation(self, value: Any) -> Any:
+        """Show it as it is."""
+        return value
+
+
+class SegmentRow(serializers.Serializer[Any]):
+    """An audience under a name."""
+
+    id = serializers.IntegerField(read_only=True)
+    name = serializers.CharField(read_only=True)
+    kind = serializers.CharField(read_only=True, help_text="dynamic (described) or static (a list)")
+    definition = DefinitionField(read_only=True)
+    created_at = serializers.DateTimeField(read_only=True)
+    updated_at = serializers.DateTimeField(read_only=True)
+
+
+class SegmentInput(Input):
+    """A segment: with a definition it is whoever answers to it; without one it is a list."""
+
+    name = serializers.CharField(max_length=100)
+    definition = DefinitionField(required=False, allow_null=True, default=None)
+
+
+class SegmentChange(Input):
+    """What of a segment is to change."""
+
+    name = serializers.CharField(max_length=100, required=False)
+    definition = DefinitionField(required=False)
+
+
+class PreviewInput(Input):
+    """A description to try out."""
+
+    definition = DefinitionField()
+
+
+class CountRow(serializers.Serializer[Any]):
+    """How many contacts there are in a segment now."""
+
+    count = serializers.IntegerField(read_only=True)
+
+
+class MembersInput(Input):
+    """Contacts to put on a list, and to take off it, by id."""
+
+    add = serializers.ListField(child=IdField(), max_length=MOST_IDS, required=False, default=list)
+    remove = serializers.ListField(child=IdField(), max_length=MOST_IDS, required=False, default=list)
+
+
+class MembersRow(serializers.Serializer[Any]):
+    """What a change of a list did."""
+
+    added = serializers.IntegerField(read_only=True, help_text="contacts that were not on it")
+    removed = serializers.IntegerField(read_only=True, help_text="contacts that were on it")
+    unknown = serializers.ListField(
+        child=serializers.CharField(), read_only=True, help_text="lines of a file that are no contact; at most 100"
+    )
+
+
+class UploadInput(Input):
+    """A file of one contact a line: an id, an e-mail address, or a phone."""
+
+    file = serializers.FileField(help_text="text, UTF-8, at most 5 MB; only the first column of a CSV is read")
+    remove = serializers.BooleanField(required=False, default=False, help_text="take them off the list instead")

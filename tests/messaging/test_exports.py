@@ -1,0 +1,133 @@
+"""Exports: what is exported can be imported again, and no cell is a formula."""
+
+from __future__ import annotations
+
+import csv
+import io
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from config.infra import tenancy
+from messaging.actions.contacts import Profile, ensure_contact
+from messaging.actions.exports import export_contacts, export_problems
+from messaging.actions.imports import Options, start_import
+from messaging.actions.segments import save_segment
+from messaging.imports import read_attribute, write_attribute
+from messaging.models import Contact, ContactImport
+from messaging.tables import guard, unguard
+from messaging.tasks import drain_imports
+from tests.factories import make_tenant
+
+pytestmark = pytest.mark.django_db(transaction=True)
+PROOF = {"consent_source": "us", "consent_text": "Yes", "consent_at": datetime(2026, 1, 1, tzinfo=UTC)}
+
+
+@pytest.fixture
+def tenant():
+    return make_tenant(country="GR")
+
+
+def fill(tenant):
+    with tenancy.tenant_scope(tenant.pk):
+        for number, name in enumerate(["=1+1", "'=quoted", "-Zoë", "@x", "plain, with comma", '"q"\nline']):
+            contact = ensure_contact(
+                profile=Profile(
+                    customer_shopify_id=number if number % 2 else None,
+                    external_id=f"+{number}",
+                    email=f"p{number}@example.com",
+                    phone=f"+30690000000{number}",
+                    first_name=name,
+                    country="GR",
+                ),
+                actor="t",
+            )
+            attributes = {"n": number - 2, "yes": True, "text": f"{number}", "=cell": "=HYPERLINK(1)", "f": 1.5}
+            tags = ["=tag", f"t{number}"]
+            Contact.objects.filter(pk=contact.pk).update(attributes=attributes, tags=tags, timezone="Europe/Athens")
+
+
+def people(tenant):
+    with tenancy.tenant_scope(tenant.pk):
+        names = ("email", "phone", "first_name", "country", "timezone", "attributes", "tags")
+        contacts = Contact.objects.order_by("email").values(*names)
+        rows = list(contacts)
+        for row, contact in zip(rows, Contact.objects.order_by("email"), strict=True):
+            row["identities"] = sorted(contact.identities.values_list("kind", "value"))
+            row["tags"] = sorted(row["tags"])
+        return rows
+
+
+def export(tenant, **options):
+    with tenancy.tenant_scope(tenant.pk):
+        lines = export_contacts(segment_id=options.get("segment_id"), actor="t")
+    return "".join(lines)  # read outside of the scope, as a streamed answer is
+
+
+def take(tenant, text, **options):
+    with tenancy.tenant_scope(tenant.pk):
+        made = start_import(pieces=[text.encode()], options=Options(**options), actor="t")
+        drain_imports()
+        return ContactImport.objects.get(pk=made.pk)
+
+
+def test_what_is_exported_is_the_same_once_it_is_imported_elsewhere(tenant):
+    fill(tenant)
+    text = export(tenant)
+    other = make_tenant(country="US")
+    made = take(other, text, **PROOF)
+    assert (made.created_count, made.error_count, made.note_count) == (6, 0, 0)
+    assert people(other) == people(tenant)
+    assert sorted(export(other).splitlines()) == sorted(text.splitlines())
+
+
+def test_no_cell_of_an_export_is_a_formula(tenant):
+    fill(tenant)
+    rows = list(csv.reader(io.StringIO(export(tenant))))
+    assert len(rows) == 7
+    cells = [cell for row in rows for cell in row]
+    assert [cell for cell in cells if cell[:1] in {"=", "+", "-", "@", "\t", "\r"}] == []
+    assert {"'=1+1", "''=quoted", "'-Zoë", "'+306900000000"} <= set(cells)
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0")))
+def test_a_guarded_cell_is_read_as_it_was_and_runs_nothing(value):
+    assert unguard(guard(value)) == value
+    assert guard(value)[:1] not in {"=", "+", "-", "@", "\t", "\r", "\n"}
+
+
+@given(
+    st.one_of(st.booleans(), st.integers(-(10**15) + 1, 10**15 - 1), st.text(st.characters(exclude_categories=["Cs"])))
+)
+def test_an_attribute_is_read_as_it_was_written(value):
+    read = read_attribute(write_attribute(value).strip())
+    assert (read, type(read)) == (value, type(value))
+
+
+def test_a_segment_is_exported_alone(tenant):
+    fill(tenant)
+    with tenancy.tenant_scope(tenant.pk):
+        wanted = {"field": "contact.email", "op": "is", "value": "p3@example.com"}
+        segment = save_segment(segment_id=None, name="one", definition=wanted, actor="t")
+    rows = list(csv.DictReader(io.StringIO(export(tenant, segment_id=segment.pk))))
+    assert [row["email"] for row in rows] == ["p3@example.com"]
+
+
+def test_an_export_holds_nobody_elses_contacts(tenant):
+    fill(tenant)
+    assert len(export(make_tenant()).splitlines()) == 1
+
+
+def test_the_file_of_problems_can_be_mended_and_imported(tenant):
+    made = take(tenant, "email,first_name\nnobody,=1\nb@example.com,Bea\n")
+    with tenancy.tenant_scope(tenant.pk):
+        lines = export_problems(source=made)
+    text = "".join(lines)
+    (row,) = csv.DictReader(io.StringIO(text))
+    assert (row["line"], row["taken"], row["email"], row["first_name"]) == ("2", "no", "nobody", "'=1")
+    again = take(tenant, text.replace("nobody,", "a@example.com,"))
+    assert (again.created_count, again.error_count) == (1, 0)
+    with tenancy.tenant_scope(tenant.pk):
+        assert Contact.objects.get(email="a@example.com").first_name == "=1"

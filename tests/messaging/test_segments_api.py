@@ -1,0 +1,141 @@
+"""Segments on the API: described or listed, counted, looked at, filled by ids and by files."""
+
+from __future__ import annotations
+
+import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
+
+from config.infra import tenancy
+from messaging.models import Contact, ContactIdentity, Segment
+from tests.factories import make_tenant
+from tests.messaging.people import as_member, with_key
+
+pytestmark = pytest.mark.django_db(transaction=True)
+URL = "/api/v1/segments"
+GREEKS = {"all": [{"field": "contact.country", "op": "is", "value": "GR"}]}
+
+
+@pytest.fixture
+def tenant():
+    return make_tenant(country="GR")
+
+
+@pytest.fixture
+def owner(tenant):
+    return with_key(tenant)
+
+
+@pytest.fixture
+def people(tenant):
+    with tenancy.tenant_scope(tenant.pk):
+        made = [Contact.objects.create(country=country, email=f"{country}@x.com".lower()) for country in ("GR", "US")]
+        for contact in made:
+            ContactIdentity.objects.create(contact=contact, kind="email", value=contact.email)
+        ContactIdentity.objects.create(contact=made[0], kind="phone", value="+306900000001")
+        return made
+
+
+def make(owner, key=None, **body):
+    return owner.post(URL, body, format="json", headers={"Idempotency-Key": key} if key else {})
+
+
+def test_a_segment_is_made_counted_sampled_changed_and_taken_away(owner, people, tenant):
+    made = make(owner, key="k", name="Greeks", definition=GREEKS)
+    assert (made.status_code, made.json()) == (201, make(owner, key="k", name="Greeks", definition=GREEKS).json())
+    url = f"{URL}/{made.json()['id']}"
+    assert owner.get(f"{url}/count").json() == {"count": 1}
+    assert [row["email"] for row in owner.get(f"{url}/sample").json()] == ["gr@x.com"]
+    everybody = owner.patch(url, {"definition": {"all": []}}, format="json").json()
+    assert (everybody["name"], owner.get(f"{url}/count").json()) == ("Greeks", {"count": 2})
+    assert owner.patch(url, {"name": "All"}, format="json").json()["definition"] == {"all": []}
+    assert owner.delete(url).status_code == 204
+    with tenancy.tenant_scope(tenant.pk):
+        assert not Segment.objects.exists()
+        assert Contact.objects.count() == 2
+
+
+@pytest.mark.parametrize(
+    ("body", "field", "sentence"),
+    [
+        ({"name": "x", "definition": {"all": [{"field": "age"}]}}, "definition", "all[0].field: one of all, any"),
+        ({"name": "x", "definition": [1]}, "definition", "the segment: an object is needed"),
+        ({"name": "x", "definition": 7}, "definition", "the segment: an object is needed"),
+        ({"name": " "}, "name", "This field may not be blank."),
+        ({"definition": GREEKS}, "name", "This field is required."),
+        ({"name": "taken"}, "name", "name: there is a segment 'taken' already"),
+    ],
+)
+def test_what_is_no_segment_is_refused_in_words(owner, body, field, sentence):
+    make(owner, name="taken")
+    answer = make(owner, **body)
+    assert answer.status_code == 400
+    assert answer.json()["errors"][field][0].startswith(sentence)
+
+
+def test_a_description_is_tried_out_and_not_kept(owner, people, tenant):
+    assert owner.post(f"{URL}/preview", {"definition": GREEKS}, format="json").json() == {"count": 1}
+    assert owner.post(f"{URL}/preview", {"definition": {"x": 1}}, format="json").status_code == 400
+    with tenancy.tenant_scope(tenant.pk):
+        assert not Segment.objects.exists()
+
+
+def test_a_list_is_filled_and_emptied_by_ids(owner, people):
+    url = f"{URL}/{make(owner, name='list').json()['id']}"
+    ids = [contact.pk for contact in people]
+    assert owner.post(f"{url}/members", {"add": [*ids, 10**9]}, format="json").json()["added"] == 2
+    body = owner.post(f"{url}/members", {"add": ids, "remove": ids[:1]}, format="json").json()
+    assert body == {"added": 0, "removed": 1, "unknown": []}
+    assert owner.get(f"{url}/count").json() == {"count": 1}
+
+
+def test_a_described_segment_takes_no_members(owner, people):
+    url = f"{URL}/{make(owner, name='Greeks', definition=GREEKS).json()['id']}"
+    answer = owner.post(f"{url}/members", {"add": [people[0].pk]}, format="json")
+    assert (answer.status_code, list(answer.json()["errors"])) == (400, ["segment"])
+    assert owner.patch(url, {"definition": None}, format="json").status_code == 400
+
+
+def test_a_list_is_filled_and_emptied_by_a_file(owner, people):
+    url = f"{URL}/{make(owner, name='list').json()['id']}"
+    text = f"contact,note\n GR@x.com ,first\n'+306900000001,same\n{people[1].pk},by id\nnobody@x.com,\n999999,\n"
+
+    def send(**fields):
+        file = SimpleUploadedFile("list.csv", text.encode("utf-8-sig"))
+        return owner.post(f"{url}/upload", {"file": file, **fields}, format="multipart")
+
+    assert send().json() == {"added": 2, "removed": 0, "unknown": ["contact", "nobody@x.com", "999999"]}
+    assert send(remove="true").json()["removed"] == 2
+    bad = owner.post(f"{url}/upload", {"file": SimpleUploadedFile("x", b"\xff\x81")}, format="multipart")
+    assert (bad.status_code, list(bad.json()["errors"])) == (400, ["file"])
+
+
+def test_staff_who_only_look_change_nothing_and_a_stranger_finds_nothing(owner, tenant, people):
+    staff, stranger = as_member(tenant, "viewer"), as_member(make_tenant(), "owner")
+    pk = make(owner, name="list").json()["id"]
+    assert staff.get(f"{URL}/{pk}/count").json() == {"count": 0}
+    assert staff.post(f"{URL}/{pk}/members", {"add": [people[0].pk]}, format="json").status_code == 403
+    assert stranger.get(f"{URL}/{pk}/sample").status_code == 404
+    assert stranger.post(f"{URL}/{pk}/upload", {}, format="json").status_code == 404
+    theirs = make(stranger, name="theirs").json()["id"]
+    taken = stranger.post(f"{URL}/{theirs}/members", {"add": [people[0].pk]}, format="json")
+    assert taken.json()["added"] == 0
+
+
+def test_suppressions_are_listed_added_and_lifted_with_a_reason(owner, tenant):
+    url = "/api/v1/suppressions"
+    staff, stranger = as_member(tenant, "viewer"), as_member(make_tenant(), "owner")
+    body = {"channel": "sms", "addresses": ["6900000001", "+306900000001", "12"], "source": "a list of ours"}
+    made = owner.post(url, body, format="json", headers={"Idempotency-Key": "k"})
+    assert (made.status_code, made.json()) == (201, {"suppressed": 1, "invalid": ["12"]})
+    assert owner.post(url, body, format="json", headers={"Idempotency-Key": "k"}).json() == made.json()
+    (row,) = staff.get(f"{url}?is_lifted=false").json()["results"]
+    assert (row["address"], row["reason"], row["source"]) == ("+306900000001", "manual", "a list of ours")
+    one = f"{url}/{row['id']}"
+    assert staff.post(f"{one}/lift", {"reason": "x"}, format="json").status_code == 403
+    assert stranger.post(f"{one}/lift", {"reason": "x"}, format="json").status_code == 404
+    assert owner.post(f"{one}/lift", {}, format="json").status_code == 400
+    lifted = owner.post(f"{one}/lift", {"reason": "asked by phone"}, format="json").json()
+    assert (lifted["lifted_why"], lifted["lifted_by"][:8]) == ("asked by phone", "api_key:")
+    assert owner.post(f"{one}/lift", {"reason": "again"}, format="json").status_code == 409
+    assert owner.get(f"{url}?is_lifted=false").json()["results"] == []
+    assert owner.post(url, {**body, "reason": "stop"}, format="json").status_code == 400
