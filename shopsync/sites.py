@@ -42,6 +42,7 @@ _SIDEBAR: dict[str, list[tuple[str, str, str]]] = {
     "Messaging": [
         ("person", "messaging", "contact"),
         ("sms", "messaging", "message"),
+        ("description", "messaging", "template"),
         ("bolt", "messaging", "automation"),
     ],
     "Operations": [

@@ -25,7 +25,8 @@ from inventory.models import (
     StockThreshold,
     Variant,
 )
-from messaging.models import Attempt, Automation, AutomationVersion, Contact, DeliveryReport, Message
+from messaging.actions.templates import Draft, make_template
+from messaging.models import Attempt, Automation, AutomationVersion, Contact, DeliveryReport, Message, Template
 from orders.actions.labels import request_rates
 from orders.actions.payments import take_facts
 from orders.actions.shipments import ship_lines
@@ -131,6 +132,8 @@ def make_world(**tenant_fields: str) -> World:
         connection.save()
         automation = Automation(name="thanks", trigger_event="order.paid")
         automation.save()
+        draft = Draft(body="Hi {{ contact.first_name }}", defaults={"contact.first_name": "you"})
+        make_template(name="hello", channel="sms", draft=draft, actor="test")
         AutomationVersion(
             automation=automation, number=1, channel="sms", template="Thanks {{ contact.first_name }}"
         ).save()
@@ -231,7 +234,7 @@ def _ship_one() -> None:
 def _rows(tenant: Tenant, connection: Connection) -> dict[type[Model], Model]:
     lists: list[type[Any]] = [Payment, GatewayRefund, Dispute, PaymentMismatch, Shipment, ShipmentCall]
     lists += [Location, StockMovement, Reservation, HoldPush, StockThreshold, OrderWatch]
-    lists += [Order, Product, StockLevel, Message, Automation, AuditEvent, EventDelivery, DeadLetter]
+    lists += [Order, Product, StockLevel, Message, Automation, Template, AuditEvent, EventDelivery, DeadLetter]
     rows: dict[type[Model], Model] = {model: model.objects.first() for model in [*lists, Alert, ApiKey]}
     rows[Order] = Order.objects.get(shopify_id=BIG + 1)
     rows[Contact] = Contact.objects.get(email="buyer1@example.com")

@@ -1,5 +1,5 @@
 """Messaging for operators; by noun."""
 
-from messaging.admin import automations, contacts, messages
+from messaging.admin import automations, contacts, messages, templates
 
-__all__ = ["automations", "contacts", "messages"]
+__all__ = ["automations", "contacts", "messages", "templates"]

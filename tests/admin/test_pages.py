@@ -73,6 +73,7 @@ QUERIES = {
     "inventory.StockLevel": 8, "inventory.StockMovement": 7, "inventory.Reservation": 6, "inventory.HoldPush": 6,
     "inventory.StockThreshold": 6,
     "inventory.Location": 7, "messaging.Automation": 6, "messaging.Contact": 6, "messaging.Message": 6,
+    "messaging.Template": 6,
     "orders.Payment": 6, "orders.GatewayRefund": 6, "orders.Dispute": 7, "orders.PaymentMismatch": 6,
     "orders.Order": 8, "orders.OrderWatch": 6, "orders.Shipment": 6, "orders.ShipmentCall": 6,
     "shopsync.Alert": 6, "shopsync.ApiKey": 6, "shopsync.Connection": 6, "shopsync.Digest": 6,
