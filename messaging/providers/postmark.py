@@ -52,7 +52,11 @@ class PostmarkProvider:
 
     def status(self, provider_id: str) -> Status:
         """Ask what has become of one message (see `Provider.status`)."""
-        answer = self._call("GET", f"/messages/outbound/{quote(provider_id, safe='')}/details")
+        try:
+            answer = self._call("GET", f"/messages/outbound/{quote(provider_id, safe='')}/details")
+        except ProviderError as error:
+            error.status = 404 if error.status == 422 else error.status  # 422 with ErrorCode 701: it knows no such one
+            raise
         try:
             return read_postmark_message(answer)
         except UnreadableReport as error:
