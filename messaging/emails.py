@@ -61,6 +61,7 @@ _SCHEMES = frozenset(("http", "https", "mailto", "tel", "sms", "data"))
 _PICTURE = re.compile(r"data:image/(?:png|jpe?g|gif|webp);base64,[A-Za-z0-9+/=\s]+", re.IGNORECASE)
 _DATA = re.compile(r"[\x00-\x20]*d\s*a\s*t\s*a\s*:", re.IGNORECASE)
 _UNSAFE_STYLE = re.compile(r"\\|expression|javascript|vbscript|@import|url\(\s*['\"]?(?!https?://)", re.IGNORECASE)
+_BREAK = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")  # what has no place in a header
 _BODY = re.compile(r'<body((?:\s+[^\s"=<>]+(?:="[^"]*")?)*)\s*>')
 _DOCUMENT = (
     '<!DOCTYPE html>\n<html><head><meta charset="utf-8">'
@@ -131,7 +132,7 @@ def render_email(
 
     Raises: MissingValue, TemplateError.
     """
-    line = " ".join(_printable(render_text(subject, values, defaults=defaults, most=10 * MAX_SUBJECT)).split())
+    line = " ".join(_BREAK.sub(" ", render_text(subject, values, defaults=defaults, most=10 * MAX_SUBJECT)).split())
     if not line:
         raise TemplateError("the subject is empty", field="subject")
     content = clean_html(render_html(body, values, defaults=defaults))
@@ -176,11 +177,6 @@ def _with_text_footer(text: str, url: str, postal_address: str) -> str:
         return text
     lines = [line.strip() for line in postal_address.splitlines() if line.strip()]
     return "\n".join([text, "", "--", *lines, f"Unsubscribe: {url}"])
-
-
-def _printable(text: str) -> str:
-    """Write a blank where a character has no place in a header: line breaks above all."""
-    return "".join(character if character.isprintable() else " " for character in text)
 
 
 def _warnings(subject: str, size: int) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ the time-outs and the rule of no network inside a transaction are the same as ev
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from email.utils import parseaddr
 from typing import Any, cast
@@ -15,7 +16,15 @@ from django.core.mail import EmailMultiAlternatives
 from django.utils.module_loading import import_string
 
 from config.infra import outbound
-from messaging.providers.base import Outcome, OutgoingMessage, Provider, ProviderAccount, ProviderError, Refused
+from messaging.providers.base import (
+    Outcome,
+    OutgoingMessage,
+    Provider,
+    ProviderAccount,
+    ProviderError,
+    ProviderStatus,
+    Refused,
+)
 from messaging.webhooks import MAX_ID_LENGTH, MAX_TEXT_LENGTH
 
 # What a connection's account_id begins with; behind a colon stands what the service calls its stream or domain.
@@ -24,19 +33,31 @@ EMAIL_SERVICES = {
     "mailgun": "messaging.providers.mailgun.MailgunProvider",
 }
 ONE_CLICK = "List-Unsubscribe=One-Click"
+_BREAK = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 def make_provider(account: ProviderAccount) -> Provider:
-    """Return the adapter of the e-mail service that the account names.
-
-    Raises: ProviderError with a blocker, so that messages wait until somebody mends the connection.
-    """
+    """Return the adapter of the e-mail service that the account names."""
     name = account.account_id.partition(":")[0].strip().lower()
     path = EMAIL_SERVICES.get(name)
-    if path is None:
-        known = ", ".join(sorted(EMAIL_SERVICES))
-        raise ProviderError(f"no e-mail service is called {name!r}; known: {known}", blocker="unknown_email_service")
-    return cast("Provider", import_string(path)(account))
+    return _Unknown(name) if path is None else cast("Provider", import_string(path)(account))
+
+
+class _Unknown:
+    """A service that there is not: its messages wait, with a blocker, until somebody mends the connection."""
+
+    max_batch = 500
+
+    def __init__(self, name: str) -> None:
+        self._sentence = f"no e-mail service is called {name!r}; known: {', '.join(sorted(EMAIL_SERVICES))}"
+
+    def send(self, messages: Sequence[OutgoingMessage]) -> list[Outcome]:
+        """Raise: surely nothing is sent."""
+        raise ProviderError(self._sentence, blocker="unknown_email_service")
+
+    def status(self, provider_id: str) -> ProviderStatus:
+        """Raise: nobody can be asked."""
+        raise ProviderError(self._sentence, blocker="unknown_email_service")
 
 
 def option_of(account: ProviderAccount) -> str:
@@ -72,13 +93,14 @@ def build(
         try:
             email = _email(message, account, {**headers, "Message-ID": f"<{message.reference}@{domain}>"})
             built[message.reference] = backend.build_message_payload(email, {})
-            email.message()  # Django's own check of what goes into headers
         except (AnymailError, ValueError) as error:
             built[message.reference] = Refused(message.reference, _line(error), permanent=True)
     return built
 
 
 def _email(message: OutgoingMessage, account: ProviderAccount, headers: dict[str, str]) -> EmailMultiAlternatives:
+    if any(map(_BREAK.search, (message.subject, message.to, message.unsubscribe_url, *headers.values()))):
+        raise ValueError("a line break or a control character in a header")
     if message.unsubscribe_url:
         headers |= {"List-Unsubscribe": f"<{message.unsubscribe_url}>", "List-Unsubscribe-Post": ONE_CLICK}
     sender = message.sender or account.sender
