@@ -51,6 +51,10 @@ WEBHOOK_HANDLERS: dict[str, dict[str, str]] = {
     "mitto": {
         "dlr": "messaging.actions.reports.sync_reports",
     },
+    "email": {  # by the service that posts
+        "postmark": "messaging.actions.bounces.sync_postmark_event",
+        "mailgun": "messaging.actions.bounces.sync_mailgun_event",
+    },
 }
 
 # audit event -> its subscribers, each its own EventDelivery row; they are not ordered among each other.

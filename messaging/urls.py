@@ -6,17 +6,39 @@ from typing import Any
 
 from django.urls import path, re_path
 
-from messaging.views import campaigns, contacts, forms, imports, messages, segments, suppressions, webhooks
+from messaging.views import (
+    campaigns,
+    contacts,
+    forms,
+    imports,
+    links,
+    messages,
+    segments,
+    suppressions,
+    templates,
+    unsubscribes,
+    webhooks,
+)
 from messaging.views.credits import Balance, Policy, Transactions
 
 _read: dict[str, Any] = {"get": "list", "post": "create"}
 _one: dict[str, Any] = {"get": "retrieve", "patch": "partial_update"}
 _contacts, _imports, _forms = contacts.Contacts, imports.Imports, forms.Forms
 _segments, _suppressions = segments.Segments, suppressions.Suppressions
-_campaigns, _messages = campaigns.Campaigns, messages.Messages
+_campaigns, _messages, _templates = campaigns.Campaigns, messages.Messages, templates.Templates
 
 urlpatterns = [
     re_path(r"^webhooks/mitto/dlr/(?P<token>[\w-]+)/?$", webhooks.receive_mitto_report, name="receive-mitto-report"),
+    re_path(r"^webhooks/email/(?P<token>[\w-]+)/?$", webhooks.receive_email_event, name="receive-email-event"),
+    path("u/<str:token>", unsubscribes.unsubscribe_page, name="unsubscribe"),
+    path("l/<str:code>", links.follow_link, name="short-link"),
+    path("api/v1/templates", _templates.as_view(_read, detail=False)),
+    path(
+        "api/v1/templates/<int:pk>",
+        _templates.as_view({"get": "retrieve", "put": "update", "patch": "partial_update"}, detail=True),
+    ),
+    path("api/v1/templates/<int:pk>/archive", _templates.as_view({"post": "archive"}, detail=True)),
+    path("api/v1/templates/<int:pk>/preview", _templates.as_view({"post": "preview"}, detail=True)),
     path("forms/confirm/<str:token>", forms.confirm, name="confirm-consent"),
     re_path(r"^forms/(?P<token>[\w-]+)$", forms.sign_up, name="signup-form"),
     path("api/v1/contacts", _contacts.as_view(_read, detail=False)),

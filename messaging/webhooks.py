@@ -57,7 +57,7 @@ def parse_mitto_reports(body: bytes) -> list[DeliveryReport]:
         UnreadableReport: the body is not JSON, or one of its entries names no message or no status.
     """
     try:
-        document = json.loads(body, parse_constant=_refuse_constant)
+        document = json.loads(body, parse_constant=refuse_constant)
     except (ValueError, RecursionError) as error:
         raise UnreadableReport("the delivery report is not JSON") from error
     entries = document if isinstance(document, list) else [document]
@@ -72,39 +72,44 @@ def read_mitto_report(entry: Any, *, place: str = "the report") -> DeliveryRepor
     """
     if not isinstance(entry, dict):
         raise UnreadableReport(f"{place} is not a JSON object")
-    raw_status = _text(entry.get("deliveryStatus"), MAX_WORD_LENGTH)
+    raw_status = text_of(entry.get("deliveryStatus"), MAX_WORD_LENGTH)
     if raw_status is None:
         raise UnreadableReport(f"{place} has no deliveryStatus")
     return DeliveryReport(
-        provider_id=_message_id(entry, place=place),
+        provider_id=id_in(entry, "messageId", place=place),
         status=_MITTO_STATUSES.get(raw_status.lower(), "unrecognised"),
         raw_status=raw_status,
-        reference=_text(entry.get("reference"), MAX_ID_LENGTH),
-        updated_at=_moment(entry.get("updatedAt")),
-        error=_text(entry.get("error"), MAX_TEXT_LENGTH) or _text(entry.get("description"), MAX_TEXT_LENGTH),
-        destination=_text(entry.get("destination"), MAX_ID_LENGTH),
+        reference=text_of(entry.get("reference"), MAX_ID_LENGTH),
+        updated_at=moment_of(entry.get("updatedAt")),
+        error=text_of(entry.get("error"), MAX_TEXT_LENGTH) or text_of(entry.get("description"), MAX_TEXT_LENGTH),
+        destination=text_of(entry.get("destination"), MAX_ID_LENGTH),
         text=entry["text"] if isinstance(entry.get("text"), str) else None,
-        account_id=_text(entry.get("trafficAccountId"), MAX_ID_LENGTH),
+        account_id=text_of(entry.get("trafficAccountId"), MAX_ID_LENGTH),
     )
 
 
-def _message_id(entry: dict[str, Any], *, place: str) -> str:
-    value = entry.get("messageId")
+def id_in(entry: dict[str, Any], name: str, *, place: str) -> str:
+    """Return the id of this name.
+
+    Raises:
+        UnreadableReport: there is none that can be stored; `place` begins its sentence.
+    """
+    value = entry.get(name)
     if not isinstance(value, str) or not value.strip():
-        raise UnreadableReport(f"{place} has no messageId")
+        raise UnreadableReport(f"{place} has no {name}")
     if len(value) > MAX_ID_LENGTH or _UNSTORABLE.search(value):
-        raise UnreadableReport(f"{place} has a messageId that is too long or holds characters that no id has")
+        raise UnreadableReport(f"{place} has a {name} that is too long or holds characters that no id has")
     return value.strip()
 
 
-def _text(value: Any, max_length: int) -> str | None:
+def text_of(value: Any, max_length: int) -> str | None:
     """Return a storable text, or None where there is none."""
     if not isinstance(value, str) or not value.strip():
         return None
     return _UNSTORABLE.sub("\ufffd", value.strip())[:max_length]
 
 
-def _moment(value: Any) -> datetime | None:
+def moment_of(value: Any) -> datetime | None:
     """Read an ISO 8601 date (Mitto writes seven fraction digits, and Z); without an offset it is UTC."""
     if not isinstance(value, str):
         return None
@@ -115,5 +120,6 @@ def _moment(value: Any) -> datetime | None:
         return None
 
 
-def _refuse_constant(name: str) -> NoReturn:
+def refuse_constant(name: str) -> NoReturn:
+    """Refuse NaN and infinities, which Python's reader takes."""
     raise ValueError(f"{name} is not JSON")

@@ -32,6 +32,7 @@ from messaging.actions.forms import save_form
 from messaging.actions.imports import Options, start_import
 from messaging.actions.segments import save_segment
 from messaging.actions.suppressions import suppress
+from messaging.actions.templates import Draft, make_template
 from messaging.models import (
     Attempt,
     Automation,
@@ -160,6 +161,8 @@ def make_world(**tenant_fields: str) -> World:
         connection.save()
         automation = Automation(name="thanks", trigger_event="order.paid")
         automation.save()
+        draft = Draft(body="Hi {{ contact.first_name }}", defaults={"contact.first_name": "you"})
+        make_template(name="hello", channel="sms", draft=draft, actor="test")
         AutomationVersion(
             automation=automation, number=1, channel="sms", template="Thanks {{ contact.first_name }}"
         ).save()

@@ -11,6 +11,7 @@ from messaging.admin import (
     segments,
     senders,
     suppressions,
+    templates,
 )
 from messaging.admin import credits as credit_pages
 
@@ -26,4 +27,5 @@ __all__ = [
     "segments",
     "senders",
     "suppressions",
+    "templates",
 ]

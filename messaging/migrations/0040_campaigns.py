@@ -10,7 +10,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('messaging', '0022_lifted_why'),
+        ('messaging', '0030_links_stay_home'),
         ('shopsync', '0009_idempotent_requests'),
     ]
 

@@ -12,6 +12,7 @@ from messaging.webhooks import DeliveryReport
 
 PROVIDERS = {
     "mitto": "messaging.providers.mitto.MittoProvider",
+    "email": "messaging.providers.email.make_provider",
 }
 
 
@@ -29,12 +30,16 @@ class ProviderAccount:
 
 @dataclass(frozen=True)
 class OutgoingMessage:
-    """One message to one recipient. `to` is E.164 with the plus; `sender` may be empty: then the account's is used."""
+    """One message to one recipient. `to` is E.164 with the plus, or an e-mail address; `sender` may be empty: then the
+    account's is used. An e-mail has a subject and HTML beside its text, and the link by which it is unsubscribed."""
 
     reference: str
     to: str
     text: str
     sender: str = ""
+    subject: str = ""
+    html: str = ""
+    unsubscribe_url: str = ""
 
 
 @dataclass(frozen=True)

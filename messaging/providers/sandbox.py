@@ -36,19 +36,24 @@ from types import TracebackType
 from typing import Any, cast
 
 from messaging.providers.sandbox_reports import Reporter
-from messaging.providers.sandbox_state import AcceptedMessage, BadRequestError, Behaviour, Hook, Sandbox
+from messaging.providers.sandbox_state import AcceptedMessage, BadRequestError, Hook, Sandbox
 
 BULK_LIMIT = 1000
 BODY_LIMIT_BYTES = 10 * 1024 * 1024
 
 
 class SandboxServer:
-    """The sandbox as an object; it listens from the moment it is made until `stop()`."""
+    """The sandbox as an object; it listens from the moment it is made until `stop()`.
+
+    Another service's twin is a subclass, with a state and a handler of its own.
+    """
+
+    make_state: Callable[[], Sandbox] = Sandbox
 
     def __init__(self, port: int = 0) -> None:
-        self.state = Sandbox()
+        self.state = type(self).make_state()
         self._reporter = Reporter(self.state)
-        self._http = _Server(("127.0.0.1", port), _Handler)
+        self._http = _Server(("127.0.0.1", port), self.handler)
         self._http.sandbox, self._http.reporter = self.state, self._reporter
         self.port = int(self._http.server_address[1])
         self.base_url = f"http://127.0.0.1:{self.port}"
@@ -57,7 +62,12 @@ class SandboxServer:
 
     def behave(self, **behaviour: Any) -> None:
         """Set the whole behaviour, as PUT /sandbox/behaviour does."""
-        self.state.behaviour = Behaviour.read(behaviour)
+        self.state.behaviour = type(self.state.behaviour).read(behaviour)
+
+    @property
+    def handler(self) -> type[BaseHTTPRequestHandler]:
+        """Return the class that speaks the service's language."""
+        return Handler
 
     def accepted(self) -> list[AcceptedMessage]:
         """Return every message accepted, oldest first."""
@@ -94,7 +104,9 @@ class _Server(ThreadingHTTPServer):
             _cut(connection)
 
 
-class _Handler(BaseHTTPRequestHandler):
+class Handler(BaseHTTPRequestHandler):
+    """Speaks Mitto's language; what is not Mitto's own, another twin inherits."""
+
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
     wbufsize = -1  # head and body leave in one packet
@@ -129,27 +141,46 @@ class _Handler(BaseHTTPRequestHandler):
         length = self.headers.get("Content-Length") or ""
         raw = self.rfile.read(min(int(length), BODY_LIMIT_BYTES) if length.isdecimal() else 0)
         path = self.path.partition("?")[0].rstrip("/")
-        if not path.startswith("/sandbox/") and self.headers.get("X-Mitto-API-Key", "") in {"", "wrong"}:
-            return self._answer(401, {"message": "the API key is missing or wrong"})
-        head, _, last = path.rpartition("/")
-        routes: dict[tuple[str, str], Callable[[], None]] = {
-            ("POST", "/api/v1.1/Messages/send"): lambda: self._send([_read(raw)], bulk=False),
-            ("POST", "/api/v1.1/Messages/sendmessagesbulk"): lambda: self._send(_bulk(_read(raw)), bulk=True),
-            ("POST", "/api/v1/Webhooks"): lambda: self._register(_read(raw)),
-            ("PUT", "/sandbox/behaviour"): lambda: self._behave(_read(raw)),
+        if not path.startswith("/sandbox/") and self.headers.get(self.key_header, "") in {"", "wrong"}:
+            return self.refuse(401, "the API key is missing or wrong")
+        own: dict[tuple[str, str], Callable[[], None]] = {
+            ("PUT", "/sandbox/behaviour"): lambda: self._behave(read_json(raw)),
             ("GET", "/sandbox/behaviour"): lambda: self._answer(200, asdict(self._sandbox.behaviour)),
             ("GET", "/sandbox/log"): self._show_log,
             ("DELETE", "/sandbox/log"): self._clear_log,
+        }
+        action = own.get((self.command, path)) or self.find_action(path, raw)
+        try:
+            return action() if action else self.refuse(404, "not found")
+        except BadRequestError as error:
+            return self.refuse(400, str(error))
+
+    # What is Mitto's own
+
+    key_header = "X-Mitto-API-Key"
+
+    def find_action(self, path: str, raw: bytes) -> Callable[[], None] | None:
+        """Find what the service does at a path; None for nothing."""
+        head, _, last = path.rpartition("/")
+        routes: dict[tuple[str, str], Callable[[], None]] = {
+            ("POST", "/api/v1.1/Messages/send"): lambda: self._send([read_json(raw)], bulk=False),
+            ("POST", "/api/v1.1/Messages/sendmessagesbulk"): lambda: self._send(_bulk(read_json(raw)), bulk=True),
+            ("POST", "/api/v1/Webhooks"): lambda: self._register(read_json(raw)),
         }
         under: dict[tuple[str, str], Callable[[], None]] = {
             ("GET", "/api/v1.1/Messages"): lambda: self._show_message(last),
             ("DELETE", "/api/v1/Webhooks"): lambda: self._unregister(last),
         }
-        action = routes.get((self.command, path)) or under.get((self.command, head))
-        try:
-            return action() if action else self._answer(404, {"message": "not found"})
-        except BadRequestError as error:
-            return self._answer(400, {"message": str(error)})
+        return routes.get((self.command, path)) or under.get((self.command, head))
+
+    def refuse(self, status: int, sentence: str, headers: dict[str, str] | None = None) -> None:
+        """Refuse a request in the service's words."""
+        self._answer(status, {"message": sentence}, headers)
+
+    def describe(self, messages: list[AcceptedMessage | str], *, bulk: bool) -> Any:
+        """Return the answer to a sending call, of what was accepted and, as a sentence, what was not."""
+        answers = [_answer_entry(message) for message in messages]
+        return {"bulkId": str(uuid.uuid4()), "messages": answers} if bulk else {"messages": answers}
 
     def _answer(self, status: int, document: Any, headers: dict[str, str] | None = None) -> None:
         body = json.dumps(document).encode() if status != 204 else b""
@@ -173,13 +204,13 @@ class _Handler(BaseHTTPRequestHandler):
         if state.take("throttle"):
             state.note_call("throttled", len(entries))
             seconds = f"{behaviour.retry_after_seconds:g}"
-            return self._answer(429, {"message": "too many requests"}, {"Retry-After": seconds})
+            return self.refuse(429, "too many requests", {"Retry-After": seconds})
         if state.take("refuse_calls"):
             state.note_call("refused", len(entries))
-            return self._answer(400, {"message": "the call is refused"})
+            return self.refuse(400, "the call is refused")
         if state.take("error"):
             state.note_call("error", len(entries))
-            return self._answer(500, {"message": "internal error"})
+            return self.refuse(500, "internal error")
         time.sleep(behaviour.delay_seconds)
         if state.take("cut_before_acceptance"):
             state.note_call("cut before acceptance", len(entries))
@@ -194,8 +225,7 @@ class _Handler(BaseHTTPRequestHandler):
         # 3. Answer, or cut the line.
         if cut:
             return self._cut()
-        answers = [_answer_entry(message) for message in messages]
-        return self._answer(200, {"bulkId": str(uuid.uuid4()), "messages": answers} if bulk else {"messages": answers})
+        return self._answer(200, self.describe(messages, bulk=bulk))
 
     # Looking, registering, controlling
 
@@ -229,7 +259,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(200 if known else 404, {"id": hook_id})
 
     def _behave(self, document: Any) -> None:
-        self._sandbox.behaviour = Behaviour.read(document)
+        self._sandbox.behaviour = type(self._sandbox.behaviour).read(document)
         self._answer(200, asdict(self._sandbox.behaviour))
 
     def _show_log(self) -> None:
@@ -243,7 +273,11 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(204, None)
 
 
-def _read(raw: bytes) -> Any:
+def read_json(raw: bytes) -> Any:
+    """Read a body.
+
+    Raises: BadRequestError.
+    """
     try:
         return json.loads(raw)
     except (ValueError, RecursionError) as error:
@@ -268,27 +302,25 @@ def _cut(connection: socket.socket) -> None:
         connection.shutdown(socket.SHUT_RDWR)
 
 
-def main() -> None:
-    """Run the sandbox until SIGTERM or SIGINT; write its port to a file once it listens."""
-    parser = argparse.ArgumentParser(
-        prog="messaging.providers.sandbox", description="A sandbox of Mitto's Messaging API."
-    )
+def serve(server: type[SandboxServer], *, program: str, name: str) -> None:
+    """Run a twin until SIGTERM or SIGINT; write its port to a file once it listens."""
+    parser = argparse.ArgumentParser(prog=program, description=f"A sandbox of {name}.")
     parser.add_argument("--port", type=int, default=0, help="0 takes a free one")
     parser.add_argument("--port-file", type=Path, help="where to write the port")
     options = parser.parse_args()
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
-    with SandboxServer(options.port) as sandbox:
+    with server(options.port) as sandbox:
         if options.port_file:
             # Whole or not at all: whoever waits for the file never reads half a number.
             written = options.port_file.with_name(f"{options.port_file.name}.{os.getpid()}")
             written.write_text(f"{sandbox.port}\n")
             written.replace(options.port_file)
-        sys.stdout.write(f"Mitto sandbox on {sandbox.base_url}\n")
+        sys.stdout.write(f"{name} sandbox on {sandbox.base_url}\n")
         sys.stdout.flush()
         stopping.wait()
 
 
 if __name__ == "__main__":
-    main()
+    serve(SandboxServer, program="messaging.providers.sandbox", name="Mitto")

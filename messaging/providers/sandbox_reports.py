@@ -31,7 +31,7 @@ class _Batch:
 
     @property
     def steps(self) -> int:
-        return len(self.behaviour.statuses_of(""))
+        return max(len(self.behaviour.statuses_of(message.destination)) for message in self.messages)
 
 
 class Reporter:
@@ -77,9 +77,10 @@ class Reporter:
     def _post_step(self, batch: _Batch, step: int) -> None:
         reports = []
         for message in batch.messages:
-            status = batch.behaviour.statuses_of(message.destination)[step]
-            reports.append(self._sandbox.report(message, status))
-        if batch.behaviour.reports == "none":
+            statuses = batch.behaviour.statuses_of(message.destination)
+            if step < len(statuses):
+                reports.append(self._sandbox.report(message, statuses[step]))
+        if batch.behaviour.reports == "none" or not reports:
             return
         for hook in self._sandbox.hooks_of(batch.messages[0].account):
             self._post(hook, reports[0] if len(reports) == 1 else reports, attempt=1)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import time
+
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST
 
+from messaging.email_events import has_password, is_signed_by_mailgun
 from shopsync.actions.inbox import Incoming, store_delivery
 from shopsync.models import Connection, RefusedDelivery
 from shopsync.queries import find_connection
@@ -24,20 +27,61 @@ def receive_mitto_report(request: HttpRequest, token: str) -> HttpResponse:
     body = read_body(request)
     if body is None:
         return refuse(413, "the body is over 5 MB", source="mitto", reason=RefusedDelivery.Reason.TOO_LARGE)
-    return storing("mitto", lambda: _store(token, body))
+    return storing("mitto", lambda: _take_mitto(token, body))
 
 
-def _store(token: str, body: bytes) -> HttpResponse:
+def _take_mitto(token: str, body: bytes) -> HttpResponse:
     connection: Connection | None = find_connection(service="mitto", token=token)
     if connection is None:
         sentence = "this address belongs to no connection"
         return refuse(404, sentence, source="mitto", reason=RefusedDelivery.Reason.UNKNOWN_TOKEN)
+    return _store(connection, body, topic="dlr")
+
+
+@csrf_exempt
+@require_POST
+def receive_email_event(request: HttpRequest, token: str) -> HttpResponse:
+    """Take an e-mail service's events; the address's token names the connection.
+
+    Where the connection has a signing secret, it is asked for as well: of Mailgun as the key of the signature in the
+    body, of others as `user:password` (Basic).
+    200 stored or already known; 401 not signed; 404 unknown token; 413 over 5 MB; 503 only when PostgreSQL can't
+    store.
+    """
+    body = read_body(request)
+    if body is None:
+        return refuse(413, "the body is over 5 MB", source="email", reason=RefusedDelivery.Reason.TOO_LARGE)
+    authorization = request.headers.get("Authorization", "")
+    return storing("email", lambda: _take_email(token, authorization, body))
+
+
+def _take_email(token: str, authorization: str, body: bytes) -> HttpResponse:
+    connection: Connection | None = find_connection(service="email", token=token)
+    if connection is None:
+        sentence = "this address belongs to no connection"
+        return refuse(404, sentence, source="email", reason=RefusedDelivery.Reason.UNKNOWN_TOKEN)
+    service = connection.account_id.partition(":")[0].strip().lower()
+    secret = connection.signing_secret
+    if secret and not _is_authentic(service, secret, authorization=authorization, body=body):
+        sentence = "neither signature nor password fits the signing secret of the connection"
+        return refuse(401, sentence, source="email", reason=RefusedDelivery.Reason.BAD_SIGNATURE)
+    _store(connection, body, topic=service)
+    return answer(200, "stored")
+
+
+def _is_authentic(service: str, secret: str, *, authorization: str, body: bytes) -> bool:
+    if service == "mailgun":
+        return is_signed_by_mailgun(body=body, secret=secret, now=time.time())
+    return has_password(authorization, secret)
+
+
+def _store(connection: Connection, body: bytes, *, topic: str) -> HttpResponse:
     digest = body_digest(settings.DIGEST_KEY, body)
     store_delivery(
         Incoming(
-            source="mitto",
-            topic="dlr",
-            webhook_id=digest,  # Mitto gives no id: the same bytes are the same report
+            source=connection.service,
+            topic=topic,
+            webhook_id=digest,  # neither gives an id: the same bytes are the same report
             body=body,
             digest=digest,
             tenant_id=connection.tenant_id,

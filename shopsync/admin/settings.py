@@ -93,9 +93,12 @@ class _ConnectionForm(forms.ModelForm):  # type: ignore[type-arg]
 
     class Meta:
         model = Connection
-        fields = ("service", "name", "base_url", "account_id", "sender", "is_active")
+        fields = ("service", "name", "base_url", "account_id", "sender", "postal_address", "is_active")
         field_classes = {"base_url": _HttpsURLField}
-        help_texts = {"base_url": "empty: the service's own address"}
+        help_texts = {
+            "base_url": "empty: the service's own address",
+            "account_id": "of email: postmark, or postmark:STREAM",
+        }
 
 
 @admin.register(Connection)
@@ -107,10 +110,11 @@ class ConnectionAdmin(TenantModelAdmin):
     list_display = ("service", "name", "sender", "is_active", "has_key")
     list_filter = ("is_active",)
     settings_fields = (
-        "service", "name", "base_url", "account_id", "sender", "is_active", "new_api_key", "new_signing_secret",
+        "service", "name", "base_url", "account_id", "sender", "postal_address", "is_active",
+        "new_api_key", "new_signing_secret",
     )  # fmt: skip
     fieldsets = (
-        (None, {"fields": ("service", "name", "base_url", "account_id", "sender", "is_active")}),
+        (None, {"fields": ("service", "name", "base_url", "account_id", "sender", "postal_address", "is_active")}),
         ("Secrets", {"fields": ("new_api_key", "new_signing_secret"), "description": "Empty keeps what is stored."}),
     )
     actions_detail = ("show_address",)

@@ -148,12 +148,15 @@ def new_token() -> str:
 class Connection(TenantModel):
     """A tenant's account with an outside service; `token` is the last part of the address its call-backs use."""
 
-    service = models.CharField(max_length=20, help_text="mitto; segment for a write key")
+    service = models.CharField(max_length=20, help_text="mitto, email; segment for a write key")
     name = models.CharField(max_length=100, blank=True, default="")
     token = models.CharField(max_length=64, unique=True, default=new_token)
     base_url = models.URLField(max_length=300, blank=True, default="", help_text="where its API is; the sandbox's here")
     account_id = models.CharField(max_length=100, blank=True, default="")
-    sender = models.CharField(max_length=20, blank=True, default="")
+    sender = models.CharField(max_length=320, blank=True, default="", help_text="who messages come from")
+    postal_address = models.TextField(
+        blank=True, default="", db_default="", max_length=500, help_text="the sender's, in the footer of e-mails"
+    )
     api_key = EncryptedTextField(blank=True, default="")
     signing_secret = EncryptedTextField(blank=True, default="")
     is_active = models.BooleanField(default=True)

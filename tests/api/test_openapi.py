@@ -13,7 +13,7 @@ LISTS = [
     *("orders", "products", "variants", "locations", "stock", "stock-movements", "reservations"),
     *("payments", "payments/mismatches"),
     *("contacts/imports", "contacts/forms", "segments", "suppressions"),
-    *("contacts", "messages", "webhook-events", "audit-events", "alerts"),
+    *("contacts", "messages", "templates", "webhook-events", "audit-events", "alerts"),
 ]
 
 

@@ -184,7 +184,7 @@ def test_nothing_and_too_much(sandbox: SandboxServer, account: ProviderAccount) 
 
 
 def test_an_unknown_provider_is_refused_by_name(account: ProviderAccount) -> None:
-    with pytest.raises(ValueError, match="known: mitto"):
+    with pytest.raises(ValueError, match="known: email, mitto"):
         get_provider(replace(account, service="pigeon"))
 
 

@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
-from messaging.rendering import MAX_TEXT, MissingValue, TemplateError, check_template, names_in, render_text
+from messaging.rendering import (
+    MAX_TEXT,
+    MissingValue,
+    TemplateError,
+    check_template,
+    fill_gaps,
+    names_in,
+    render_text,
+    values_of,
+)
 
 ADA = {"contact": {"first_name": "Ada", "last_name": "", "attributes": {"size": "L"}}, "tenant": {"name": "Shop"}}
 
@@ -64,3 +75,47 @@ def test_what_cannot_be_parsed_is_refused(template):
 def test_a_template_that_costs_too_much_or_breaks_has_no_text(template):
     with pytest.raises(TemplateError):
         render_text(template, ADA)
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{% for i in (1..100000) %}x{% endfor %}",
+        "{% for i in (1..999) %}{{ contact.first_name }} and a good deal more than that{% endfor %}",
+        "{{ 'aaaaaaaaaa'" + " | replace: 'a', 'aaaaaaaaaa'" * 9 + " }}",
+        "{{ contact.first_name | nonsense }}",
+    ],
+)
+def test_what_would_cost_too_much_is_found_before_it_is_sent(template):
+    with pytest.raises(TemplateError):
+        check_template(template, field="body")
+
+
+def test_gaps_are_filled_with_names_and_named():
+    template = "Hi {{ contact.first_name }} {{ contact.last_name }} {{ contact.attributes['shoe size'] }}"
+    text, missing = fill_gaps(lambda defaults: render_text(template, ADA, defaults=defaults), {})
+    assert text == "Hi Ada [contact.last_name] [contact.attributes.shoe size]"
+    assert missing == ("contact.last_name", "contact.attributes.shoe size")
+    assert fill_gaps(lambda defaults: render_text("{{ tenant.name }}", ADA, defaults=defaults), {}) == ("Shop", ())
+
+
+def test_a_template_may_write_all_that_there_is_of_a_contact():
+    person = SimpleNamespace(
+        first_name="Ada", last_name="L", email="a@x.io", phone="+1", country="GB", locale="en", attributes={"size": 3},
+        tags=["vip", "b2b"],
+    )  # fmt: skip
+    values = values_of(person, tenant_name="Shop", unsubscribe_url="https://x/u/t", campaign_name="Sale")
+    names = ("first_name", "last_name", "email", "phone", "country", "locale", "attributes.size", "tags")
+    template = " ".join(f"{{{{ contact.{name} }}}}" for name in names)
+    template += " {{ tenant.name }} {{ campaign.name }} {{ unsubscribe_url }} {{ contact.tags | join: '+' }}"
+    assert render_text(template, values) == "Ada L a@x.io +1 GB en 3 vipb2b Shop Sale https://x/u/t vip+b2b"
+
+
+@pytest.mark.parametrize("name", ["size", "first", "last"])
+def test_an_attribute_may_be_called_as_liquid_calls_something(name):
+    template = f"{{{{ contact.attributes.{name} }}}}"
+    assert render_text(template, {"contact": {"attributes": {name: "L"}}}) == "L"
+    for attributes in ({}, {"other": "x"}):
+        with pytest.raises(MissingValue, match=rf"^contact\.attributes\.{name}$"):
+            render_text(template, {"contact": {"attributes": attributes}})
+    assert render_text("{{ contact.tags.size }} {{ contact.tags.first }}", {"contact": {"tags": ["a", "b"]}}) == "2 a"

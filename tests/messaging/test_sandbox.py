@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import http.client
-import json
 import signal
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,60 +15,9 @@ import pytest
 
 from messaging.providers.sandbox import SandboxServer
 from messaging.webhooks import parse_mitto_reports
+from tests.messaging.twins import Client, Receiver, wait_for
 
 BULK = "/api/v1.1/Messages/sendmessagesbulk"
-
-
-class Client:
-    """A plain client on one kept connection."""
-
-    def __init__(self, port: int) -> None:
-        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
-
-    def __call__(self, method: str, path: str, document: Any = None, *, key: str = "k") -> tuple[int, Any]:
-        body = None if document is None else json.dumps(document)
-        self._connection.request(method, path, body, {"X-Mitto-API-Key": key} if key else {})
-        answer = self._connection.getresponse()
-        raw = answer.read()
-        return answer.status, json.loads(raw) if raw else None
-
-
-class Receiver:
-    """Receives delivery reports; refuses the first `refusals` of them."""
-
-    def __init__(self, refusals: int = 0) -> None:
-        receiver = self
-        self.bodies: list[bytes] = []
-        self.headers: list[dict[str, str]] = []
-        self.arrived_at: list[float] = []
-        self.refusals = refusals
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                refused = receiver.refusals > 0
-                receiver.refusals -= 1
-                if not refused:
-                    receiver.arrived_at.append(time.monotonic())
-                    receiver.headers.append(dict(self.headers))
-                    receiver.bodies.append(body)
-                self.send_response(503 if refused else 202)
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}/dlr"
-
-    def words(self) -> list[str]:
-        return [report.raw_status for body in list(self.bodies) for report in parse_mitto_reports(body)]
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
 
 
 @pytest.fixture
@@ -111,13 +57,6 @@ def entry(number: int = 1, **changes: Any) -> dict[str, Any]:
         "reference": f"r{number}",
         **changes,
     }
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 8
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
 
 
 def test_send_and_bulk_accept_with_ids_that_are_unique(client: Client, sandbox: SandboxServer) -> None:

@@ -1,0 +1,57 @@
+"""What e-mail services tell of e-mails: delivered, bounced, reported as spam."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from django.db import transaction
+
+from config.infra.transactions import lock_name
+from messaging.actions.reports import _keep as keep_report
+from messaging.actions.suppressions import normalise_address, suppress
+from messaging.email_events import EmailEvent, parse_mailgun_event, parse_postmark_event
+from messaging.webhooks import UnreadableReport
+from shopsync.shopify import Delivery, UnreadablePayloadError
+
+
+@transaction.atomic(savepoint=False)
+def sync_postmark_event(*, delivery: Delivery) -> None:
+    """Take an event of Postmark's: keep its report, move the message forward, suppress an address that it harms.
+
+    A hard bounce fails the message. A complaint comes after delivery, which it does not undo: its report is kept, and
+    the address is written to no more.
+
+    Raises: UnreadablePayloadError.
+    """
+    _sync(delivery, parse_postmark_event)
+
+
+@transaction.atomic(savepoint=False)
+def sync_mailgun_event(*, delivery: Delivery) -> None:
+    """Take an event of Mailgun's, in the same way.
+
+    Raises: UnreadablePayloadError.
+    """
+    _sync(delivery, parse_mailgun_event)
+
+
+def _sync(delivery: Delivery, parse: Callable[[bytes], EmailEvent | None]) -> None:
+    try:
+        event = parse(delivery.body)
+    except UnreadableReport as error:
+        raise UnreadablePayloadError(str(error)) from error
+    if event is not None:
+        _apply(event, delivery)
+
+
+def _apply(event: EmailEvent, delivery: Delivery) -> None:
+    connection_id = delivery.connection_id
+    assert connection_id is not None  # the view stores it with the token's connection
+    if event.report is not None:
+        # See sending.lock_reports: ids and reports must not pass each other unseen.
+        lock_name(f"reports:{connection_id}", shared=True)
+        keep_report(event.report, tenant_id=delivery.tenant_id, connection_id=connection_id)
+    address = normalise_address("email", event.address)
+    if event.harm and address:
+        source = f"webhook_event:{delivery.id}"
+        suppress(channel="email", addresses=[address], reason=event.harm, source=source, actor="email")

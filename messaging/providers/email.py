@@ -1,0 +1,160 @@
+"""E-mail, whichever service sends it: what all services are told alike, and which adapter speaks to one.
+
+django-anymail builds each e-mail as its service takes it. The requests leave by our outbound client, so the breaker,
+the time-outs and the rule of no network inside a transaction are the same as everywhere, and nothing is repeated.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from email.utils import parseaddr
+from typing import Any, cast
+
+from anymail.exceptions import AnymailError
+from django.core.mail import EmailMultiAlternatives
+from django.utils.module_loading import import_string
+
+from config.infra import outbound
+from messaging.providers.base import (
+    Outcome,
+    OutgoingMessage,
+    Provider,
+    ProviderAccount,
+    ProviderError,
+    ProviderStatus,
+    Refused,
+)
+from messaging.webhooks import MAX_ID_LENGTH, MAX_TEXT_LENGTH
+
+# What a connection's account_id begins with; behind a colon stands what the service calls its stream or domain.
+EMAIL_SERVICES = {
+    "postmark": "messaging.providers.postmark.PostmarkProvider",
+    "mailgun": "messaging.providers.mailgun.MailgunProvider",
+}
+ONE_CLICK = "List-Unsubscribe=One-Click"
+_BREAK = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+
+
+def make_provider(account: ProviderAccount) -> Provider:
+    """Return the adapter of the e-mail service that the account names."""
+    name = account.account_id.partition(":")[0].strip().lower()
+    path = EMAIL_SERVICES.get(name)
+    return _Unknown(name) if path is None else cast("Provider", import_string(path)(account))
+
+
+class _Unknown:
+    """A service that there is not: its messages wait, with a blocker, until somebody mends the connection."""
+
+    max_batch = 500
+
+    def __init__(self, name: str) -> None:
+        self._sentence = f"no e-mail service is called {name!r}; known: {', '.join(sorted(EMAIL_SERVICES))}"
+
+    def send(self, messages: Sequence[OutgoingMessage]) -> list[Outcome]:
+        """Raise: surely nothing is sent."""
+        raise ProviderError(self._sentence, blocker="unknown_email_service")
+
+    def status(self, provider_id: str) -> ProviderStatus:
+        """Raise: nobody can be asked."""
+        raise ProviderError(self._sentence, blocker="unknown_email_service")
+
+
+def option_of(account: ProviderAccount) -> str:
+    """Return what stands behind the colon of an account's id: a stream, or a domain."""
+    return account.account_id.partition(":")[2].strip()
+
+
+def domain_of(account: ProviderAccount, message: OutgoingMessage) -> str:
+    """Return the domain that a message is sent from.
+
+    Raises: ProviderError with a blocker, for a sender that is no e-mail address.
+    """
+    _, address = parseaddr(message.sender or account.sender)
+    name, _, domain = address.rpartition("@")
+    if not name or not domain:
+        raise ProviderError("the sender of the connection is no e-mail address", blocker="bad_sender")
+    return domain
+
+
+def build(
+    backend: Any, messages: Sequence[OutgoingMessage], account: ProviderAccount, *, headers: dict[str, str]
+) -> dict[str, Any]:
+    """Build what the service takes, by reference; an e-mail that can't be built is a Refused in its place.
+
+    Each has a Message-ID of ours, is unsubscribed from by one click (RFC 8058), and carries its reference as metadata
+    that call-backs echo. Opens and clicks are not tracked: short links of ours count the clicks.
+
+    Raises: ProviderError with a blocker, for a sender that is no e-mail address.
+    """
+    built: dict[str, Any] = {}
+    for message in messages:
+        domain = domain_of(account, message)
+        try:
+            email = _email(message, account, {**headers, "Message-ID": f"<{message.reference}@{domain}>"})
+            built[message.reference] = backend.build_message_payload(email, {})
+        except (AnymailError, ValueError) as error:
+            built[message.reference] = Refused(message.reference, _line(error), permanent=True)
+    return built
+
+
+def _email(message: OutgoingMessage, account: ProviderAccount, headers: dict[str, str]) -> EmailMultiAlternatives:
+    if any(map(_BREAK.search, (message.subject, message.to, message.unsubscribe_url, *headers.values()))):
+        raise ValueError("a line break or a control character in a header")
+    if message.unsubscribe_url:
+        headers |= {"List-Unsubscribe": f"<{message.unsubscribe_url}>", "List-Unsubscribe-Post": ONE_CLICK}
+    sender = message.sender or account.sender
+    email = EmailMultiAlternatives(message.subject, message.text, from_email=sender, to=[message.to], headers=headers)
+    if message.html:
+        email.attach_alternative(message.html, "text/html")
+    email.metadata = {"reference": message.reference}  # type: ignore[attr-defined]  # anymail reads these
+    email.track_opens = email.track_clicks = False  # type: ignore[attr-defined]
+    return email
+
+
+def call(account: ProviderAccount, method: str, url: str, **options: Any) -> Any:
+    """Make one request to a service and return its answer's JSON.
+
+    Raises: ProviderError, with the flags of outbound's drawing.
+    """
+    try:
+        return outbound.call(
+            service=account.service,
+            connection=account.connection_id,
+            method=method,
+            url=url,
+            repeatable=method == "GET",
+            **options,
+        ).json()
+    except outbound.OutboundError as error:
+        said = f": {_line(error.body)}" if error.body else ""
+        raise ProviderError(
+            f"{account.account_id.partition(':')[0]}: {error}{said}",
+            permanent=error.permanent,
+            unknown=error.unknown,
+            retry_after_seconds=error.retry_after_seconds,
+            status=error.status,
+            blocker=error.blocker,
+        ) from error
+
+
+def is_id(value: object) -> bool:
+    """Is it an id that can be stored?"""
+    return isinstance(value, str) and 0 < len(value) <= MAX_ID_LENGTH and value.isprintable()
+
+
+def in_order(messages: Sequence[OutgoingMessage], outcomes: dict[str, Outcome]) -> list[Outcome]:
+    """Put outcomes into the order of the messages."""
+    return [outcomes[message.reference] for message in messages]
+
+
+def _line(said: object) -> str:
+    """Write what a service or a library said as one storable line."""
+    text = said.decode("utf-8", "replace") if isinstance(said, bytes) else str(said)
+    text = text.encode("utf-8", "replace").decode().replace("\x00", "\ufffd")
+    return " ".join(text.split())[:MAX_TEXT_LENGTH]
+
+
+def words_of(value: object) -> str:
+    """Return a service's own words as one storable line; a word of ours where it gave none."""
+    return _line(value) if isinstance(value, str) and value.strip() else "refused without a reason"

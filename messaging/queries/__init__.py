@@ -1,0 +1,23 @@
+"""Reads that span messaging's models."""
+
+from messaging.queries.campaigns import Count, Tally, count_rows, find_campaign_drift, tally_of
+from messaging.queries.contacts import consent_on, find_contacts
+from messaging.queries.credits import find_credit_drift
+from messaging.queries.finding import find_link, find_unsubscriber
+from messaging.queries.previews import Preview, postal_address, preview_of
+
+__all__ = [
+    "Count",
+    "Preview",
+    "Tally",
+    "consent_on",
+    "count_rows",
+    "find_campaign_drift",
+    "find_contacts",
+    "find_credit_drift",
+    "find_link",
+    "find_unsubscriber",
+    "postal_address",
+    "preview_of",
+    "tally_of",
+]
