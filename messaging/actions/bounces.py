@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from django.db import transaction
+from django.utils import timezone
 
-from config.infra.transactions import lock_name
-from messaging.actions.reports import _keep as keep_report
+from messaging.actions.reports import keep_reports
 from messaging.actions.suppressions import normalise_address, suppress
 from messaging.email_events import EmailEvent, parse_mailgun_event, parse_postmark_event
 from messaging.webhooks import UnreadableReport
@@ -48,9 +48,7 @@ def _apply(event: EmailEvent, delivery: Delivery) -> None:
     connection_id = delivery.connection_id
     assert connection_id is not None  # the view stores it with the token's connection
     if event.report is not None:
-        # See sending.lock_reports: ids and reports must not pass each other unseen.
-        lock_name(f"reports:{connection_id}", shared=True)
-        keep_report(event.report, tenant_id=delivery.tenant_id, connection_id=connection_id)
+        keep_reports([event.report], connection_id=connection_id, now=timezone.now())
     address = normalise_address("email", event.address)
     if event.harm and address:
         source = f"webhook_event:{delivery.id}"

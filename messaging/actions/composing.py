@@ -9,14 +9,24 @@ from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from django.conf import settings
+
 from config.infra import tenancy
 from messaging.actions.flows import ANYWHERE, Place
+from messaging.actions.links import shorten_links
 from messaging.actions.prices import country_of, tariff_of
+from messaging.actions.unsubscribes import unsubscribe_url
+from messaging.emails import render_email
 from messaging.encoding import smart_encode, split_sms
-from messaging.models import Campaign, Contact, Message, QuietHours, TemplateVersion
+from messaging.links import sample_links
+from messaging.models import Campaign, Message, QuietHours, TemplateVersion
+from messaging.models.contacts import Channel
+from messaging.queries import postal_address
 from messaging.quiet import Hours, choose_hours, local_moment, next_time, zones_of
-from messaging.rendering import MissingValue, TemplateError, render_text
+from messaging.rendering import MissingValue, TemplateError, render_text, values_of
 from shopsync.models import Tenant
+
+_SAMPLE_TOKEN = "x" * 43  # as long as a real one
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,30 +56,64 @@ class Composer:
         self._tenant = Tenant.objects.get(pk=tenancy.current_tenant_id())
         self._tariff = tariff_of(campaign.channel)
         self._sender = campaign.sender.value if campaign.sender else ""
+        domain = campaign.sender.short_link_domain if campaign.sender else ""
+        self._base_url = domain.rstrip("/") or settings.PUBLIC_URL
+        self._postal_address = postal_address() if campaign.channel == Channel.EMAIL else ""
         rules = QuietHours.objects.all() if campaign.keeps_quiet_hours else ()
         self._hours = {(rule.country, rule.region): Hours(rule.starts_at, rule.ends_at) for rule in rules}
 
     def compose(self, rows: Sequence[Message], *, now: datetime) -> list[Composed]:
         """Compose the messages of these rows (with their contacts), in their order."""
-        return [self._finish(row, self._write(row), now=now) for row in rows]
+        written = self._shorten([(row, self._write(row)) for row in rows])
+        return [self._finish(row, composed, now=now) for row, composed in zip(rows, written, strict=True)]
 
     def _write(self, row: Message) -> Composed:
+        version = self._version
+        url = "" if self._is_preview else unsubscribe_url(reference=row.reference)
+        values = values_of(
+            row.contact,
+            tenant_name=self._tenant.name,
+            unsubscribe_url=url or f"{settings.PUBLIC_URL}/u/{_SAMPLE_TOKEN}",
+            campaign_name=self._campaign.name,
+        )
         try:
-            text = render_text(
-                self._version.body, values_of(row.contact, self._tenant), defaults=self._version.defaults
-            )
+            if row.channel == Channel.EMAIL:
+                email = render_email(
+                    subject=version.subject,
+                    body=version.body,
+                    text=version.text,
+                    values=values,
+                    defaults=version.defaults,
+                    postal_address=self._postal_address,
+                )
+                return Composed(row.pk, text=email.text, subject=email.subject, html=email.html)
+            text = render_text(version.body, values, defaults=version.defaults)
         except MissingValue as missing:
             return Composed(row.pk, reason=f"missing_value: {missing}"[:200])
         except TemplateError:
             return Composed(row.pk, reason="template_error")
-        if not text:
-            return Composed(row.pk, reason="empty_text")
-        return Composed(row.pk, text=encode_text(self._version, text))
+        return Composed(row.pk, text=text) if text else Composed(row.pk, reason="empty_text")
+
+    def _shorten(self, written: list[tuple[Message, Composed]]) -> list[Composed]:
+        """Put short links into the texts, of the whole batch at once; a preview's lead nowhere and are as long."""
+        if not self._version.shortens_links:
+            return [composed for _, composed in written]
+        if self._is_preview:
+            return [
+                replace(composed, text=sample_links(composed.text, base_url=self._base_url)) for _, composed in written
+            ]
+        channel = self._campaign.channel
+        texts = {row.pk: composed.text for row, composed in written if not composed.reason}
+        htmls = {row.pk: composed.html for row, composed in written if composed.html}
+        texts = shorten_links(texts=texts, base_url=self._base_url, channel=channel, is_html=False)
+        htmls = shorten_links(texts=htmls, base_url=self._base_url, channel=channel, is_html=True) if htmls else {}
+        return [replace(composed, text=texts.get(row.pk, ""), html=htmls.get(row.pk, "")) for row, composed in written]
 
     def _finish(self, row: Message, composed: Composed, *, now: datetime) -> Composed:
         if composed.reason:
             return composed
-        parts = len(split_sms(composed.text).parts) if row.channel == "sms" else 1
+        text = encode_text(self._version, composed.text)
+        parts = len(split_sms(text).parts) if row.channel == Channel.SMS else 1
         country = country_of(phone=row.address, known=row.contact.country)
         price = self._tariff.price(country, parts)
         place = self._place(row, country)
@@ -78,7 +122,7 @@ class Composer:
         if place.hours and next_time(now, zones=place.zones, hours=place.hours) is None:
             return Composed(row.pk, reason="quiet_hours_never_end")
         due_at = self._due_at(row)
-        told: dict[str, Any] = {"sender": self._sender, "parts": parts, "cost": price, "country": country}
+        told: dict[str, Any] = {"text": text, "sender": self._sender, "parts": parts, "cost": price, "country": country}
         return replace(composed, place=place, due_at=due_at, **told)
 
     def _place(self, row: Message, country: str) -> Place:
@@ -106,19 +150,3 @@ def encode_text(version: TemplateVersion, text: str) -> str:
     if version.template.channel != "sms" or not version.encodes_smartly:
         return text
     return smart_encode(text)[0]
-
-
-def values_of(contact: Contact, tenant: Tenant) -> dict[str, Any]:
-    """Return what a template may write of a recipient."""
-    return {
-        "contact": {
-            "first_name": contact.first_name,
-            "last_name": contact.last_name,
-            "email": contact.email,
-            "phone": contact.phone,
-            "country": contact.country,
-            "locale": contact.locale,
-            "attributes": contact.attributes,
-        },
-        "tenant": {"name": tenant.name},
-    }

@@ -11,11 +11,10 @@ from django.utils import timezone
 from audit.actions import record
 from config.infra import tenancy, work
 from messaging.actions.charges import release_messages, settle_messages
-from messaging.actions.composing import values_of
 from messaging.encoding import split_sms
 from messaging.models import Contact, Message, TemplateVersion
 from messaging.models.contacts import Channel
-from messaging.rendering import MAX_TEXT, TemplateError, render_text
+from messaging.rendering import MAX_TEXT, TemplateError, render_text, values_of
 from shopsync.models import Tenant
 
 Purpose = Message.Purpose
@@ -76,7 +75,7 @@ def _text(draft: Draft, contact: Contact) -> str:
             raise MessageError(f"template_version_id: there is no version {draft.template_version_id} for it.")
         tenant = Tenant.objects.get(pk=tenancy.current_tenant_id())
         try:
-            text = render_text(version.body, values_of(contact, tenant), defaults=version.defaults)
+            text = render_text(version.body, values_of(contact, tenant_name=tenant.name), defaults=version.defaults)
         except TemplateError as error:
             raise MessageError(f"template_version_id: {error}") from error
     if not text or len(text) > MAX_TEXT:

@@ -26,7 +26,7 @@ from messaging.actions.flows import Place
 from messaging.actions.freezing import recipients_of
 from messaging.actions.limits import batch_size, per_second
 from messaging.actions.segments import compiled, count_contacts
-from messaging.models import Campaign, Contact, Message
+from messaging.models import Campaign, Contact, Message, MessageBody
 from messaging.quiet import next_time
 
 CHUNK = 1_000
@@ -89,12 +89,16 @@ def send_test(*, campaign: Campaign, contact_id: int, actor: str, now: datetime)
     message = Message(contact=contact, channel=campaign.channel, address=contact.address_on(campaign.channel))
     if not message.address:
         raise CampaignError(f"contact_id: the contact can't be reached by {campaign.channel}.")
-    (composed,) = Composer(campaign, is_preview=True).compose([message], now=now)
+    message.purpose, message.trigger = Message.Purpose.TRANSACTIONAL, f"test:campaign:{campaign.pk}"
+    message.priority = 0
+    work.add([message])
+    (composed,) = Composer(campaign).compose([message], now=now)
     if composed.reason:
         raise CampaignError(f"contact_id: the contact would get nothing: {composed.reason}.")
-    message.text, message.sender, message.priority = composed.text, composed.sender, 0
-    message.purpose, message.trigger = Message.Purpose.TRANSACTIONAL, f"test:campaign:{campaign.pk}"
-    work.add([message])
+    message.text, message.sender = composed.text, composed.sender
+    message.save(update_fields=["text", "sender"])
+    if composed.html:
+        MessageBody.objects.create(message=message, subject=composed.subject, html=composed.html)
     record(name="campaign.tested", subject=f"campaign:{campaign.pk}", actor=actor, data={"contact": contact_id})
     return message
 

@@ -21,7 +21,9 @@ from messaging.actions.claiming import Call, Claimed, begin_call
 from messaging.actions.flows import Turn, block_queue, keep_quiet, take_turn
 from messaging.actions.limits import levels_of
 from messaging.actions.preparing import prepare_singles
+from messaging.actions.unsubscribes import unsubscribe_url
 from messaging.models import Message, Sender, SendQueue
+from messaging.models.contacts import Channel
 from messaging.providers.base import OutgoingMessage, Provider, ProviderAccount, ProviderError, get_provider
 from shopsync.models import Connection, Tenant
 
@@ -156,7 +158,11 @@ def make_call(call: Call, route: Route, *, queue_id: int) -> None:
 
 
 def _outgoing(row: Claimed, via: Connection) -> OutgoingMessage:
-    return OutgoingMessage(str(row.reference), row.address, row.text, row.sender or via.sender)
+    sender = row.sender or via.sender
+    if row.channel != Channel.EMAIL:
+        return OutgoingMessage(str(row.reference), row.address, row.text, sender)
+    url = unsubscribe_url(reference=row.reference)
+    return OutgoingMessage(str(row.reference), row.address, row.text, sender, row.subject, row.html, url)
 
 
 def _settle_failure(call: Call, error: ProviderError, route: Route, *, queue_id: int) -> None:
