@@ -1,4 +1,4 @@
-"""Links and clicks are of one tenant with what they hang on; clicks of one message are found at once."""
+"""Links and clicks are of one tenant with what they hang on."""
 
 from importlib import import_module
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from email.utils import parseaddr
+from functools import lru_cache
 from typing import Any, cast
 
 from anymail.exceptions import AnymailError
+from anymail.utils import parse_single_address
 from django.core.mail import EmailMultiAlternatives
 from django.utils.module_loading import import_string
 
@@ -70,11 +71,18 @@ def domain_of(account: ProviderAccount, message: OutgoingMessage) -> str:
 
     Raises: ProviderError with a blocker, for a sender that is no e-mail address.
     """
-    _, address = parseaddr(message.sender or account.sender)
-    name, _, domain = address.rpartition("@")
-    if not name or not domain:
+    domain = _domain_in(message.sender or account.sender)
+    if not domain:
         raise ProviderError("the sender of the connection is no e-mail address", blocker="bad_sender")
     return domain
+
+
+@lru_cache(maxsize=256)
+def _domain_in(sender: str) -> str:
+    try:
+        return str(parse_single_address(sender).domain)
+    except AnymailError:
+        return ""
 
 
 def build(

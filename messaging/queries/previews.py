@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from django.conf import settings
 
@@ -89,17 +89,17 @@ def _preview_text(version: TemplateVersion, values: dict[str, object], url: str)
     text, missing = fill_gaps(lambda defaults: render_text(version.body, values, defaults=defaults), version.defaults)
     if version.shortens_links:
         text = links.sample_links(text, base_url=settings.PUBLIC_URL)
-    changes: tuple[Change, ...] = ()
-    if version.encodes_smartly:
-        text, changes = smart_encode(text)
-    sms = split_sms(text)
-    return Preview(
+    shown = Preview(
         channel=version.template.channel,
         text=text,
         missing=missing,
-        encoding=sms.encoding,
-        units=sms.units,
-        parts=sms.parts,
-        changes=changes,
         unsubscribe_url=url if url in text else "",
     )
+    return _as_sms(shown, encodes_smartly=version.encodes_smartly) if shown.channel == Channel.SMS else shown
+
+
+def _as_sms(shown: Preview, *, encodes_smartly: bool) -> Preview:
+    """Add how the text is sent and charged as an SMS."""
+    text, changes = smart_encode(shown.text) if encodes_smartly else (shown.text, ())
+    sms = split_sms(text)
+    return replace(shown, text=text, encoding=sms.encoding, units=sms.units, parts=sms.parts, changes=changes)

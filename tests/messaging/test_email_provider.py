@@ -32,6 +32,8 @@ from shopsync.actions.tenants import connect_service
 from shopsync.models import RefusedDelivery, WebhookEvent
 from tests.factories import drain_all
 from tests.infra.redis_server import free_port, some_redis
+from tests.messaging.twins import Client as TwinClient
+from tests.messaging.twins import wait_for
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -200,6 +202,8 @@ def test_a_wrong_key_is_permanent_and_never_shown(account: ProviderAccount) -> N
         ({"account_id": ""}, "unknown_email_service"),
         ({"sender": "The Shop"}, "bad_sender"),
         ({"sender": ""}, "bad_sender"),
+        ({"sender": "Shop hello@shop.example"}, "bad_sender"),
+        ({"sender": "a@shop.example, b@shop.example"}, "bad_sender"),
     ],
 )
 def test_a_connection_that_has_to_be_mended_lets_messages_wait(
@@ -520,3 +524,51 @@ def test_mailgun_is_known_by_its_signature(shop):
     assert Suppression.objects.get().reason == "bounce"
     forged = json.dumps({"signature": {**signature, "token": "u"}, "event-data": event}).encode()
     assert take(connection, forged).status_code == 401
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_twins_events_reach_the_rows(sandbox, live_server, tenant):
+    with tenancy.tenant_scope(tenant.pk):
+        connection = connect_service(
+            service="email",
+            actor="test",
+            name="m",
+            account_id="postmark",
+            sender="a@shop.example",
+            api_key="top-secret",
+        )
+        connection.signing_secret = "us:them"
+        connection.save()
+        rows = [_queued(connection, f"c{number}@x.example") for number in (1, 2, 3)]
+    sandbox.behave(
+        fail_destinations=["c2@x.example"],
+        complaint_destinations=["c3@x.example"],
+        reports="twice",
+        report_delay_seconds=0,
+    )
+    url = f"{live_server.url}/webhooks/email/{connection.token}"
+    client = TwinClient(sandbox.port, "X-Postmark-Server-Token")
+    client("POST", "/webhooks", {"Url": url, "HttpAuth": {"Username": "us", "Password": "them"}}, key="top-secret")
+    account = account_at(sandbox.base_url, account_id="postmark")
+    get_provider(account).send([message(1, reference=str(row.reference), to=row.address) for row in rows])
+    wait_for(lambda: events_of(tenant) == 4)
+    drain_all()
+    with tenancy.tenant_scope(tenant.pk):
+        assert [outcome_of(row) for row in rows] == ["delivered", "failed", "delivered"]
+        assert set(Message.objects.values_list("provider_id", flat=True)) == {
+            seen.message_id for seen in sandbox.accepted()
+        }
+        reasons = dict(Suppression.objects.values_list("address", "reason"))
+        assert reasons == {"c2@x.example": "bounce", "c3@x.example": "complaint"}
+
+
+def _queued(connection, address: str) -> Message:
+    """Make a message whose call has no answer yet: its reports know it by its reference."""
+    contact = Contact.objects.create(email=address)
+    fields = {"contact": contact, "channel": "email", "address": address, "trigger": address}
+    return Message.objects.create(**fields, connection=connection, status="unknown")
+
+
+def events_of(tenant) -> int:
+    with tenancy.tenant_scope(tenant.pk):
+        return WebhookEvent.objects.count()

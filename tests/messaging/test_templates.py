@@ -131,6 +131,11 @@ def test_an_sms_is_shown_as_it_is_sent_and_charged(shop):
     assert (plain.encoding, len(plain.parts), plain.changes) == ("UCS-2", 2, ())
 
 
+def test_a_whatsapp_message_is_no_sms(shop):
+    shown = preview(make(Draft(body="“Hi” {{ contact.first_name }} 👋"), channel="whatsapp"), first_name="Zoë")
+    assert (shown.text, shown.encoding, shown.parts) == ("“Hi” Zoë 👋", "", ())
+
+
 def test_what_is_missing_is_named_and_shown_in_its_place(shop):
     version = make(Draft(body="{{ contact.last_name }} {{ contact.attributes.size }} {{ contact.email }}"))
     shown = preview(version, email="a@x.example")
