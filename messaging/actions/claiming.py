@@ -90,7 +90,9 @@ WHERE id = ANY(%(ids)s)"""
 
 
 @transaction.atomic
-def begin_call(*, queue_id: int, via: Connection, limit: int, now: datetime) -> Call | None:
+def begin_call(
+    *, queue_id: int, via: Connection, limit: int, now: datetime, granted_at: datetime | None = None
+) -> Call | None:
     """Claim at most so many due messages of a queue, ask once more whether they may be sent, and begin their call.
 
     Consent, suppression, expiry, the cap on frequency and the hours of the day are asked here; a flow that somebody
@@ -107,7 +109,7 @@ def begin_call(*, queue_id: int, via: Connection, limit: int, now: datetime) -> 
         empty_queue(queue_id)
     if not chosen:
         return None
-    attempt = Attempt(connection=via, message_count=len(chosen), started_at=TransactionNow())
+    attempt = Attempt(connection=via, message_count=len(chosen), granted_at=granted_at, started_at=TransactionNow())
     attempt.save()
     rows = list(chosen.values())
     parameters: dict[str, Any] = {

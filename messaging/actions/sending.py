@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import time
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from django.utils import timezone
 
@@ -92,7 +93,10 @@ def _take(turn: Turn) -> tuple[int, float]:
             return 0, 0.0
         return 0, granted.retry_after_seconds
     # 2. One transaction: claim, ask everything once more, note the attempt, begin.
-    call = begin_call(queue_id=turn.queue_id, via=route.connection, limit=limit, now=timezone.now())
+    granted_at = datetime.fromtimestamp(granted.granted_at_ms / 1000, UTC)
+    call = begin_call(
+        queue_id=turn.queue_id, via=route.connection, limit=limit, now=timezone.now(), granted_at=granted_at
+    )
     if call is None:
         return 0, 0.0
     failpoint("work.started")

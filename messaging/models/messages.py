@@ -23,6 +23,7 @@ class Attempt(TenantModel):
 
     connection = models.ForeignKey(Connection, on_delete=models.PROTECT, related_name="+")
     message_count = models.PositiveIntegerField()
+    granted_at = models.DateTimeField(null=True, blank=True, help_text="by Redis's clock; null before there was one")
     started_at = models.DateTimeField(db_default=Now())
     closed_at = models.DateTimeField(null=True, blank=True)
     outcome = models.CharField(max_length=20, blank=True, default="")

@@ -27,8 +27,9 @@ BASE_URL = "https://messaging.mittoapi.com"
 class MittoProvider:
     """One Mitto account. Mitto documents no idempotency: a send without a readable answer is unknown."""
 
-    # Mitto's own limit is not published. Small, because an unknown outcome parks the whole batch.
-    max_batch = 100
+    # Mitto's own limit is not published, and its notes contradict each other (1,000, 5,000, 1 MB). A tenant's batch
+    # size decides (SendingPolicy): a small one leaves less unknown when an answer is lost.
+    max_batch = 5_000
 
     def __init__(self, account: ProviderAccount) -> None:
         self._account = account

@@ -38,7 +38,7 @@ from typing import Any, cast
 from messaging.providers.sandbox_reports import Reporter
 from messaging.providers.sandbox_state import AcceptedMessage, BadRequestError, Hook, Sandbox
 
-BULK_LIMIT = 1000
+BULK_LIMIT = 5000
 BODY_LIMIT_BYTES = 10 * 1024 * 1024
 
 

@@ -135,7 +135,7 @@ def test_a_small_tenant_is_done_in_ten_seconds_beside_two_hundred_thousand():
             {"contacts": 100, "batch_size": 100, "launch": False},
         )
         wait_until(lambda: states(target, large["campaign"])["sent"] > 2000, 120, "the large campaign to be under way")
-        target.run("tests.slow.campaign_launch", str(small["tenant"]), str(small["campaign"]))
+        target.run("tests.slow.campaign_act", str(small["tenant"]), str(small["campaign"]), "launch")
         wait_until(lambda: states(target, small["campaign"])["sent"] == 100, 30, "the small campaign to be sent")
         took = float(
             target.one(
