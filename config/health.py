@@ -15,6 +15,7 @@ from config.infra import tenancy
 from config.infra.breaker import list_breakers
 from config.infra.heartbeat import heartbeats
 from config.infra.work import Status, WorkRow, queues
+from shopsync.models import Alert
 from shopsync.queries import ScheduleState, schedule_states
 
 _migrated = False
@@ -52,8 +53,8 @@ def health(request: HttpRequest) -> JsonResponse:
     """Tell how the installation is doing: the oldest ready row per queue, what is buried or unknown, workers, Redis,
     how many breakers of each service are not closed (whose they are is for the admin), and when each schedule last ran.
 
-    status: `ok`; `degraded` while Redis or every worker is away, work is overdue by more than a minute, or a schedule
-    has not run when it should have; `down` (503) without PostgreSQL.
+    status: `ok`; `degraded` while Redis or every worker is away, work is overdue by more than a minute, messages are
+    stuck without a reason, or a schedule has not run when it should have; `down` (503) without PostgreSQL.
     """
     try:
         queue_states = {model.queue.name: _queue_state(model) for model in queues()}
@@ -62,8 +63,9 @@ def health(request: HttpRequest) -> JsonResponse:
         return JsonResponse({"status": "down", "database": "unreachable"}, status=503)
     beats = _heartbeats()
     overdue = any((state["oldest_ready_seconds"] or 0) > 60 for state in queue_states.values())
+    is_stuck = _is_stuck()
     is_missed = any(schedule.state == "missed" for schedule in schedules)
-    is_degraded = beats is None or not _alive(beats) or overdue or is_missed
+    is_degraded = beats is None or not _alive(beats) or overdue or is_missed or is_stuck
     return JsonResponse(
         {
             "status": "degraded" if is_degraded else "ok",
@@ -103,7 +105,8 @@ def _queue_state(model: type[WorkRow]) -> dict[str, Any]:
     now = timezone.now()
     with tenancy.all_tenants(reason="health counts the work of every tenant"):
         rows = model._default_manager
-        oldest = rows.filter(status=Status.READY, due_at__lte=now).aggregate(oldest=Min("due_at"))["oldest"]
+        due = rows.filter(status=Status.READY, due_at__lte=now)
+        oldest = None if model.queue.may_wait else due.aggregate(oldest=Min("due_at"))["oldest"]
         counts = rows.filter(status__in=(Status.BURIED, Status.UNKNOWN, Status.QUARANTINED)).aggregate(
             buried=Count("id", filter=Q(status=Status.BURIED)),
             unknown=Count("id", filter=Q(status=Status.UNKNOWN)),
@@ -111,6 +114,12 @@ def _queue_state(model: type[WorkRow]) -> dict[str, Any]:
         )
     age = (now - oldest).total_seconds() if oldest else None
     return {"oldest_ready_seconds": round(max(age, 0.0), 3) if age is not None else None, **counts}
+
+
+def _is_stuck() -> bool:
+    """Did the watchdog of sending find anything that is stuck without saying why?"""
+    with tenancy.all_tenants(reason="health counts the work of every tenant"):
+        return Alert.objects.filter(kind="messages.stuck", closed_at__isnull=True).exists()
 
 
 def _breaker_state() -> dict[str, Any]:

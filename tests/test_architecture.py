@@ -142,7 +142,7 @@ NOUNS = {  # what a module that became a package may be split into
 }
 REACHES = {  # every place that reaches over tenants, and why
     "audit/actions.py": ["write audit events of the system"],
-    "config/health.py": ["health counts the work of every tenant"],
+    "config/health.py": ["health counts the work of every tenant"] * 2,
     "config/infra/work/calls.py": ["ask about parked calls of every tenant"],
     "config/infra/work/claims.py": ["_CLAIM_REASON"] * 3 + ["expire leases of every tenant"],
     "inventory/actions/upkeep.py": ["find the tenants with overdue reservations"],

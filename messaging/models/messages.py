@@ -51,6 +51,7 @@ class Message(TenantModel, WorkRow):
         on_expiry="park",
         has_lanes=False,
         batch_size=500,
+        may_wait=True,
     )
 
     class Outcome(models.TextChoices):

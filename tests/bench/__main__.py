@@ -18,7 +18,7 @@ def main() -> None:
 
         django.setup()
         from shopsync.actions.tenants import create_tenant
-        from tests.bench import intake, processing, reading, reservations
+        from tests.bench import campaigns, intake, processing, reading, reservations
 
         create_tenant(shop_domain=SHOP, name="Bench", actor="bench", country="US")
         results = []
@@ -27,6 +27,7 @@ def main() -> None:
             ("(b) processing", processing.measure),
             ("(c) reservations, one hot variant", reservations.measure_hot),
             ("(c) reservations, 1,000 variants", reservations.measure_spread),
+            ("(e) sending", campaigns.measure_rate),
         ):
             print(title, flush=True)
             results.append(measure(folder))
@@ -34,6 +35,8 @@ def main() -> None:
         if os.environ.get("FULL") == "1":
             print("(d) reading, with a million orders", flush=True)
             results += reading.measure(folder)
+            print("(e) a campaign of a million", flush=True)
+            results += campaigns.measure_million(folder)
     RESULTS.write_text(json.dumps(results, indent=1) + "\n")
 
 

@@ -44,6 +44,7 @@ class Queue:
     lane_limit: int = 50
     backoff_base_seconds: float = 2.0
     backoff_cap_seconds: float = 1800.0
+    may_wait: bool = False  # its rows may be due for long, for reasons that they name; a watchdog of its own tells
 
     def backoff(self, attempts: int) -> timedelta:
         """Pick the wait before the next attempt: exponential, full jitter."""
