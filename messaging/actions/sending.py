@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from django.utils import timezone
@@ -33,16 +33,40 @@ logger = logging.getLogger(__name__)
 SERVICES = {"sms": "mitto", "email": "email"}  # which service carries a channel
 DRAIN_SECONDS = 20.0
 SHORT_WAIT_SECONDS = 1.5  # what is waited for here; longer waits are a blocker that is shown
-NO_CONNECTION_WAIT_SECONDS = 30.0
-TENANT_WAIT_SECONDS = 60.0
+NO_ROUTE_WAIT_SECONDS = 30.0
+REMEMBER_SECONDS = 1.0
+PREPARE_EVERY_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """Through what a queue sends."""
+    """Through what a queue sends; `recipients_per_second` is its sender's own limit."""
 
     connection: Connection
     provider: Provider
+    recipients_per_second: int | None = None
+
+
+@dataclass(slots=True)
+class _Memory:
+    """What a process remembers between two calls, for at most REMEMBER_SECONDS: what stands in a tenant's settings."""
+
+    routes: dict[int, tuple[float, Route | str]] = field(default_factory=dict)
+    prepared_at: float = float("-inf")
+
+    def route(self, turn: Turn) -> Route | str:
+        """Return the route of a queue, or the blocker that stands for one; hours that are over are looked at too."""
+        known = self.routes.get(turn.queue_id)
+        if known is None or time.monotonic() - known[0] > REMEMBER_SECONDS:
+            keep_quiet(turn.queue_id, now=timezone.now())
+            known = self.routes[turn.queue_id] = (time.monotonic(), _look_up(turn))
+        return known[1]
+
+    def prepare(self) -> None:
+        """Prepare single messages, now and then."""
+        if time.monotonic() - self.prepared_at > PREPARE_EVERY_SECONDS:
+            prepare_singles(now=timezone.now())
+            self.prepared_at = time.monotonic()
 
 
 def send_due(*, budget_seconds: float = DRAIN_SECONDS) -> int:
@@ -53,7 +77,7 @@ def send_due(*, budget_seconds: float = DRAIN_SECONDS) -> int:
     """
     work.silence(Message.queue)
     deadline = time.monotonic() + budget_seconds
-    called, waiting = 0, dict[int, float]()
+    called, waiting, memory = 0, dict[int, float](), _Memory()
     while True:
         if time.monotonic() > deadline:
             work.ring(Message.queue)
@@ -67,26 +91,21 @@ def send_due(*, budget_seconds: float = DRAIN_SECONDS) -> int:
             time.sleep(max(0.0, min(waiting.values()) - time.monotonic()))
             continue
         with tenancy.tenant_scope(turn.tenant_id):
-            count, wait_seconds = _take(turn)
+            count, wait_seconds = _take(turn, memory)
         called += count
         if wait_seconds:
             waiting[turn.queue_id] = time.monotonic() + wait_seconds
 
 
-def _take(turn: Turn) -> tuple[int, float]:
+def _take(turn: Turn, memory: _Memory) -> tuple[int, float]:
     """Make one call in a queue's turn; return how many messages it called, and how long to pass the queue over."""
-    tenant = Tenant.objects.get(pk=turn.tenant_id)
-    if tenant.status != Tenant.Status.ACTIVE:
-        block_queue(turn.queue_id, blocker=f"tenant_{tenant.status}", seconds=TENANT_WAIT_SECONDS)
+    route = memory.route(turn)
+    if isinstance(route, str):
+        block_queue(turn.queue_id, blocker=route, seconds=NO_ROUTE_WAIT_SECONDS)
         return 0, 0.0
-    route = find_route(turn.queue_id)
-    if route is None:
-        block_queue(turn.queue_id, blocker="no_connection", seconds=NO_CONNECTION_WAIT_SECONDS)
-        return 0, 0.0
-    keep_quiet(turn.queue_id, now=timezone.now())
     # 1. A grant from the limiter, good for a moment; without one the queue is passed over until there is room.
     batch_size = min(turn.batch_size, route.provider.max_batch)
-    granted, limit = ask_limiter(route.connection, batch_size)
+    granted, limit = _ask_limiter(route, batch_size)
     if isinstance(granted, Refusal):
         if granted.retry_after_seconds > SHORT_WAIT_SECONDS or granted.reason == "limiter_unavailable":
             block_queue(turn.queue_id, blocker=granted.reason, seconds=granted.retry_after_seconds)
@@ -109,15 +128,21 @@ def _take(turn: Turn) -> tuple[int, float]:
     return len(call.rows), 0.0
 
 
-def find_route(queue_id: int) -> Route | None:
-    """Find what carries a queue: its connection, else the first active one of the channel's service."""
-    queue = SendQueue.objects.select_related("connection").get(pk=queue_id)
+def _look_up(turn: Turn) -> Route | str:
+    """Find what carries a queue: its connection, else the first active one of the channel's service; else say why not.
+
+    Raises: Tenant.DoesNotExist.
+    """
+    tenant = Tenant.objects.get(pk=turn.tenant_id)
+    if tenant.status != Tenant.Status.ACTIVE:
+        return f"tenant_{tenant.status}"
+    queue = SendQueue.objects.select_related("connection").get(pk=turn.queue_id)
     connection = queue.connection
     if connection is None:
         service = SERVICES.get(queue.channel)
         connection = Connection.objects.filter(service=service, is_active=True).first() if service else None
     if connection is None or not connection.is_active:
-        return None
+        return "no_connection"
     return route_of(connection)
 
 
@@ -131,13 +156,14 @@ def route_of(connection: Connection) -> Route:
         account_id=connection.account_id,
         sender=connection.sender,
     )
-    return Route(connection, get_provider(account))
+    own = Sender.objects.filter(value=connection.sender, is_active=True, recipients_per_second__isnull=False)
+    limit = own.values_list("recipients_per_second", flat=True).order_by("recipients_per_second").first()
+    return Route(connection, get_provider(account), limit)
 
 
-def ask_limiter(via: Connection, batch_size: int) -> tuple[Grant | Refusal, int]:
+def _ask_limiter(route: Route, batch_size: int) -> tuple[Grant | Refusal, int]:
     """Ask for one request, and for as many recipients as the sender's own limit lets through."""
-    per_second = Sender.objects.filter(value=via.sender, is_active=True, recipients_per_second__isnull=False)
-    limit = per_second.values_list("recipients_per_second", flat=True).order_by("recipients_per_second").first()
+    via, limit = route.connection, route.recipients_per_second
     granted = grant(levels_of(via))
     if limit is None or isinstance(granted, Refusal):
         return granted, batch_size

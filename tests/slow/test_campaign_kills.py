@@ -35,7 +35,7 @@ def set_up(target: Installation, *tenants: dict[str, Any]) -> list[dict[str, Any
 def states(target: Installation, campaign: int) -> collections.Counter[str]:
     """Count a campaign's messages by state, as its tally says."""
     sql = f"SELECT state, sum(messages) FROM messaging_campaigntally WHERE campaign_id = {campaign} GROUP BY 1"
-    return collections.Counter({state: int(count) for state, count in target.query(sql)})
+    return +collections.Counter({state: int(count) for state, count in target.query(sql)})
 
 
 def strikes(chance: random.Random) -> list[str]:

@@ -18,7 +18,7 @@ from tests.slow.test_campaign_kills import set_up, states
 
 pytestmark = pytest.mark.slow
 SEED = int(os.environ.get("CRASH_SEED", "20261128"))
-PROCESSES = 8
+PROCESSES = 4
 
 
 def calls_at(target: Installation) -> list[float]:
@@ -67,18 +67,18 @@ def sent(target: Installation, campaign: int) -> int:
 def test_limits_hold_at_the_provider_follow_an_edit_and_outlive_redis():
     with installation("limits", worker_processes=PROCESSES) as target:
         behave(target.stack.sandbox_url, reports="none")
-        for level, per_second in (("account", 40), ("tenant", 30), ("global", 50)):
+        for level, per_second in (("account", 20), ("tenant", 15), ("global", 25)):
             limit(target, level, per_second)
         made = set_up(target, *({"contacts": 15_000, "batch_size": 5} for _ in range(2)))
         first = made[0]["campaign"]
-        # 1. Two tenants of 30 a second share 50: no window passes, and what is allowed is used.
-        wait_until(lambda: len(calls_at(target)) > 600, 120, "600 calls")
+        # 1. Two tenants of 15 a second share 25: no window passes, and what is allowed is used.
+        wait_until(lambda: len(calls_at(target)) > 400, 120, "400 calls")
         moments, jitter = calls_at(target), jitter_of(target)
         most, span = most_in(moments, 1 - jitter), moments[-1] - moments[100]
         rate = (len(moments) - 100) / span
         print(f"jitter {jitter * 1000:.0f} ms; at most {most} calls in {1 - jitter:.3f} s; {rate:.1f} calls a second")
-        assert 0 < jitter < 0.5
-        assert most <= 50
+        assert 0 < jitter < 0.9, "the machine is too busy for this proof: a window of nothing proves nothing"
+        assert most <= 25
         # 2. An edit holds within two seconds.
         limit(target, "global", 10)
         changed = time.time()
@@ -88,7 +88,7 @@ def test_limits_hold_at_the_provider_follow_an_edit_and_outlive_redis():
         print(f"after the edit to 10 a second: {len(later)} calls in 5 s, at most {most} in a second")
         assert later
         assert most <= 10
-        limit(target, "global", 50)
+        limit(target, "global", 25)
         # 3. Without Redis nothing is sent; once it is back, it goes on.
         target.servers.stop_redis()
         stopped = time.time()
