@@ -68,6 +68,8 @@ def guess_columns(header: Sequence[str], given: Mapping[str, str]) -> list[str]:
         if target and target in columns[:number]:
             first = header[columns.index(target)]
             raise TableError(f"mapping: {first!r} and {header[number]!r} would both be {target}; leave one out by ''")
+    if sum(map(_is_attribute, columns)) > MAX_ATTRIBUTES:
+        raise TableError(f"mapping: more than {MAX_ATTRIBUTES} columns are attributes; leave some out by ''")
     if not set(columns) & set(IDENTITIES):
         raise TableError(f"mapping: no column says who a row is; map one to {', '.join(IDENTITIES)}")
     return columns

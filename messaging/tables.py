@@ -50,10 +50,10 @@ def unguard(cell: str) -> str:
     return cell[1:] if _GUARDED.match(cell) else cell
 
 
-def write_row(cells: Iterable[str]) -> str:
-    """Write one line of CSV, guarded, with its line break."""
+def write_rows(rows: Iterable[Iterable[str]]) -> str:
+    """Write lines of CSV, guarded, with their line breaks."""
     out = io.StringIO()
-    csv.writer(out, lineterminator="\r\n").writerow([guard(cell.replace("\0", "")) for cell in cells])
+    csv.writer(out, lineterminator="\r\n").writerows([guard(cell) for cell in row] for row in rows)
     return out.getvalue()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -66,14 +67,9 @@ def start_import(*, pieces: Iterable[bytes], options: Options, actor: str) -> Co
     made.actor = actor
     work.add([made])
     size = 0
-    for number, piece in enumerate(_and(first, parts)):
-        if number:
-            check.feed(piece)
+    for number, piece in enumerate(_checked(first, parts, check)):
         size += len(piece)
-        if size > MAX_BYTES:
-            raise TableError(f"file: it is over {MAX_BYTES // 2**20} MB; import it in parts")
         ImportChunk(source=made, number=number, body=piece).save(force_insert=True)
-    check.feed(b"", is_last=True)
     ContactImport.objects.filter(pk=made.pk).update(file_bytes=size)
     data: dict[str, Value] = {"columns": [name for name in made.columns if name], "bytes": size}
     data["channels"] = made.consent_channels
@@ -87,10 +83,9 @@ def check_import(*, pieces: Iterable[bytes], options: Options) -> None:
     Raises: TableError.
     """
     parts = _in_chunks(pieces)
-    _, check = _plan(next(parts, b""), options)
-    for piece in parts:
-        check.feed(piece)
-    check.feed(b"", is_last=True)
+    first = next(parts, b"")
+    _, check = _plan(first, options)
+    deque(_checked(first, parts, check), maxlen=0)
 
 
 def _plan(first: bytes, options: Options) -> tuple[ContactImport, Decodable]:
@@ -134,9 +129,20 @@ def _in_chunks(pieces: Iterable[bytes]) -> Iterator[bytes]:
         yield bytes(held)
 
 
-def _and(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
+def _checked(first: bytes, rest: Iterator[bytes], check: Decodable) -> Iterator[bytes]:
+    """Pass the pieces of a file on, each looked at; the first one was.
+
+    Raises: TableError.
+    """
     yield first
-    yield from rest
+    size = len(first)
+    for piece in rest:
+        check.feed(piece)
+        size += len(piece)
+        if size > MAX_BYTES:
+            raise TableError(f"file: it is over {MAX_BYTES // 2**20} MB; import it in parts")
+        yield piece
+    check.feed(b"", is_last=True)
 
 
 def _list(segment_id: int | None) -> Segment | None:

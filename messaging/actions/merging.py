@@ -93,14 +93,20 @@ UPDATE messaging_importrow r SET consents = r.consents - string_to_array(f.chann
     problem = concat_ws('; ', nullif(r.problem, ''), 'its consent was not taken: unsubscribed from ' || f.channels)
 FROM refused f WHERE {_BATCH} AND r.number = f.number"""  # noqa: S608
 _SUPPRESSED = f"""
-WITH said AS ({_STATED}), found AS (
-    SELECT s.number, string_agg(s.channel, ', ' ORDER BY s.channel) AS channels FROM said s
-    JOIN messaging_suppression o ON o.tenant_id = s.tenant_id AND o.channel = s.channel AND o.lifted_at IS NULL
-     AND o.address_key = messaging_address_key(%(inner)s, %(outer)s, s.channel, s.address)
-    WHERE s.state = 'subscribed' AND s.address <> '' GROUP BY s.number)
+WITH found AS (
+    SELECT r.number, string_agg(DISTINCT a.channel, ', ' ORDER BY a.channel) AS channels
+    FROM messaging_importrow r
+    CROSS JOIN LATERAL (VALUES ('email', r.email), ('sms', r.phone), ('whatsapp', r.phone), ('whatsapp', r.whatsapp))
+         a (channel, address)
+    JOIN messaging_suppression o ON o.tenant_id = r.tenant_id AND o.channel = a.channel AND o.lifted_at IS NULL
+     AND o.address_key = messaging_address_key(%(inner)s, %(outer)s, a.channel, a.address)
+    WHERE {_BATCH} AND a.address <> '' GROUP BY r.number)
 UPDATE messaging_importrow r
 SET problem = concat_ws('; ', nullif(r.problem, ''), 'stays suppressed, and is not written to: ' || f.channels)
 FROM found f WHERE {_BATCH} AND r.number = f.number"""  # noqa: S608
+_ANY_SUPPRESSED = (
+    "SELECT EXISTS (SELECT 1 FROM messaging_suppression WHERE tenant_id = %(tenant)s AND lifted_at IS NULL)"
+)
 # As actions.consent.version_at() builds it.
 _STATE = f"""
 INSERT INTO messaging_consententry (tenant_id, contact_id, channel, state, address, source, opt_in_level, text_shown,
@@ -143,8 +149,11 @@ def merge_batch(*, source: ContactImport, size: int) -> bool:
         for sql in (_CREATE, _MERGE, _IDENTIFY):
             cursor.execute(sql, parameters)
         if source.consent_channels:
-            for sql in (_OPTED_OUT, _SUPPRESSED, _STATE):
+            for sql in (_OPTED_OUT, _STATE):
                 cursor.execute(sql, parameters)
+        cursor.execute(_ANY_SUPPRESSED, parameters)
+        if cursor.fetchone()[0]:
+            cursor.execute(_SUPPRESSED, parameters)
         if source.segment_id is not None:
             cursor.execute(_LIST, parameters)
         cursor.execute(_COUNT, parameters)

@@ -82,7 +82,7 @@ def send_due(*, budget_seconds: float = DRAIN_SECONDS) -> int:
         if time.monotonic() > deadline:
             work.ring(Message.queue)
             return called
-        prepare_singles(now=timezone.now())
+        memory.prepare()
         waiting = {queue_id: until for queue_id, until in waiting.items() if until > time.monotonic()}
         turn = take_turn(waiting=waiting)
         if turn is None and not waiting:

@@ -76,6 +76,12 @@ class ContactFilters(FilterSet):
         return rows.filter(tags__contains=[value])
 
 
+def shown_contacts() -> QuerySet[Contact]:
+    """Read contacts as ContactRow shows them: their consents oldest first."""
+    consents = ConsentEntry.objects.order_by("contact_id", "channel", "source_version")
+    return Contact.objects.prefetch_related("identities", Prefetch("consents", consents))
+
+
 class Contacts(ReadOnlyModelViewSet[Contact]):
     """People, what they are known by, and what they agreed to."""
 
@@ -85,8 +91,7 @@ class Contacts(ReadOnlyModelViewSet[Contact]):
 
     def get_queryset(self) -> QuerySet[Contact]:
         """Read the tenant's contacts, their identities and consents in two more queries."""
-        consents = ConsentEntry.objects.order_by("contact_id", "channel", "source_version")
-        return Contact.objects.prefetch_related("identities", Prefetch("consents", consents))
+        return shown_contacts()
 
     def get_permissions(self) -> list[BasePermission]:
         """Everybody of the tenant reads; to write is an act."""

@@ -34,6 +34,7 @@ from messaging.serializers.segments import (
     UploadInput,
 )
 from messaging.tables import TableError, choose_encoding, read_header, read_rows, unguard
+from messaging.views.contacts import shown_contacts
 from messaging.views.imports import digest_upload
 from shopsync.auth import MayAct, actor_of
 from shopsync.models import Tenant
@@ -191,5 +192,5 @@ def _first_cells(upload: UploadedFile[Any]) -> list[str]:
 
 
 def _show(found: list[Contact]) -> Response:
-    rows = Contact.objects.filter(pk__in=[contact.pk for contact in found]).order_by("-pk")
-    return Response(ContactRow(rows.prefetch_related("identities", "consents"), many=True).data)
+    rows = shown_contacts().filter(pk__in=[contact.pk for contact in found]).order_by("-pk")
+    return Response(ContactRow(rows, many=True).data)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import random
+import threading
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.conf import settings
+from django.db import connection
 from django.utils import timezone
 
 from audit.models import AuditEvent
@@ -304,6 +307,13 @@ def test_an_import_lifts_no_suppression_and_overrules_no_opt_out_and_says_so():
     assert ConsentState.objects.get(contact=gone).state == "unsubscribed"
 
 
+def test_whoever_is_suppressed_is_told_also_where_no_consent_is_imported():
+    suppress(channel="email", addresses=["a@example.com"], reason="bounce", source="report:1", actor="t")
+    made = take("email\na@example.com\nb@example.com\n")
+    assert problems(made) == {2: "stays suppressed, and is not written to: email"}
+    assert counts(made) == (2, 0, 0, 0, 1)
+
+
 def test_an_import_fills_a_list():
     segment = save_segment(segment_id=None, name="fair", definition=None, actor="t")
     ensure_contact(profile=Profile(customer_shopify_id=None, email="a@example.com", phone=""), actor="t")
@@ -338,6 +348,34 @@ def test_whoever_is_killed_between_batches_is_followed_by_somebody_who_goes_on(m
     made.refresh_from_db()
     assert (made.state, made.done_count, counts(made)) == ("finished", 10, (10, 0, 0, 0, 0))
     assert Contact.objects.count() == 10
+
+
+def test_webhooks_of_the_same_people_meanwhile_make_nobody_twice(monkeypatch, tenant):
+    monkeypatch.setattr(imports, "BATCH", 10)
+    emails = [f"p{number}@example.com" for number in range(120)]
+    start_import(pieces=["\n".join(["email", *emails]).encode()], options=Options(), actor="t")
+    failures = []
+
+    def hear_of(seed):
+        try:
+            with tenancy.tenant_scope(tenant.pk):
+                for email in random.Random(seed).sample(emails, len(emails)):
+                    ensure_contact(profile=Profile(customer_shopify_id=None, email=email, phone=""), actor="t")
+        except Exception as error:  # reported below
+            failures.append(error)
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=hear_of, args=(seed,)) for seed in range(3)]
+    for thread in threads:
+        thread.start()
+    drain_imports()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    assert Contact.objects.count() == ContactIdentity.objects.count() == len(emails)
+    made = ContactImport.objects.get()
+    assert (made.state, made.created_count + made.merged_count) == ("finished", len(emails))
 
 
 def test_a_worker_whose_lease_was_taken_changes_nothing(monkeypatch):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 
 from config.infra import tenancy
+from messaging.actions.consent import state_consent
 from messaging.models import Contact, ContactIdentity, Segment
 from tests.factories import make_tenant
 from tests.messaging.people import as_member, with_key
@@ -52,6 +55,15 @@ def test_a_segment_is_made_counted_sampled_changed_and_taken_away(owner, people,
     with tenancy.tenant_scope(tenant.pk):
         assert not Segment.objects.exists()
         assert Contact.objects.count() == 2
+
+
+def test_a_sample_shows_the_consent_that_was_stated_last(owner, people, tenant):
+    with tenancy.tenant_scope(tenant.pk):
+        for day, state in ((1, "subscribed"), (2, "unsubscribed")):
+            stated = datetime(2026, 1, day, tzinfo=UTC)
+            state_consent(contact=people[0], channel="email", state=state, source="x", stated_at=stated, actor="t")
+    url = f"{URL}/{make(owner, name='Greeks', definition=GREEKS).json()['id']}/sample"
+    assert [one["state"] for one in owner.get(url).json()[0]["consents"]] == ["unsubscribed"]
 
 
 @pytest.mark.parametrize(

@@ -36,6 +36,7 @@ TABLES = (
     "messaging_message",
     "orders_paymentcall",
     "orders_shipmentcall",
+    "messaging_contactimport",
 )
 SHOPS = ("crash-one.myshopify.com", "crash-two.myshopify.com")
 # One more shop, whose stock we count: one variant, and a key of the API.

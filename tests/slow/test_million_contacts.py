@@ -20,6 +20,7 @@ from tests.factories import make_tenant
 
 pytestmark = [pytest.mark.slow, pytest.mark.django_db(transaction=True)]
 ROWS = 1_000_000
+DAY = datetime(2026, 1, 1, tzinfo=UTC)
 FILL = """
 INSERT INTO messaging_contact (tenant_id, first_name, last_name, email, phone, country, locale, region, timezone,
                                attributes, field_versions)
@@ -49,7 +50,7 @@ def memory_mb() -> float:
 
 def test_a_million_rows_are_imported_in_minutes():
     tenant = make_tenant(country="GR")
-    proof = {"consent_source": "test", "consent_text": "Yes", "consent_at": datetime(2026, 1, 1, tzinfo=UTC)}
+    proof = {"consent_source": "test", "consent_text": "Yes", "consent_at": DAY}
     with tenancy.tenant_scope(tenant.pk):
         began = time.monotonic()
         made = start_import(pieces=pieces(ROWS), options=Options(**proof), actor="test")
