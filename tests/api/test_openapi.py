@@ -13,6 +13,7 @@ LISTS = [
     *("orders", "products", "variants", "locations", "stock", "stock-movements", "reservations"),
     *("payments", "payments/mismatches"),
     *("contacts/imports", "contacts/forms", "segments", "suppressions"),
+    *("campaigns", "credits/transactions"),
     *("contacts", "messages", "templates", "webhook-events", "audit-events", "alerts"),
 ]
 

@@ -15,7 +15,11 @@ from shopsync.models import ApiKey, Membership, User
 ACTS = {"api/v1/alerts/<int:pk>/acknowledge"}  # POST; tests/api/test_alerts.py
 OPEN = {"api/v1/auth/token", "api/v1/auth/refresh"}
 METHODS = {"get", "post", "put", "patch", "delete"}
-FILES = {"api/v1/contacts/export": {"get"}}  # no list: tests/messaging/test_contacts_api.py
+SINGLE = {  # neither lists nor rows: tests/messaging/test_contacts_api.py, test_campaigns_api.py
+    "api/v1/contacts/export": {"get"},
+    "api/v1/credits": {"get"},
+    "api/v1/credits/policy": {"get", "put"},
+}
 
 
 def _walk(patterns: list[URLPattern | URLResolver], prefix: str = "") -> dict[str, set[str]]:
@@ -26,7 +30,7 @@ def _walk(patterns: list[URLPattern | URLResolver], prefix: str = "") -> dict[st
         if isinstance(pattern, URLResolver):
             found |= _walk(pattern.url_patterns, route)
         else:
-            found[route] = FILES.get(route) or set(getattr(pattern.callback, "actions", None) or {})
+            found[route] = SINGLE.get(route) or set(getattr(pattern.callback, "actions", None) or {})
     return found
 
 
@@ -36,7 +40,7 @@ ROUTES = {
     if path.startswith("api/v1/") and path not in OPEN
 }
 PATHS = list(ROUTES)
-LISTS = [path for path, methods in ROUTES.items() if "get" in methods and "<" not in path and path not in FILES]
+LISTS = [path for path, methods in ROUTES.items() if "get" in methods and "<" not in path and path not in SINGLE]
 DETAILS = [path for path, methods in ROUTES.items() if "get" in methods and path.endswith("/<int:pk>")]
 WRITES = [(path, method) for path, methods in ROUTES.items() for method in sorted(methods - {"get"})]
 REFUSED = [(path, method) for path, methods in ROUTES.items() for method in sorted(METHODS - methods)]
