@@ -223,7 +223,7 @@ def _make_messages(connection: Connection) -> None:
 def _make_campaign() -> None:
     """Write a campaign, and everything that one is sent with; nothing is launched."""
     top_up(amount=Decimal(1000), key="world", actor="test")
-    save_policy(daily_cap=Decimal(500), low_balance_at=Decimal(50), countries=["GR"], actor="test")
+    save_policy(daily_cap=Decimal(500), low_balance_at=Decimal(50), countries=["CA", "GR", "US"], actor="test")
     segment = save_segment(segment_id=None, name="everybody", definition={"all": []}, actor="test")
     template = Template.objects.create(name="greeting", channel="sms")
     version = TemplateVersion.objects.create(template=template, number=1, body="Hello {{ contact.first_name }}")

@@ -32,10 +32,10 @@ from messaging.rendering import TemplateError
 from messaging.serializers.templates import (
     DraftChange,
     DraftInput,
-    TemplatePreviewInput,
     PreviewRow,
     TemplateDetail,
     TemplateInput,
+    TemplatePreviewInput,
     TemplateRow,
     draft_from,
 )
