@@ -14,6 +14,7 @@ from celery import Celery, signals
 from django.conf import settings
 from django.db import close_old_connections
 
+from config.infra.broker import ConnectAnew
 from config.infra.heartbeat import beat_heart
 
 app = Celery("shopsync")
@@ -39,6 +40,7 @@ app.conf.update(
 )
 # Celery closes Django's connection around every task unless told otherwise; connections are checked below instead.
 app.conf["CELERY_DB_REUSE_MAX"] = 1_000_000_000
+app.steps["consumer"].add(ConnectAnew)
 app.autodiscover_tasks(["audit", "shopsync", "inventory", "orders", "messaging"])
 
 

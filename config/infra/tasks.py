@@ -8,6 +8,8 @@ from celery import Task
 
 from config.infra import tenancy
 
+REQUEST = "config.infra.broker:Request"  # notes what the broker missed
+
 
 class TenantRequiredError(TypeError):
     """A TenantTask was called without a tenant."""
@@ -18,6 +20,7 @@ class SystemTask(Task):  # type: ignore[type-arg]  # celery-types' Task is gener
 
     abstract = True
     ignore_result = True
+    Request = REQUEST
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run outside any tenant."""
@@ -30,6 +33,7 @@ class TenantTask(Task):  # type: ignore[type-arg]
 
     abstract = True
     ignore_result = True
+    Request = REQUEST
 
     def __call__(self, *args: Any, tenant_id: int | None = None, **kwargs: Any) -> Any:
         """Run inside the tenant's scope.

@@ -31,7 +31,7 @@ from shopsync.models import Connection, Tenant
 logger = logging.getLogger(__name__)
 
 SERVICES = {"sms": "mitto", "email": "email"}  # which service carries a channel
-DRAIN_SECONDS = 20.0
+DRAIN_SECONDS = 5.0  # shorter than others: every process may be at it, and webhooks wait for one
 SHORT_WAIT_SECONDS = 1.5  # what is waited for here; longer waits are a blocker that is shown
 NO_ROUTE_WAIT_SECONDS = 30.0
 REMEMBER_SECONDS = 1.0

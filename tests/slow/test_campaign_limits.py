@@ -96,8 +96,9 @@ def test_limits_hold_at_the_provider_follow_an_edit_and_outlive_redis():
         after = [moment for moment in calls_at(target) if moment > stopped + 1]
         assert after == []
         target.servers.start_redis()
-        before = sent(target, first)
-        wait_until(lambda: sent(target, first) > before, 60, "sending to go on")
+        began, before = time.monotonic(), sent(target, first)
+        wait_until(lambda: sent(target, first) > before, 120, "sending to go on")
+        print(f"sending went on {time.monotonic() - began:.1f} s after Redis was back")
         references = collections.Counter(line["reference"] for line in accepted_messages(target.stack.sandbox_url))
         assert max(references.values()) == 1
 
