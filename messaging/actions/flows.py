@@ -61,6 +61,7 @@ def take_turn(*, waiting: Collection[int]) -> Turn | None:
     parameters: dict[str, Any] = {"waiting": list(waiting), "quantum": QUANTUM, "small": SMALL_CALL}
     while True:
         with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute("SET LOCAL synchronous_commit = off")  # a turn that is lost is taken again
             cursor.execute(_TAKE_TURN, parameters)
             row = cursor.fetchone()
         if row is None:

@@ -87,6 +87,11 @@ def _store(call: Call, answers: Sequence[Outcome], *, now: datetime) -> None:
     post_released(add_up(price for credit, price in moved if credit == "released"), reference=reference)
 
 
+_TAKEN = (
+    "SELECT provider_id FROM messaging_message WHERE connection_id = %s AND provider_id <> '' AND provider_id = ANY(%s)"
+)
+
+
 def _once_more(ids: Sequence[int]) -> set[int]:
     """Return those that may be tried again: refused for now, and not for the last time."""
     left = Message.objects.filter(pk__in=ids, attempts__lt=Message.queue.max_attempts)
@@ -95,9 +100,9 @@ def _once_more(ids: Sequence[int]) -> set[int]:
 
 def _own_ids(via: int, provider_ids: Sequence[str]) -> dict[str, str]:
     """Return each id that no message has yet, once: one id given twice is of one message only."""
-    taken = set(
-        Message.objects.filter(connection_id=via, provider_id__in=provider_ids).values_list("provider_id", flat=True)
-    )
+    with connection.cursor() as cursor:
+        cursor.execute(_TAKEN, [via, list(provider_ids)])
+        taken = {provider_id for (provider_id,) in cursor.fetchall()}
     if taken or len(set(provider_ids)) < len(provider_ids):
         logger.warning("connection %s gave an id twice: %s", via, sorted(taken)[:5])
     return {value: value for value in provider_ids if value not in taken}

@@ -129,15 +129,19 @@ def move_forward(rows: Sequence[DeliveryReport], *, now: datetime) -> None:
     charge_house_for(list(taken.values_list("pk", flat=True)), reference=f"reports:{telling[0].connection_id}")
 
 
+_ORPHANS = """
+SELECT id FROM messaging_deliveryreport WHERE connection_id = %s AND message_id IS NULL AND provider_id = ANY(%s)"""
+
+
 def adopt_reports(*, connection_id: int, provider_ids: Sequence[str], now: datetime) -> None:
     """Apply the reports that came before their messages' ids were stored. Call inside the transaction that stores
     them."""
-    orphans = DeliveryReport.objects.filter(
-        connection_id=connection_id, provider_id__in=provider_ids, message__isnull=True
-    )
-    reports = list(orphans.order_by("pk"))
-    if not reports:
+    with connection.cursor() as cursor:
+        cursor.execute(_ORPHANS, [connection_id, list(provider_ids)])
+        ids = [row[0] for row in cursor.fetchall()]
+    if not ids:
         return
+    reports = list(DeliveryReport.objects.filter(pk__in=ids).order_by("pk"))
     known = Message.objects.filter(connection_id=connection_id, provider_id__in=[row.provider_id for row in reports])
     messages = dict(known.values_list("provider_id", "pk"))
     adopted = [row for row in reports if row.provider_id in messages]
