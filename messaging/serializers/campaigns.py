@@ -14,7 +14,7 @@ from messaging.queries import tally_of
 from shopsync.serializers import IdField, Input
 
 
-class CountRow(serializers.Serializer[Any]):
+class StateCount(serializers.Serializer[Any]):
     """Messages in one state."""
 
     messages = serializers.IntegerField(read_only=True)
@@ -27,7 +27,7 @@ class ProgressRow(serializers.Serializer[Any]):
 
     total = serializers.IntegerField(read_only=True)
     states = serializers.DictField(
-        child=CountRow(),
+        child=StateCount(),
         read_only=True,
         help_text="waiting (to be prepared), queued, calling, sent, delivered, failed, skipped, unknown, unknown_final",
     )

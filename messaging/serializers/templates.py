@@ -78,7 +78,7 @@ class DraftChange(DraftInput):
         super().__init__(*args, **{**options, "partial": True})
 
 
-class PreviewInput(Input):
+class TemplatePreviewInput(Input):
     """For whom, and of which version (the newest, where it is left out)."""
 
     contact_id = IdField()

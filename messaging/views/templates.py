@@ -32,10 +32,10 @@ from messaging.rendering import TemplateError
 from messaging.serializers.templates import (
     DraftChange,
     DraftInput,
-    PreviewInput,
     PreviewRow,
     TemplateDetail,
     TemplateInput,
+    TemplatePreviewInput,
     TemplateRow,
     draft_from,
 )
@@ -121,14 +121,16 @@ class Templates(ReadOnlyModelViewSet[Template]):
         archive_template(template_id=pk, actor=actor_of(request), now=timezone.now())
         return self._answer(pk)
 
-    @extend_schema(request=PreviewInput, responses=PreviewRow, parameters=[KEY], summary="Preview for a contact")
+    @extend_schema(
+        request=TemplatePreviewInput, responses=PreviewRow, parameters=[KEY], summary="Preview for a contact"
+    )
     def preview(self, request: Request, pk: int) -> Response:
         """Render a version for a contact: its text, how it is encoded and charged, and what is missing.
 
         It is rendered anew each time, under the same key too: a person's values are not kept with the key.
         """
         read_key(request)
-        given = read(PreviewInput, request)
+        given = read(TemplatePreviewInput, request)
         contact = Contact.objects.filter(pk=given["contact_id"]).first()
         if contact is None:
             raise ValidationError({"contact_id": ["No such contact."]})
