@@ -20,6 +20,7 @@ from shopsync.identity import normalise_phone
 
 MAX_TEXT = 5_000  # a long SMS has at most 255 parts; nobody types that
 MAX_ADDRESS = 64
+MAX_REPLIES = 500  # of one body: each holds a lock while they are worked on
 _SENDERS, _TEXTS = ("from", "msisdn", "sender"), ("text", "message")
 _RECIPIENTS = ("to", "destination", "recipient")
 _IDS, _TIMES = ("id", "messageId", "message_id"), ("time", "timestamp", "receivedAt", "received_at", "date")
@@ -43,9 +44,11 @@ def parse_replies(body: bytes) -> list[Inbound]:
     """Read a post of replies: one JSON object, or an array of them. All are read or none is.
 
     Raises:
-        UnreadableReport: the body is not JSON, or one of its entries has no sender or no text.
+        UnreadableReport: the body is not JSON, holds too many, or one of its entries has no sender or no text.
     """
     entries = _entries(body)
+    if len(entries) > MAX_REPLIES:
+        raise UnreadableReport(f"{len(entries)} replies in one body: at most {MAX_REPLIES} are taken")
     return [_read(entry, place=f"reply {n} of {len(entries)}") for n, entry in enumerate(entries, start=1)]
 
 

@@ -101,6 +101,10 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='inboundmessage',
+            index=models.Index(condition=models.Q(('effect', 'optout')), fields=['acted_at'], name='reply_opt_outs'),
+        ),
+        migrations.AddIndex(
+            model_name='inboundmessage',
             index=models.Index(condition=models.Q(('review', 'open')), fields=['tenant_id', 'received_at'], name='reply_to_review'),
         ),
         migrations.AddConstraint(

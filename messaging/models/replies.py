@@ -83,6 +83,7 @@ class InboundMessage(TenantModel):
         indexes = (
             models.Index(fields=("tenant_id", "-id"), name="reply_newest"),
             models.Index(fields=("address", "effective_at"), name="reply_effects", condition=~Q(effect="")),
+            models.Index(fields=("acted_at",), name="reply_opt_outs", condition=Q(effect="optout")),
             models.Index(fields=("tenant_id", "received_at"), name="reply_to_review", condition=Q(review="open")),
         )
 

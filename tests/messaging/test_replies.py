@@ -8,7 +8,8 @@ import threading
 from datetime import timedelta
 
 import pytest
-from django.db import connection
+from django.core.exceptions import ValidationError
+from django.db import IntegrityError, connection
 from django.utils import timezone
 from hypothesis import given
 from hypothesis import strategies as st
@@ -96,7 +97,8 @@ def test_every_name_of_a_field_is_read(sender, text, to):
     "body",
     [b"", b"{", b"null", b"3", b'"STOP"', b"[[]]", b"{}", b'{"from": "+306912345678"}', b'{"text": "STOP"}',
      b'{"from": {}, "text": "STOP"}', b'{"from": "", "text": "STOP"}', b'{"from": "+3069", "text": ["STOP"]}',
-     b'{"from": NaN, "text": "x"}', b"[" * 100_000, b'{"from": ' + b"9" * 5000 + b', "text": "x"}', b"\xff\xfe"],
+     b'{"from": NaN, "text": "x"}', b"[" * 100_000, b'{"from": ' + b"9" * 5000 + b', "text": "x"}', b"\xff\xfe",
+     json.dumps([{"from": "+306912345678", "text": "STOP"}] * 501).encode()],
 )  # fmt: skip
 def test_what_can_not_be_read_is_quarantined_with_the_reason(tenant, in_scope, body):
     with pytest.raises(UnreadableReport):
@@ -368,6 +370,13 @@ def test_keywords_of_other_languages_count_where_the_tenant_says_so(tenant, in_s
     assert reply(tenant, "Abmelden").kind == "conversation"
     SendingPolicy.objects.create(reply_languages=["de"])
     assert reply(tenant, "Abmelden").kind == "optout"
+
+
+def test_a_language_without_keywords_is_refused_before_and_by_the_database(in_scope):
+    with pytest.raises(ValidationError, match="not in xx"):
+        SendingPolicy(reply_languages=["el", "xx"]).full_clean(exclude=["tenant"])
+    with pytest.raises(IntegrityError, match="sendingpolicy_languages_have_keywords"):
+        SendingPolicy.objects.create(reply_languages=["xx"])
 
 
 # Near misses
