@@ -241,13 +241,14 @@ def test_the_same_stop_delivered_twice_is_kept_and_confirmed_once(tenant, in_sco
     assert len(sandbox.accepted()) == 1
 
 
-def test_twenty_stops_at_once_suppress_once_and_confirm_once(tenant, sandbox):
+@pytest.mark.parametrize(("known_by", "kept"), [({}, 20), ({"id": "m-1"}, 1)])
+def test_twenty_stops_at_once_suppress_once_and_confirm_once(tenant, sandbox, known_by, kept):
     wrote(tenant)
     with tenancy.tenant_scope(tenant.pk):
         via = Connection.objects.get(service="mitto").pk
 
     def handle(number):
-        body = json.dumps({"from": PERSON, "to": NUMBER, "text": "STOP"}).encode()
+        body = json.dumps({"from": PERSON, "to": NUMBER, "text": "STOP", **known_by}).encode()
         known = {"id": number, "digest": str(number), "tenant_id": tenant.pk, "connection_id": via, "body": body}
         known |= {"triggered_at": None, "received_at": timezone.now()}
         delivery = Delivery(source="mitto", topic="inbound", **known)
@@ -258,7 +259,7 @@ def test_twenty_stops_at_once_suppress_once_and_confirm_once(tenant, sandbox):
     assert results == [None] * 20
     send()
     with tenancy.tenant_scope(tenant.pk):
-        assert InboundMessage.objects.count() == 20
+        assert InboundMessage.objects.count() == kept
         assert Suppression.objects.count() == 1
         assert ConsentEntry.objects.filter(state="unsubscribed").count() == 1
     assert len(sandbox.accepted()) == 1
