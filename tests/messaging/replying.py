@@ -12,6 +12,8 @@ from django.test import Client
 from django.utils import timezone
 
 from config.infra import tenancy
+from config.infra.ratelimit import Grant, Level, grant
+from config.local.processes import wait_until
 from messaging.actions.consent import state_consent
 from messaging.actions.contacts import Profile, ensure_contact
 from messaging.models import Attempt, ConsentState, InboundMessage, Message, Sender, Suppression
@@ -30,6 +32,13 @@ def make_replied_to(*, number: str = NUMBER, base_url: str = "", **fields: str) 
     with tenancy.tenant_scope(tenant.pk):
         account = {"account_id": f"a-{tenant.pk}", "sender": number, "api_key": "key", "base_url": base_url}
         connect_service(service="mitto", actor="test", **account)
+    return tenant
+
+
+def make_ready(base_url: str) -> Tenant:
+    """Make a tenant that sends through a sandbox, and wait until the limiter lets it."""
+    tenant = make_replied_to(name="First shop", base_url=base_url)
+    wait_until(lambda: isinstance(grant([Level(f"warm-{tenant.pk}", 10**6)]), Grant), 5, "the limiter to warm up")
     return tenant
 
 

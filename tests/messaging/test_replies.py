@@ -4,33 +4,24 @@ from __future__ import annotations
 
 import json
 import logging
-import threading
 from datetime import timedelta
 
 import pytest
 from django.core.exceptions import ValidationError
-from django.db import IntegrityError, connection
+from django.db import IntegrityError
 from django.utils import timezone
-from hypothesis import given
-from hypothesis import strategies as st
 
 from config.infra import tenancy
-from config.infra.ratelimit import Grant, Level, grant
-from config.local.processes import wait_until
-from messaging.actions import claiming, outcomes
 from messaging.actions.answers import HELP_ANSWER, STOP_ANSWER
 from messaging.actions.messages import Draft, send_single
-from messaging.actions.preparing import prepare_singles
 from messaging.actions.replies import sync_replies
-from messaging.actions.reviews import ReplyError, decide_reply, recount_possibly_sent, watch_replies
+from messaging.actions.reviews import ReplyError, decide_reply, watch_replies
 from messaging.actions.suppressions import address_key
 from messaging.encoding import split_sms
-from messaging.inbound import numbers_of, parse_replies, phone_of, tells_repetitions
 from messaging.models import ConsentEntry, InboundMessage, Message, SendingPolicy, SendQueue, Suppression
 from messaging.providers.sandbox import SandboxServer
 from messaging.rules import Skip, decide_at_call
 from messaging.tasks import drain_messages
-from messaging.webhooks import UnreadableReport
 from shopsync.models import Alert, Connection, WebhookEvent
 from shopsync.shopify import Delivery
 from shopsync.tasks import drain_webhooks
@@ -39,7 +30,7 @@ from tests.messaging.replying import (
     NUMBER,
     PERSON,
     answers_of,
-    make_replied_to,
+    make_ready,
     own_number,
     post,
     reply,
@@ -60,9 +51,7 @@ def sandbox():
 
 @pytest.fixture
 def tenant(sandbox):
-    tenant = make_replied_to(name="First shop", base_url=sandbox.base_url)
-    wait_until(lambda: isinstance(grant([Level(f"warm-{tenant.pk}", 10**6)]), Grant), 5, "the limiter to warm up")
-    return tenant
+    return make_ready(sandbox.base_url)
 
 
 @pytest.fixture
@@ -77,97 +66,6 @@ def send():
         Message.objects.filter(status="ready").update(due_at="2000-01-01T00:00:00Z")
         SendQueue.objects.update(blocker="", blocked_until=None)
     drain_messages()
-
-
-# Reading
-
-
-@pytest.mark.parametrize("sender", ["from", "msisdn", "sender"])
-@pytest.mark.parametrize("text", ["text", "message"])
-@pytest.mark.parametrize("to", ["to", "destination", "recipient"])
-def test_every_name_of_a_field_is_read(sender, text, to):
-    entry = {sender: "306912345678", text: "STOP", to: NUMBER, "id": "m-1", "time": "2026-11-02T12:00:00Z"}
-    (found,) = parse_replies(json.dumps(entry).encode())
-    assert (found.sender, found.text, found.recipient, found.provider_id) == ("306912345678", "STOP", NUMBER, "m-1")
-    assert found.sent_at.hour == 12
-    assert parse_replies(json.dumps([entry, entry]).encode()) == [found, found]
-
-
-@pytest.mark.parametrize(
-    "body",
-    [b"", b"{", b"null", b"3", b'"STOP"', b"[[]]", b"{}", b'{"from": "+306912345678"}', b'{"text": "STOP"}',
-     b'{"from": {}, "text": "STOP"}', b'{"from": "", "text": "STOP"}', b'{"from": "+3069", "text": ["STOP"]}',
-     b'{"from": NaN, "text": "x"}', b"[" * 100_000, b'{"from": ' + b"9" * 5000 + b', "text": "x"}', b"\xff\xfe",
-     json.dumps([{"from": "+306912345678", "text": "STOP"}] * 501).encode()],
-)  # fmt: skip
-def test_what_can_not_be_read_is_quarantined_with_the_reason(tenant, in_scope, body):
-    with pytest.raises(UnreadableReport):
-        parse_replies(body)
-    assert post(tenant, body).status_code == 202
-    drain_webhooks()
-    row = WebhookEvent.objects.get(source="mitto")
-    assert (row.status, bool(row.last_error)) == ("buried", True) or row.status == "quarantined"
-    assert not InboundMessage.objects.exists()
-
-
-@given(body=st.binary(max_size=200) | st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
-    lambda inner: st.lists(inner, max_size=3)
-    | st.dictionaries(st.sampled_from(["from", "text", "to", "id", "time", "message", "sender"]), inner, max_size=6),
-    max_leaves=12,
-).map(lambda document: json.dumps(document).encode()))  # fmt: skip
-def test_any_body_is_read_or_refused(body):
-    assert isinstance(tells_repetitions(body), bool)
-    try:
-        found = parse_replies(body)
-    except UnreadableReport:
-        return
-    assert all("\x00" not in one.text + one.sender + one.recipient + one.provider_id for one in found)
-
-
-@pytest.mark.parametrize(
-    ("given", "country", "expected"),
-    [("+306912345678", "US", PERSON), ("306912345678", "US", PERSON), ("306912345678", "GR", PERSON),
-     ("6912345678", "GR", PERSON), ("00306912345678", "US", PERSON), ("+30 691 234 5678", "", PERSON),
-     ("15145550101", "GR", "+15145550101"), ("5145550101", "US", "+15145550101"),
-     ("54321", "GR", ""), ("Shop", "GR", ""), ("", "GR", ""), ("+", "", ""), ("9" * 40, "GR", ""),
-     ("٣٠٦٩١٢٣٤٥٦٧٨", "GR", "")],
-)  # fmt: skip
-def test_a_senders_number_is_written_as_contacts_have_it(given, country, expected):
-    assert phone_of(given, country=country) == expected
-
-
-def test_a_number_is_looked_for_as_it_may_be_written():
-    assert numbers_of("302101234567") == numbers_of(NUMBER) == [NUMBER, "302101234567"]
-    assert numbers_of("54321") == ["54321"]
-    assert numbers_of("Shop") == ["Shop"]
-    assert numbers_of(" ") == []
-
-
-# The door
-
-
-def test_the_door_stores_and_answers(tenant, in_scope):
-    assert post(tenant, {"from": PERSON, "text": "hello", "id": "1"}).status_code == 202
-    assert post(tenant, {"from": PERSON, "text": "hello", "id": "1"}).status_code == 202
-    row = WebhookEvent.objects.get()
-    assert (row.source, row.topic, row.duplicates) == ("mitto", "inbound", 1)
-
-
-def test_a_stranger_to_the_door_is_refused(client, db):
-    url = "/webhooks/mitto/inbound/nobodys"
-    assert client.post(url, "{}", content_type="application/json").status_code == 404
-    assert client.get(url).status_code == 405
-
-
-def test_the_same_bytes_without_id_and_time_are_another_stop(tenant):
-    wrote(tenant)
-    body = {"from": PERSON, "text": "STOP"}
-    for text, reason in (("STOP", "stop"), ("START", ""), ("STOP", "stop")):
-        post(tenant, {**body, "text": text})
-        drain_webhooks()
-        assert state_of(tenant)[0] == reason
-    assert len(answers_of(tenant)) == 2
 
 
 # The corpus
@@ -413,94 +311,3 @@ def test_a_review_that_waits_too_long_is_told_of_until_it_is_decided(tenant, in_
     assert watch_replies(now=now + timedelta(minutes=20)) == 0
     alert.refresh_from_db()
     assert alert.closed_at is not None
-
-
-# Beside what is being sent
-
-
-def begin(tenant):
-    """Begin a call of what is due, and make none."""
-    with tenancy.tenant_scope(tenant.pk):
-        queue = SendQueue.objects.get()
-        via = Connection.objects.get(service="mitto")
-        return claiming.begin_call(queue_id=queue.pk, via=via, limit=100, now=timezone.now())
-
-
-def stop_beside(monkeypatch, tenant, *, where):
-    """Let STOP be committed by another process while a call is being begun: before, or after consent is asked."""
-    original, waiting, told = claiming._ask, threading.Event(), threading.Event()
-
-    def ask(ids):
-        if where == "before":
-            waiting.set()
-            assert told.wait(10)
-        found = original(ids)
-        if where == "after":
-            waiting.set()
-            assert told.wait(10)
-        return found
-
-    monkeypatch.setattr(claiming, "_ask", ask)
-    calls = []
-
-    def run():
-        try:
-            calls.append(begin(tenant))
-        finally:
-            connection.close()
-
-    beginner = threading.Thread(target=run)
-    beginner.start()
-    assert waiting.wait(10)
-    found = reply(tenant, "STOP")
-    told.set()
-    beginner.join()
-    return calls[0], found
-
-
-@pytest.fixture
-def due(tenant):
-    """A message that may be sent, prepared."""
-    contact = wrote(tenant).contact
-    with tenancy.tenant_scope(tenant.pk):
-        message = send_single(draft=Draft(contact_id=contact.pk, channel="sms", text="Sale"), actor="test")
-    prepare_singles(now=timezone.now())
-    return message
-
-
-def test_an_opt_out_committed_before_consent_is_asked_stops_the_message(monkeypatch, tenant, due):
-    call, found = stop_beside(monkeypatch, tenant, where="before")
-    assert call is None
-    with tenancy.tenant_scope(tenant.pk):
-        due.refresh_from_db()
-        assert (due.outcome, due.reason) == ("skipped", "suppressed")
-        recount_possibly_sent(now=timezone.now())
-        found.refresh_from_db()
-        assert found.possibly_sent == 0
-
-
-def test_an_opt_out_that_comes_later_says_that_a_message_was_possibly_sent(monkeypatch, tenant, due):
-    call, found = stop_beside(monkeypatch, tenant, where="after")
-    assert [row.id for row in call.rows] == [due.pk]
-    assert found.possibly_sent == 0  # the call had not been committed yet
-    recount_possibly_sent(now=timezone.now())
-    with tenancy.tenant_scope(tenant.pk):
-        found.refresh_from_db()
-        assert found.possibly_sent == 1
-
-
-def test_an_opt_out_during_a_call_says_so_at_once(tenant, due):
-    assert begin(tenant) is not None
-    assert reply(tenant, "STOP").possibly_sent == 1
-
-
-def test_a_call_notes_the_number_that_it_was_made_from(tenant, due):
-    with tenancy.tenant_scope(tenant.pk):
-        due.refresh_from_db()
-        assert due.sender == ""
-        call = begin(tenant)
-        due.refresh_from_db()
-        assert due.sender == NUMBER
-        outcomes.hand_back(call, blocker="rate_limit", error="", wait_seconds=0)
-        due.refresh_from_db()
-        assert (due.sender, due.state) == ("", "queued")  # another connection may take it, with a number of its own
