@@ -32,15 +32,23 @@ def decide(*, address: str, text: str, problem: str) -> Send | Skip:
 
 
 def decide_at_call(
-    *, consent: str | None, is_suppressed: bool = False, is_expired: bool = False, needs_consent: bool = True
+    *,
+    consent: str | None,
+    is_suppressed: bool = False,
+    is_expired: bool = False,
+    needs_consent: bool = True,
+    confirms_opt_out: bool = False,
 ) -> Skip | None:
     """Decide once more just before the call: without known consent (state `subscribed`) no marketing is sent, and
     nothing at all to a suppressed address, or too late.
 
-    consent: the newest consent state on the message's channel; None when nothing is known.
+    consent: the newest consent state on the message's channel; None when nothing is known. The one message that
+    confirms an opt-out goes to a suppressed address, and only as long as it is suppressed.
     """
     if is_expired:
         return Skip("expired")
+    if confirms_opt_out:
+        return None if is_suppressed else Skip("opted_in_again")
     if is_suppressed:
         return Skip("suppressed")
     if consent == "subscribed" or not needs_consent:

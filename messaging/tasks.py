@@ -9,6 +9,7 @@ from config.infra import work
 from config.infra.tasks import SystemTask
 from messaging.actions.imports import forget_imports_everywhere, run_imports
 from messaging.actions.progress import advance_campaigns
+from messaging.actions.reviews import watch_replies
 from messaging.actions.sending import send_due
 from messaging.actions.unknowns import give_up_unknowns, match_orphans
 from messaging.actions.watching import watch_sending
@@ -35,8 +36,8 @@ def settle_unknowns() -> int:
 
 @shared_task(base=SystemTask)
 def watch_messages() -> int:
-    """Tell of whatever is stuck without saying why."""
-    return watch_sending()
+    """Tell of whatever is stuck without saying why, and of replies that wait for a person."""
+    return watch_sending() + watch_replies(now=timezone.now())
 
 
 @shared_task(base=SystemTask)

@@ -13,6 +13,7 @@ from messaging.views import (
     imports,
     links,
     messages,
+    replies,
     segments,
     suppressions,
     templates,
@@ -26,9 +27,11 @@ _one: dict[str, Any] = {"get": "retrieve", "patch": "partial_update"}
 _contacts, _imports, _forms = contacts.Contacts, imports.Imports, forms.Forms
 _segments, _suppressions = segments.Segments, suppressions.Suppressions
 _campaigns, _messages, _templates = campaigns.Campaigns, messages.Messages, templates.Templates
+_replies = replies.Replies
 
 urlpatterns = [
     re_path(r"^webhooks/mitto/dlr/(?P<token>[\w-]+)/?$", webhooks.receive_mitto_report, name="receive-mitto-report"),
+    re_path(r"^webhooks/mitto/inbound/(?P<token>[\w-]+)/?$", webhooks.receive_mitto_reply, name="receive-mitto-reply"),
     re_path(r"^webhooks/email/(?P<token>[\w-]+)/?$", webhooks.receive_email_event, name="receive-email-event"),
     path("u/<str:token>", unsubscribes.unsubscribe_page, name="unsubscribe"),
     path("l/<str:code>", links.follow_link, name="short-link"),
@@ -79,6 +82,9 @@ urlpatterns = [
     path("api/v1/credits/transactions/<int:pk>", Transactions.as_view({"get": "retrieve"}, detail=True)),
     path("api/v1/messages/<int:pk>/resend", _messages.as_view({"post": "resend"}, detail=True)),
     path("api/v1/messages/<int:pk>/settle", _messages.as_view({"post": "settle"}, detail=True)),
+    path("api/v1/replies", _replies.as_view({"get": "list"}, detail=False)),
+    path("api/v1/replies/<int:pk>", _replies.as_view({"get": "retrieve"}, detail=True)),
+    path("api/v1/replies/<int:pk>/decide", _replies.as_view({"post": "decide"}, detail=True)),
     path("api/v1/messages", _messages.as_view(_read, detail=False)),
     path("api/v1/messages/<int:pk>", _messages.as_view({"get": "retrieve"}, detail=True)),
 ]

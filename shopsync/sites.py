@@ -48,6 +48,7 @@ _SIDEBAR: dict[str, list[tuple[str, str, str]]] = {
         ("fact_check", "messaging", "consententry"),
         ("block", "messaging", "suppression"),
         ("sms", "messaging", "message"),
+        ("reply", "messaging", "inboundmessage"),
         ("description", "messaging", "template"),
         ("bolt", "messaging", "automation"),
         ("savings", "messaging", "creditaccount"),

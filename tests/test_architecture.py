@@ -43,6 +43,7 @@ MODULES = {  # the six kinds, by name
         "rules",
         "rendering",
         *("encoding", "keywords", "quiet", "segments", "tables", "imports", "emails", "email_events", "links"),
+        "inbound",
         "webhooks",
         "providers",
         "payments",
@@ -88,6 +89,7 @@ NOUNS = {  # what a module that became a package may be split into
         *("credits", "segments", "suppressions"),
         *("imports", "merging", "profiles", "exports", "forms", "templates", "links", "unsubscribes", "senders"),
         *("prices", "replies", "campaigns", "freezing", "preparing", "composing", "flows", "claiming", "unknowns"),
+        *("routing", "answers", "opt_outs", "reviews"),
         *("previews", "limits", "charges", "frequencies", "outcomes", "progress", "messages", "bounces"),
         *("orders", "payments", "refunds", "calls", "reconciliation"),
     },
@@ -152,6 +154,16 @@ REACHES = {  # every place that reaches over tenants, and why
     "messaging/actions/unknowns.py": [
         "find the connections that have unknown messages and reports of unknown ids",
         "find the tenants whose unknown messages are too old to be heard of",
+    ],
+    "messaging/actions/opt_outs.py": ["of two replies to one number the later one holds, whosever they are"],
+    "messaging/actions/replies.py": ["a reply is kept once, whosever it has become"],
+    "messaging/actions/reviews.py": [
+        "find the opt-outs beside which calls may have begun",
+        "find the tenants whose replies wait for a person",
+    ],
+    "messaging/actions/routing.py": [
+        "a reply concerns every tenant that wrote from its number",
+        "the table of numbers says whose a reply is",
     ],
     "messaging/actions/forms.py": ["a form's address names its tenant"],
     "messaging/actions/imports.py": ["find the tenants with imports to forget"],

@@ -45,6 +45,7 @@ from messaging.models import (
     CreditPolicy,
     CreditTransaction,
     DeliveryReport,
+    InboundMessage,
     Message,
     QuietHours,
     Segment,
@@ -239,6 +240,9 @@ def _make_campaign() -> None:
     SendingPolicy.objects.create(batch_size=100)
     QuietHours.objects.create(country="GR", starts_at="09:00", ends_at="21:00")
     SendQueue.objects.create(channel="sms", blocker="no_connection")
+    asked = {"kind": "review", "keyword": "stop", "review": "open", "routed_by": "number", "text": "please stop this"}
+    asked |= {"came_by": sender.pk, "once_key": "world", "received_at": timezone.now(), "recipient": "Shopsync"}
+    InboundMessage.objects.create(address="+15145550101", **asked)
 
 
 def _keep_people() -> None:
@@ -298,7 +302,7 @@ def _rows(tenant: Tenant, connection: Connection) -> dict[type[Model], Model]:
     lists += [Campaign, CreditAccount, CreditTransaction, CreditPolicy, SendQueue, Sender, SendingPolicy, QuietHours]
     lists += [Segment, Template, Location, StockMovement, Reservation, HoldPush, StockThreshold, OrderWatch]
     lists += [Location, StockMovement, Reservation, HoldPush, StockThreshold, OrderWatch]
-    lists += [Segment, SignupForm, Suppression, ContactImport, ConsentEntry]
+    lists += [InboundMessage, Segment, SignupForm, Suppression, ContactImport, ConsentEntry]
     lists += [Order, Product, StockLevel, Message, Automation, AuditEvent, EventDelivery, DeadLetter]
     rows: dict[type[Model], Model] = {model: model.objects.first() for model in [*lists, Alert, ApiKey]}
     rows[Order] = Order.objects.get(shopify_id=BIG + 1)

@@ -116,17 +116,17 @@ def send_delivery(  # noqa: PLR0917  they are written in the order in which one 
     return shop.post(topic, body, webhook_id=webhook_id, event_id=event_id, triggered_at=triggered_at).status
 
 
-def register_reports(sandbox_url: str, *, account_id: str, url: str) -> None:
-    """Tell the sandbox provider where the delivery reports of an account go.
+def register_reports(sandbox_url: str, *, account_id: str, url: str, trigger: str = "DeliveryReport") -> None:
+    """Tell the sandbox provider where the delivery reports of an account go, or the replies (trigger `Inbound`).
 
     Raises:
         RuntimeError: it refused.
     """
-    document = {"url": url, "webhookTriggers": ["DeliveryReport"], "headers": {}, "linkTrafficAccountIds": [account_id]}
+    document = {"url": url, "webhookTriggers": [trigger], "headers": {}, "linkTrafficAccountIds": [account_id]}
     headers = {"Content-Type": "application/json", "X-Mitto-API-Key": "sandbox"}
     answer = request("POST", f"{sandbox_url}/api/v1/Webhooks", raw=as_bytes(document), headers=headers)
     if answer.status != 201:
-        raise RuntimeError(f"the sandbox did not take the address of the delivery reports: {answer}")
+        raise RuntimeError(f"the sandbox did not take the address of its call-backs: {answer}")
 
 
 def behave(sandbox_url: str, **behaviour: Any) -> None:

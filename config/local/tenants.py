@@ -78,6 +78,8 @@ def lead_events(stack: LocalStack, tenants: Sequence[DemoTenant], started: Itera
             keys, account_id = demo.keys, demo.account_id
             if name == "sandbox":
                 register_reports(url, account_id=account_id, url=f"{doors}/mitto/dlr/{keys.mitto_token}")
+                inbound = f"{doors}/mitto/inbound/{keys.mitto_token}"
+                register_reports(url, account_id=account_id, url=inbound, trigger="Inbound")
             elif name == "stripe-sandbox":
                 door = f"{doors}/stripe/{keys.stripe_token}"
                 StripeTwin(url, account_id).lead_events(url=door, secret=keys.stripe_secret)

@@ -85,6 +85,7 @@ FROM found LEFT JOIN held USING (id) WHERE m.id = found.id AND m.status = 'ready
 _BEGIN = """
 UPDATE messaging_message SET status = 'leased', token = %(token)s, attempt_id = %(attempt)s, connection_id = %(via)s,
     started_at = clock_timestamp(), attempts = attempts + 1, blocker = '', last_error = '',
+    sender = CASE WHEN sender = '' THEN %(own_sender)s ELSE sender END,
     lease_until = clock_timestamp() + make_interval(secs => %(lease)s)
 WHERE id = ANY(%(ids)s)"""
 
@@ -116,6 +117,7 @@ def begin_call(
         "token": uuid.uuid4(),
         "attempt": attempt.pk,
         "via": via.pk,
+        "own_sender": via.sender,  # a reply to this number is to whoever wrote from it last
         "lease": Message.queue.lease_seconds,
         "ids": [row.id for row in rows],
     }
@@ -154,6 +156,7 @@ def _ask(ids: list[int]) -> list[Claimed]:
             is_suppressed=is_suppressed,
             is_expired=is_expired,
             needs_consent=row.purpose == Message.Purpose.MARKETING,
+            confirms_opt_out=row.purpose == Message.Purpose.CONFIRMATION,
         )
         if skip is None:
             allowed.append(row)

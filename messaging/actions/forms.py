@@ -124,7 +124,8 @@ def _was_just_sent(known: ConsentState | None, form: SignupForm, now: datetime) 
 
 
 def send_confirmation(*, contact: Contact, form: SignupForm, channel: str, url: str) -> None:
-    """Queue the message that carries the confirming link; its trigger `form:ID` says that it needs no consent yet."""
+    """Queue the message that carries the confirming link: it asks for consent, so it needs none, and it is sent unless
+    the address is suppressed."""
     name = Tenant.objects.get(pk=form.tenant_id).name or "A shop"
     text = form.confirmation_text or _CONFIRM.format(name=name)
     consent = ConsentState.objects.get(contact=contact, channel=channel)
@@ -132,6 +133,7 @@ def send_confirmation(*, contact: Contact, form: SignupForm, channel: str, url: 
         tenant_id=contact.tenant_id,
         contact=contact,
         trigger=f"form:{form.pk}",
+        purpose=Message.Purpose.TRANSACTIONAL,
         channel=channel,
         address=consent.address,
         text=f"{text} {url}",

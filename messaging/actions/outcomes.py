@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from django.db import connection, transaction
-from django.db.models import F
+from django.db.models import Case, F, Value, When
 from django.utils import timezone
 
 from config.infra.work import Status
@@ -159,7 +159,9 @@ def _requeue(
 ) -> None:
     if not ids:
         return
+    own = [row.id for row in call.rows if not row.sender]  # they took the connection's as the call began
     _open_rows(call).filter(pk__in=ids).update(
+        sender=Case(When(pk__in=own, then=Value("")), default=F("sender")),
         status=Status.READY,
         token=None,
         attempt=None,

@@ -13,10 +13,10 @@ from shopsync.admin.base import TenantModelAdmin
 
 @admin.register(SendingPolicy)
 class SendingPolicyAdmin(TenantModelAdmin):
-    """How many recipients a call has, and how often an address is written to."""
+    """How many recipients a call has, how often an address is written to, and how replies are read and answered."""
 
     may_add = True
-    settings_fields = ("batch_size", "cap_messages", "cap_hours")
+    settings_fields = ("batch_size", "cap_messages", "cap_hours", "reply_languages", "stop_answer", "help_answer")
     list_display = ("batch_size", "cap_messages", "cap_hours", "updated_at")
     fields = (*settings_fields, "updated_at", "tenant")
 

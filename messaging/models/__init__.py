@@ -10,6 +10,7 @@ from messaging.models.imports import ContactImport, ImportChunk, ImportRow
 from messaging.models.links import Click, ShortLink
 from messaging.models.messages import Attempt, DeliveryReport, Message, MessageBody
 from messaging.models.policies import Frequency, QuietHours, SendingPolicy, SendLimit
+from messaging.models.replies import InboundMessage
 from messaging.models.segments import Segment, SegmentMember
 from messaging.models.senders import Price, Sender
 from messaging.models.templates import Template, TemplateVersion
@@ -36,6 +37,7 @@ __all__ = [
     "Frequency",
     "ImportChunk",
     "ImportRow",
+    "InboundMessage",
     "Message",
     "MessageBody",
     "Price",

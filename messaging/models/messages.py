@@ -64,6 +64,7 @@ class Message(TenantModel, WorkRow):
     class Purpose(models.TextChoices):
         MARKETING = "marketing", "sent to who agreed to it"
         TRANSACTIONAL = "transactional", "asked for: sent unless the address is suppressed"
+        CONFIRMATION = "confirmation", "confirms an opt-out: sent once although suppressed"
 
     class Credit(models.TextChoices):
         HELD = "held"
@@ -154,6 +155,11 @@ class Message(TenantModel, WorkRow):
                 name="message_credit_is_known", condition=Q(credit__in=("", "held", "settled", "released", "house"))
             ),
             models.CheckConstraint(name="message_price_is_not_negative", condition=Q(price__gte=0)),
+            models.UniqueConstraint(
+                fields=("tenant", "trigger"),
+                name="message_confirms_an_opt_out_once",
+                condition=Q(purpose="confirmation"),
+            ),
         )
         indexes = (
             *(index for index in UPKEEP_INDEXES if not index.name.endswith("_token")),  # attempts name their own rows
@@ -169,6 +175,7 @@ class Message(TenantModel, WorkRow):
                 condition=Q(status="ready", flow__isnull=True, campaign__isnull=True),
             ),
             models.Index(fields=("attempt", "id"), name="message_of_attempt", condition=Q(attempt__isnull=False)),
+            models.Index(fields=("address", "id"), name="message_called_at", condition=Q(attempt__isnull=False)),
             models.Index(
                 fields=(
                     "tenant_id",

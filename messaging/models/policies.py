@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from django.contrib.postgres.fields import ArrayField
+from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
+from messaging.keywords import LANGUAGES
 from messaging.models.contacts import Channel
 from shopsync.models import TenantModel
 
 LARGEST_BATCH = 5_000
+
+
+def check_languages(languages: Iterable[str]) -> None:
+    """Refuse a language that has no keywords.
+
+    Raises: ValidationError.
+    """
+    unknown = sorted(set(languages) - set(LANGUAGES))
+    if unknown:
+        raise ValidationError(f"There are keywords in {', '.join(LANGUAGES)} only, not in {', '.join(unknown)}.")
 
 
 class SendingPolicy(TenantModel):
@@ -21,6 +35,20 @@ class SendingPolicy(TenantModel):
         null=True, blank=True, help_text="an address gets at most so many campaign messages on a channel; empty: no cap"
     )
     cap_hours = models.PositiveIntegerField(default=24, db_default=24, help_text="in any so many hours")
+    reply_languages = ArrayField(
+        models.CharField(max_length=2),
+        default=list,
+        db_default=models.Value("{}"),
+        blank=True,
+        validators=(check_languages,),
+        help_text=f"whose keywords are understood beside English: some of {', '.join(LANGUAGES)}",
+    )
+    stop_answer = models.CharField(
+        max_length=480, blank=True, default="", db_default="", help_text="to who opts out; {name}: the shop's"
+    )
+    help_answer = models.CharField(
+        max_length=480, blank=True, default="", db_default="", help_text="to who asks for help; {name}: the shop's"
+    )
     updated_at = models.DateTimeField(db_default=Now())
 
     class Meta(TenantModel.Meta):
@@ -34,6 +62,10 @@ class SendingPolicy(TenantModel):
                 name="sendingpolicy_cap_lets_something_through",
                 condition=(Q(cap_messages__isnull=True) | Q(cap_messages__range=(1, 100)))
                 & Q(cap_hours__range=(1, 8784)),
+            ),
+            models.CheckConstraint(
+                name="sendingpolicy_languages_have_keywords",
+                condition=Q(reply_languages__contained_by=list(LANGUAGES)),
             ),
         )
 

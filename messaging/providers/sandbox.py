@@ -7,11 +7,13 @@ Mitto's own (any X-Mitto-API-Key but "wrong" will do):
     POST   /api/v1.1/Messages/send               {trafficAccountId, destination, sms{text, sender}, reference}
     POST   /api/v1.1/Messages/sendmessagesbulk   {messages[…]}
     GET    /api/v1.1/Messages/ID
-    POST   /api/v1/Webhooks                      {url, webhookTriggers, headers{}, linkTrafficAccountIds[]}
+    POST   /api/v1/Webhooks                      {url, webhookTriggers, headers{}, linkTrafficAccountIds[]}; a hook of
+                                                 replies when a trigger's name has "inbound" in it, else of reports
     DELETE /api/v1/Webhooks/ID
 The sandbox's own:
     PUT    /sandbox/behaviour                    the whole behaviour: `sandbox_state.Behaviour` lists it
     GET    /sandbox/behaviour
+    POST   /sandbox/reply                        {account, from, to, text}: posted to the account's hooks of replies
     GET    /sandbox/log                          {messages[every message accepted], calls[every sending call]}
     DELETE /sandbox/log
 """
@@ -35,8 +37,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, cast
 
-from messaging.providers.sandbox_reports import Reporter
-from messaging.providers.sandbox_state import AcceptedMessage, BadRequestError, Hook, Sandbox
+from messaging.providers.sandbox_reports import Reporter, post_report
+from messaging.providers.sandbox_state import (
+    AcceptedMessage,
+    BadRequestError,
+    Hook,
+    HookKind,
+    Sandbox,
+    new_id,
+    timestamp,
+)
 
 BULK_LIMIT = 5000
 BODY_LIMIT_BYTES = 10 * 1024 * 1024
@@ -146,6 +156,7 @@ class Handler(BaseHTTPRequestHandler):
         own: dict[tuple[str, str], Callable[[], None]] = {
             ("PUT", "/sandbox/behaviour"): lambda: self._behave(read_json(raw)),
             ("GET", "/sandbox/behaviour"): lambda: self._answer(200, asdict(self._sandbox.behaviour)),
+            ("POST", "/sandbox/reply"): lambda: self._reply(read_json(raw)),
             ("GET", "/sandbox/log"): self._show_log,
             ("DELETE", "/sandbox/log"): self._clear_log,
         }
@@ -249,7 +260,9 @@ class Handler(BaseHTTPRequestHandler):
         if not isinstance(headers or {}, dict):
             raise BadRequestError("headers is not an object of names and values")
         fixed = {str(name): str(value) for name, value in (headers or {}).items()}
-        hook = Hook(str(uuid.uuid4()), url, fixed, frozenset(map(str, accounts)))
+        is_of_replies = "inbound" in str(document.get("webhookTriggers")).lower()
+        kind: HookKind = "reply" if is_of_replies else "report"
+        hook = Hook(str(uuid.uuid4()), url, fixed, frozenset(map(str, accounts)), kind)
         self._sandbox.register(hook)
         self._answer(201, {**document, "id": hook.hook_id})
 
@@ -257,6 +270,17 @@ class Handler(BaseHTTPRequestHandler):
         with self._sandbox.lock:
             known = self._sandbox.hooks.pop(hook_id, None)
         self._answer(200 if known else 404, {"id": hook_id})
+
+    def _reply(self, document: Any) -> None:
+        given = document if isinstance(document, dict) else {}
+        account, sender, to, text = (given.get(name) for name in ("account", "from", "to", "text"))
+        if not all(isinstance(value, str) and value for value in (account, sender, to)) or not isinstance(text, str):
+            raise BadRequestError("account, from, to and text are needed")
+        now = time.time()
+        reply = {"id": given.get("id") or new_id(now), "from": sender, "to": to, "text": text, "time": timestamp(now)}
+        hooks = self._sandbox.hooks_of(str(account), "reply")
+        taken = [post_report(hook, reply) for hook in hooks]
+        self._answer(200 if hooks else 404, {"id": reply["id"], "posted": len(hooks), "taken": sum(taken)})
 
     def _behave(self, document: Any) -> None:
         self._sandbox.behaviour = type(self._sandbox.behaviour).read(document)

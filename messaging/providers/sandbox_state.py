@@ -21,6 +21,7 @@ class BadRequestError(ValueError):
     """A body that is answered with 400; the message says why."""
 
 
+HookKind = Literal["report", "reply"]
 Counted = Literal["cut_before_acceptance", "cut_after_acceptance", "throttle", "error", "refuse_calls"]
 
 
@@ -111,12 +112,13 @@ class AcceptedMessage:
 
 @dataclass(frozen=True)
 class Hook:
-    """Where the reports of some accounts go."""
+    """Where the reports of some accounts go, or the replies to them."""
 
     hook_id: str
     url: str
     headers: Mapping[str, str]
     accounts: frozenset[str]
+    kind: HookKind = "report"
 
 
 @dataclass
@@ -169,10 +171,10 @@ class Sandbox:
             self.hooks = {key: old for key, old in self.hooks.items() if old.url != hook.url}
             self.hooks[hook.hook_id] = hook
 
-    def hooks_of(self, account: str) -> list[Hook]:
-        """Return the hooks to which an account's reports go."""
+    def hooks_of(self, account: str, kind: HookKind = "report") -> list[Hook]:
+        """Return the hooks to which an account's reports, or the replies to it, go."""
         with self.lock:
-            return [hook for hook in self.hooks.values() if account in hook.accounts]
+            return [hook for hook in self.hooks.values() if account in hook.accounts and hook.kind == kind]
 
     def clear(self) -> None:
         """Forget the messages and calls; hooks and behaviour stay."""

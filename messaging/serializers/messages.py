@@ -11,6 +11,9 @@ from messaging.models.contacts import Channel
 from messaging.rendering import MAX_TEXT
 from shopsync.serializers import IdField, Input
 
+# A confirmation goes to a suppressed address: it is only ever written as the answer to an opt-out.
+PURPOSES = [choice for choice in Message.Purpose.choices if choice[0] != Message.Purpose.CONFIRMATION]
+
 
 class ReportRow(serializers.Serializer[Any]):
     """What the provider said of a message."""
@@ -59,7 +62,7 @@ class MessageInput(Input):
     )
     template_version_id = IdField(allow_null=True, default=None)
     purpose = serializers.ChoiceField(
-        choices=Message.Purpose.choices,
+        choices=PURPOSES,
         default=Message.Purpose.MARKETING.value,
         help_text="marketing is sent with consent only; transactional to whoever is not suppressed",
     )

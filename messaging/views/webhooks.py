@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import uuid
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
@@ -10,6 +11,7 @@ from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST
 
 from messaging.email_events import has_password, is_signed_by_mailgun
+from messaging.inbound import tells_repetitions
 from shopsync.actions.inbox import Incoming, store_delivery
 from shopsync.models import Connection, RefusedDelivery
 from shopsync.queries import find_connection
@@ -27,15 +29,31 @@ def receive_mitto_report(request: HttpRequest, token: str) -> HttpResponse:
     body = read_body(request)
     if body is None:
         return refuse(413, "the body is over 5 MB", source="mitto", reason=RefusedDelivery.Reason.TOO_LARGE)
-    return storing("mitto", lambda: _take_mitto(token, body))
+    return storing("mitto", lambda: _take_mitto(token, body, topic="dlr"))
 
 
-def _take_mitto(token: str, body: bytes) -> HttpResponse:
+@csrf_exempt
+@require_POST
+def receive_mitto_reply(request: HttpRequest, token: str) -> HttpResponse:
+    """Take people's replies from Mitto; as with reports, the address's token names and proves the connection.
+
+    A body whose replies have neither id nor time is never taken for a repetition: who writes STOP a second time may
+    have signed up in between.
+    202 stored or already known; 404 unknown token; 413 over 5 MB; 503 only when PostgreSQL can't store.
+    """
+    body = read_body(request)
+    if body is None:
+        return refuse(413, "the body is over 5 MB", source="mitto", reason=RefusedDelivery.Reason.TOO_LARGE)
+    delivery_id = "" if tells_repetitions(body) else uuid.uuid4().hex
+    return storing("mitto", lambda: _take_mitto(token, body, topic="inbound", delivery_id=delivery_id))
+
+
+def _take_mitto(token: str, body: bytes, *, topic: str, delivery_id: str = "") -> HttpResponse:
     connection: Connection | None = find_connection(service="mitto", token=token)
     if connection is None:
         sentence = "this address belongs to no connection"
         return refuse(404, sentence, source="mitto", reason=RefusedDelivery.Reason.UNKNOWN_TOKEN)
-    return _store(connection, body, topic="dlr")
+    return _store(connection, body, topic=topic, delivery_id=delivery_id)
 
 
 @csrf_exempt
@@ -75,13 +93,13 @@ def _is_authentic(service: str, secret: str, *, authorization: str, body: bytes)
     return has_password(authorization, secret)
 
 
-def _store(connection: Connection, body: bytes, *, topic: str) -> HttpResponse:
+def _store(connection: Connection, body: bytes, *, topic: str, delivery_id: str = "") -> HttpResponse:
     digest = body_digest(settings.DIGEST_KEY, body)
     store_delivery(
         Incoming(
             source=connection.service,
             topic=topic,
-            webhook_id=digest,  # neither gives an id: the same bytes are the same report
+            webhook_id=delivery_id or digest,  # none gives an id: the same bytes are the same report
             body=body,
             digest=digest,
             tenant_id=connection.tenant_id,

@@ -154,4 +154,6 @@ class ConnectionAdmin(TenantModelAdmin):
         path = "mitto/dlr" if row.service == "mitto" else row.service
         address = f"{settings.PUBLIC_URL}/webhooks/{path}/{row.token}"
         sentences = ["Give it to the service as the address of its call-backs."]
+        if row.service == "mitto":
+            sentences.append("It is for delivery reports; for replies, write inbound in place of dlr.")
         return self.confirm(request, "The call-back address", sentences=sentences, shown_once=address, back=back)

@@ -77,7 +77,7 @@ QUERIES = {
     "messaging.CreditTransaction": 7, "messaging.QuietHours": 6, "messaging.Sender": 6,
     "messaging.SendingPolicy": 6, "messaging.SendQueue": 6,
     "messaging.ConsentEntry": 6, "messaging.ContactImport": 6, "messaging.Segment": 6, "messaging.SignupForm": 6,
-    "messaging.Suppression": 6,
+    "messaging.Suppression": 6, "messaging.InboundMessage": 6,
     "messaging.Template": 6,
     "orders.Payment": 6, "orders.GatewayRefund": 6, "orders.Dispute": 7, "orders.PaymentMismatch": 6,
     "orders.Order": 8, "orders.OrderWatch": 6, "orders.Shipment": 6, "orders.ShipmentCall": 6,

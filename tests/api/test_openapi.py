@@ -12,8 +12,8 @@ from django.core.management import call_command
 LISTS = [
     *("orders", "products", "variants", "locations", "stock", "stock-movements", "reservations"),
     *("payments", "payments/mismatches"),
-    *("contacts/imports", "contacts/forms", "segments", "suppressions"),
     *("campaigns", "credits/transactions"),
+    *("contacts/imports", "contacts/forms", "segments", "suppressions", "replies"),
     *("contacts", "messages", "templates", "webhook-events", "audit-events", "alerts"),
 ]
 

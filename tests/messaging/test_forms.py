@@ -12,11 +12,18 @@ from django.test import Client
 from django.utils import timezone
 
 from config.infra import tenancy
+from config.infra.ratelimit import Grant, Level, grant
+from config.local.processes import wait_until
 from messaging.actions.consent import state_consent
 from messaging.actions.contacts import Profile, ensure_contact
 from messaging.actions.forms import save_form
-from messaging.models import ConsentEntry, ConsentState, Contact, Message, SignupForm
+from messaging.actions.messages import Draft, send_single
+from messaging.actions.suppressions import suppress
+from messaging.models import ConsentEntry, ConsentState, Contact, Message, SendQueue, SignupForm
+from messaging.providers.sandbox import SandboxServer
+from messaging.tasks import drain_messages
 from messaging.views import forms as views
+from shopsync.actions.tenants import connect_service
 from tests.factories import make_tenant
 from tests.messaging.people import as_member, with_key
 
@@ -266,3 +273,30 @@ def test_forms_are_kept_by_owners_and_seen_by_staff(make, tenant):
     assert stranger.get(one).status_code == 404
     with tenancy.tenant_scope(tenant.pk):
         assert SignupForm.objects.count() == 1
+
+
+def test_the_confirmation_arrives_and_what_follows_it_is_marketing(client, make, tenant):
+    with SandboxServer() as sandbox:
+        sandbox.behave(reports="none")
+        with tenancy.tenant_scope(tenant.pk):
+            fields = {"base_url": sandbox.base_url, "account_id": "a", "sender": "Shop", "api_key": "key"}
+            connect_service(service="mitto", actor="test", **fields)
+            suppress(channel="sms", addresses=["+306900000002"], reason="stop", source="", actor="test")
+        wait_until(lambda: isinstance(grant([Level(f"warm-{tenant.pk}", 10**6)]), Grant), 5, "the limiter to warm up")
+        form = make(channels=["sms"])
+        client.post(url(form), {"phone": "6900000001"})
+        client.post(url(form), {"phone": "6900000002"})  # of somebody who replied STOP
+        drain_messages()
+        (sent,) = sandbox.accepted()
+        assert (sent.destination, "/forms/confirm/" in sent.text) == ("+306900000001", True)
+        asked, unasked = messages(tenant)
+        assert (asked.purpose, unasked.reason) == ("transactional", "suppressed")
+        draft = Draft(contact_id=asked.contact_id, channel="sms", text="Sale")
+        for is_confirmed in (False, True):
+            with tenancy.tenant_scope(tenant.pk):
+                send_single(draft=draft, actor="test")
+                Message.objects.filter(status="ready").update(due_at="2000-01-01T00:00:00Z")
+                SendQueue.objects.update(blocker="", blocked_until=None)
+            drain_messages()
+            assert ("Sale" in [message.text for message in sandbox.accepted()]) == is_confirmed
+            assert client.post(re.search(r"http://localhost(/forms/confirm/\S+)", sent.text)[1]).status_code == 200

@@ -1,0 +1,86 @@
+"""Whose a reply is: by the number it went to, else by the conversation; and who else wrote from that number."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from django.db.models import Max, Q
+
+from config.infra import tenancy
+from messaging.inbound import numbers_of
+from messaging.models import InboundMessage, Message, Sender
+from messaging.models.contacts import Channel
+from shopsync.models import Connection
+
+RoutedBy = InboundMessage.RoutedBy
+
+
+@dataclass(slots=True)
+class Conversation:
+    """What a tenant called an address for: the contacts written to, and when last (None: nothing that got out)."""
+
+    contact_ids: set[int] = field(default_factory=set)
+    last_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Whose a reply is (None: nobody knows), and what says so."""
+
+    tenant_id: int | None
+    by: str
+
+
+def recipient_of(given: str, *, address: str, via: Connection) -> str:
+    """Return the number that a reply went to: the one given, else the one that the tenant where it arrived wrote to the
+    address from last, else its connection's own."""
+    if given:
+        return given
+    called = Message.objects.filter(address=address, channel=Channel.SMS, attempt__isnull=False).exclude(sender="")
+    return called.order_by("-started_at", "-pk").values_list("sender", flat=True).first() or via.sender
+
+
+def conversations_with(*, address: str, recipient: str) -> dict[int, Conversation]:
+    """Find which tenants wrote to an address from a number, whatever came of it."""
+    found: dict[int, Conversation] = {}
+    with tenancy.all_tenants(reason="a reply concerns every tenant that wrote from its number"):
+        called = Message.objects.filter(
+            address=address, channel=Channel.SMS, attempt__isnull=False, sender__in=numbers_of(recipient)
+        )
+        got_out = ~Q(outcome__in=(Message.Outcome.FAILED, Message.Outcome.SKIPPED))
+        rows = list(
+            called.values_list("tenant_id", "contact_id").annotate(at=Max("started_at", filter=got_out)).order_by()
+        )
+    for tenant_id, contact_id, at in rows:
+        one = found.setdefault(tenant_id, Conversation())
+        one.contact_ids.add(contact_id)
+        one.last_at = max(filter(None, (one.last_at, at)), default=None)
+    return found
+
+
+def route_reply(*, recipient: str, conversations: Mapping[int, Conversation]) -> Route:
+    """Say whose a reply to this number is: the one tenant that has it for replies, else the one that wrote last."""
+    owners = _owners_of(numbers_of(recipient))
+    if len(owners) == 1:
+        return Route(owners[0], RoutedBy.NUMBER)
+    heard = {tenant_id: one.last_at for tenant_id, one in conversations.items() if one.last_at is not None}
+    if heard:
+        return Route(max(heard, key=lambda tenant_id: (heard[tenant_id], tenant_id)), RoutedBy.CONVERSATION)
+    return Route(None, "")
+
+
+def _owners_of(numbers: Sequence[str]) -> list[int]:
+    with tenancy.all_tenants(reason="the table of numbers says whose a reply is"):
+        rows = Sender.objects.filter(channel=Channel.SMS, is_two_way=True, is_active=True, value__in=numbers)
+        return sorted(set(rows.values_list("tenant_id", flat=True)))
+
+
+def answering_sender(recipient: str) -> str:
+    """Return the tenant's sender that an answer can come from: the number that was written to, if it goes through the
+    channel's own connection; else empty, which is the connection's own."""
+    rows = Sender.objects.filter(
+        channel=Channel.SMS, is_active=True, connection__isnull=True, value__in=numbers_of(recipient)
+    )
+    return rows.order_by("pk").values_list("value", flat=True).first() or ""

@@ -1,0 +1,66 @@
+"""The API's replies: what people answer to messages, and what is decided about it."""
+
+from __future__ import annotations
+
+from django.db.models import QuerySet
+from django.utils import timezone
+from django_filters import BooleanFilter, CharFilter, ChoiceFilter, IsoDateTimeFilter
+from django_filters.rest_framework import FilterSet
+from drf_spectacular.utils import extend_schema
+from rest_framework.permissions import BasePermission
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.viewsets import ReadOnlyModelViewSet
+
+from messaging.actions.reviews import ReplyError, decide_reply
+from messaging.models import InboundMessage
+from messaging.serializers.replies import DecideInput, ReplyRow
+from shopsync.auth import MayAct, actor_of
+from shopsync.serializers import WholeNumberFilter, read
+from shopsync.views import KEY, answer_once, declare_problem
+
+declare_problem(ReplyError, status=409, slug="reply-refused", title="The reply can't be decided on so")
+
+
+class ReplyFilters(FilterSet):
+    """Filters of replies."""
+
+    kind = ChoiceFilter(choices=InboundMessage.Kind.choices)
+    review = ChoiceFilter(choices=InboundMessage.Review.choices)
+    address = CharFilter(help_text="who wrote; E.164")
+    contact_id = WholeNumberFilter()
+    is_unrouted = BooleanFilter(method="choose_unrouted")
+    received_after = IsoDateTimeFilter(field_name="received_at", lookup_expr="gte")
+    received_before = IsoDateTimeFilter(field_name="received_at", lookup_expr="lt")
+
+    def choose_unrouted(self, rows: QuerySet[InboundMessage], name: str, value: bool) -> QuerySet[InboundMessage]:
+        """Choose what is nobody's, or what is somebody's."""
+        return rows.filter(routed_by="") if value else rows.exclude(routed_by="")
+
+
+class Replies(ReadOnlyModelViewSet[InboundMessage]):
+    """What people reply by SMS, what it asks for, and what became of it."""
+
+    queryset = InboundMessage.objects.none()
+    serializer_class = ReplyRow
+    filterset_class = ReplyFilters
+
+    def get_queryset(self) -> QuerySet[InboundMessage]:
+        """Read the tenant's replies."""
+        return InboundMessage.objects.all()
+
+    def get_permissions(self) -> list[BasePermission]:
+        """Everybody of the tenant reads; to decide is an act."""
+        return super().get_permissions() if self.action in {"list", "retrieve"} else [MayAct()]  # type: ignore[return-value]
+
+    @extend_schema(request=DecideInput, responses=ReplyRow, parameters=[KEY], summary="Decide what a reply asks for")
+    def decide(self, request: Request, pk: int) -> Response:
+        """Decide about a reply whose review is open: opt out (as STOP does), opt in (as START does), or nothing."""
+        self.get_object()
+        decision = read(DecideInput, request)["decision"]
+
+        def run() -> Response:
+            decided = decide_reply(reply_id=pk, decision=decision, actor=actor_of(request), now=timezone.now())
+            return Response(ReplyRow(decided).data)
+
+        return answer_once(request, run)

@@ -1,0 +1,126 @@
+"""Reading replies: every name of a field, hostile bodies, numbers as they are written; and the door they come by."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from config.infra import tenancy
+from messaging.inbound import numbers_of, parse_replies, phone_of, tells_repetitions
+from messaging.models import InboundMessage
+from messaging.webhooks import UnreadableReport
+from shopsync.models import WebhookEvent
+from shopsync.tasks import drain_webhooks
+from tests.messaging.replying import (
+    NUMBER,
+    PERSON,
+    answers_of,
+    make_replied_to,
+    post,
+    state_of,
+    wrote,
+)
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def tenant():
+    return make_replied_to(name="First shop")
+
+
+@pytest.fixture
+def in_scope(tenant):
+    with tenancy.tenant_scope(tenant.pk):
+        yield
+
+
+@pytest.mark.parametrize("sender", ["from", "msisdn", "sender"])
+@pytest.mark.parametrize("text", ["text", "message"])
+@pytest.mark.parametrize("to", ["to", "destination", "recipient"])
+def test_every_name_of_a_field_is_read(sender, text, to):
+    entry = {sender: "306912345678", text: "STOP", to: NUMBER, "id": "m-1", "time": "2026-11-02T12:00:00Z"}
+    (found,) = parse_replies(json.dumps(entry).encode())
+    assert (found.sender, found.text, found.recipient, found.provider_id) == ("306912345678", "STOP", NUMBER, "m-1")
+    assert found.sent_at.hour == 12
+    assert parse_replies(json.dumps([entry, entry]).encode()) == [found, found]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"{", b"null", b"3", b'"STOP"', b"[[]]", b"{}", b'{"from": "+306912345678"}', b'{"text": "STOP"}',
+     b'{"from": {}, "text": "STOP"}', b'{"from": "", "text": "STOP"}', b'{"from": "+3069", "text": ["STOP"]}',
+     b'{"from": NaN, "text": "x"}', b"[" * 100_000, b'{"from": ' + b"9" * 5000 + b', "text": "x"}', b"\xff\xfe",
+     json.dumps([{"from": "+306912345678", "text": "STOP"}] * 501).encode()],
+)  # fmt: skip
+def test_what_can_not_be_read_is_quarantined_with_the_reason(tenant, in_scope, body):
+    with pytest.raises(UnreadableReport):
+        parse_replies(body)
+    assert post(tenant, body).status_code == 202
+    drain_webhooks()
+    row = WebhookEvent.objects.get(source="mitto")
+    assert (row.status, bool(row.last_error)) == ("buried", True) or row.status == "quarantined"
+    assert not InboundMessage.objects.exists()
+
+
+@given(body=st.binary(max_size=200) | st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=3)
+    | st.dictionaries(st.sampled_from(["from", "text", "to", "id", "time", "message", "sender"]), inner, max_size=6),
+    max_leaves=12,
+).map(lambda document: json.dumps(document).encode()))  # fmt: skip
+def test_any_body_is_read_or_refused(body):
+    assert isinstance(tells_repetitions(body), bool)
+    try:
+        found = parse_replies(body)
+    except UnreadableReport:
+        return
+    assert all("\x00" not in one.text + one.sender + one.recipient + one.provider_id for one in found)
+
+
+@pytest.mark.parametrize(
+    ("given", "country", "expected"),
+    [("+306912345678", "US", PERSON), ("306912345678", "US", PERSON), ("306912345678", "GR", PERSON),
+     ("6912345678", "GR", PERSON), ("00306912345678", "US", PERSON), ("+30 691 234 5678", "", PERSON),
+     ("15145550101", "GR", "+15145550101"), ("5145550101", "US", "+15145550101"),
+     ("54321", "GR", ""), ("Shop", "GR", ""), ("", "GR", ""), ("+", "", ""), ("9" * 40, "GR", ""),
+     ("٣٠٦٩١٢٣٤٥٦٧٨", "GR", "")],
+)  # fmt: skip
+def test_a_senders_number_is_written_as_contacts_have_it(given, country, expected):
+    assert phone_of(given, country=country) == expected
+
+
+def test_a_number_is_looked_for_as_it_may_be_written():
+    assert numbers_of("302101234567") == numbers_of(NUMBER) == [NUMBER, "302101234567"]
+    assert numbers_of("54321") == ["54321"]
+    assert numbers_of("Shop") == ["Shop"]
+    assert numbers_of(" ") == []
+
+
+# The door
+
+
+def test_the_door_stores_and_answers(tenant, in_scope):
+    assert post(tenant, {"from": PERSON, "text": "hello", "id": "1"}).status_code == 202
+    assert post(tenant, {"from": PERSON, "text": "hello", "id": "1"}).status_code == 202
+    row = WebhookEvent.objects.get()
+    assert (row.source, row.topic, row.duplicates) == ("mitto", "inbound", 1)
+
+
+def test_a_stranger_to_the_door_is_refused(client, db):
+    url = "/webhooks/mitto/inbound/nobodys"
+    assert client.post(url, "{}", content_type="application/json").status_code == 404
+    assert client.get(url).status_code == 405
+
+
+def test_the_same_bytes_without_id_and_time_are_another_stop(tenant):
+    wrote(tenant)
+    body = {"from": PERSON, "text": "STOP"}
+    for text, reason in (("STOP", "stop"), ("START", ""), ("STOP", "stop")):
+        post(tenant, {**body, "text": text})
+        drain_webhooks()
+        assert state_of(tenant)[0] == reason
+    assert len(answers_of(tenant)) == 2
