@@ -37,7 +37,8 @@ test: setup ## The test suite (real PostgreSQL, Redis and workers), under 10 min
 	@$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 test-slow: setup ## Crash, concurrency and load proofs
-	@$(BIN)/python -m pytest -m slow --timeout=1200
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup -m "slow and not alone" --timeout=1200
+	@$(BIN)/python -m pytest -m "slow and alone" --timeout=1200
 
 test-browser: setup ## The admin in a real browser
 	@$(BIN)/python -m tests.browser.install

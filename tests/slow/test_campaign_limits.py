@@ -16,7 +16,7 @@ from config.local.processes import wait_until
 from tests.slow.crash import Installation, installation
 from tests.slow.test_campaign_kills import set_up, states
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
 SEED = int(os.environ.get("CRASH_SEED", "20261128"))
 PROCESSES = 4
 
