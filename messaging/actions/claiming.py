@@ -6,15 +6,18 @@ after can stop it. Rows are claimed with SKIP LOCKED, so that senders never wait
 
 from __future__ import annotations
 
+import random
 import uuid
 from dataclasses import dataclass
 from datetime import datetime
+from operator import attrgetter
 from typing import Any
 
 from django.contrib.postgres.functions import TransactionNow
-from django.db import connection, transaction
+from django.db import connection
 
 from config.infra import tenancy
+from config.infra.transactions import retrying_atomic
 from messaging.actions.charges import add_up, post_released
 from messaging.actions.flows import empty_queue, opens_at
 from messaging.actions.frequencies import count_sends
@@ -56,7 +59,7 @@ WHERE f.queue_id = %s AND f.tenant_id = %s AND f.blocker <> 'finished'
   AND (f.blocker = '' OR f.blocked_until <= clock_timestamp())
   AND EXISTS (SELECT FROM messaging_message m WHERE m.flow_id = f.id AND m.status = 'ready'
               AND m.due_at <= clock_timestamp())
-ORDER BY f.priority, random() FOR SHARE OF f"""
+ORDER BY f.id FOR SHARE OF f"""
 
 _CLAIM = """
 SELECT id FROM messaging_message WHERE flow_id = %s AND status = 'ready' AND due_at <= clock_timestamp()
@@ -90,7 +93,7 @@ UPDATE messaging_message SET status = 'leased', token = %(token)s, attempt_id = 
 WHERE id = ANY(%(ids)s)"""
 
 
-@transaction.atomic
+@retrying_atomic
 def begin_call(
     *, queue_id: int, via: Connection, limit: int, now: datetime, granted_at: datetime | None = None
 ) -> Call | None:
@@ -101,7 +104,9 @@ def begin_call(
     Returns None when nothing is left to send.
     """
     chosen: dict[str, Claimed] = {}
-    for flow in Flow.objects.raw(_OPEN_FLOWS, [queue_id, tenancy.current_tenant_id()]):
+    flows = list(Flow.objects.raw(_OPEN_FLOWS, [queue_id, tenancy.current_tenant_id()]))  # locked in order of ids
+    random.shuffle(flows)  # no campaign of a tenant waits for another's end
+    for flow in sorted(flows, key=attrgetter("priority")):
         if opens_at(flow, now=now) == now:
             _fill(chosen, flow, limit)
         if len(chosen) >= limit:

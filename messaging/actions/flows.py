@@ -8,7 +8,7 @@ from datetime import datetime, time
 from typing import Any
 
 from django.db import connection, transaction
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 
 from config.infra.work.claims import ClockTimestamp, in_seconds
 from messaging.models import Campaign, Flow, SendQueue
@@ -150,9 +150,16 @@ def empty_queue(queue_id: int) -> None:
 
 def stop_flows(campaign: Campaign, *, blocker: str) -> None:
     """Block a campaign's flows until somebody lifts it; waits for transactions that claim from them."""
-    Flow.objects.filter(campaign=campaign).update(blocker=blocker, blocked_until=None)
+    _lock_flows(campaign).update(blocker=blocker, blocked_until=None)
 
 
 def release_flows(campaign: Campaign) -> None:
     """Let a campaign's flows go again; quiet hours are asked at the next turn."""
-    Flow.objects.filter(campaign=campaign).update(blocker="", blocked_until=None)
+    _lock_flows(campaign).update(blocker="", blocked_until=None)
+
+
+def _lock_flows(campaign: Campaign) -> QuerySet[Flow]:
+    """Lock a campaign's flows in the order of their ids, as whoever claims from them does."""
+    flows = Flow.objects.filter(campaign=campaign)
+    list(flows.select_for_update(no_key=True).order_by("pk").values_list("pk", flat=True))
+    return flows
