@@ -163,6 +163,7 @@ REACHES = {  # every place that reaches over tenants, and why
     ],
     "messaging/actions/routing.py": [
         "a reply concerns every tenant that wrote from its number",
+        "a number is shared by those who hold the key of its provider account",
         "the table of numbers says whose a reply is",
     ],
     "messaging/actions/forms.py": ["a form's address names its tenant"],

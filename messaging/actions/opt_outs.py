@@ -57,7 +57,7 @@ def opt_out(reply: InboundMessage, *, actor: str, moment: datetime, now: datetim
     if _effects(reply, "optin").filter(effective_at__gt=moment).exists():
         _note(reply, effect="nothing", moment=moment, note=OVERTAKEN, now=now)
         return
-    conversations = conversations_with(address=reply.address, recipient=reply.recipient)
+    conversations = conversations_with(address=reply.address, recipient=reply.recipient, came_by=reply.came_by)
     for tenant_id in sorted({reply.tenant_id, *conversations}):
         with tenancy.tenant_scope(tenant_id):
             is_news = suppress(
@@ -85,7 +85,7 @@ def opt_in(reply: InboundMessage, *, actor: str, moment: datetime, now: datetime
         reply.review = Review.OPEN if is_late else reply.review
         _note(reply, effect="nothing", moment=moment, note=LATE if is_late else OVERTAKEN, now=now)
         return
-    conversations = conversations_with(address=reply.address, recipient=reply.recipient)
+    conversations = conversations_with(address=reply.address, recipient=reply.recipient, came_by=reply.came_by)
     for tenant_id in sorted({reply.tenant_id, *conversations}):
         with tenancy.tenant_scope(tenant_id):
             reasons = (Suppression.Reason.STOP,)

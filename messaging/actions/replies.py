@@ -75,8 +75,8 @@ def _take(arrival: _Arrival, *, via: Connection, received_at: datetime) -> None:
         if InboundMessage.objects.filter(came_by=via.pk, once_key=arrival.once_key).exists():
             return
     recipient = recipient_of(arrival.inbound.recipient, address=arrival.address, via=via)
-    conversations = conversations_with(address=arrival.address, recipient=recipient)
-    route = route_reply(recipient=recipient, conversations=conversations)
+    conversations = conversations_with(address=arrival.address, recipient=recipient, came_by=via.pk)
+    route = route_reply(recipient=recipient, conversations=conversations, came_by=via.pk)
     reply = InboundMessage(
         came_by=via.pk,
         provider_id=arrival.inbound.provider_id,

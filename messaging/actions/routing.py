@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -42,12 +43,39 @@ def recipient_of(given: str, *, address: str, via: Connection) -> str:
     return called.order_by("-started_at", "-pk").values_list("sender", flat=True).first() or via.sender
 
 
-def conversations_with(*, address: str, recipient: str) -> dict[int, Conversation]:
-    """Find which tenants wrote to an address from a number, whatever came of it."""
+@dataclass(frozen=True, slots=True)
+class Account:
+    """The connections, of whatever tenant, that hold the key of one provider account: what arrives by one of them may
+    concern all of them, and nobody else."""
+
+    connection_ids: frozenset[int]
+    tenant_ids: frozenset[int]
+
+
+def account_of(connection_id: int) -> Account:
+    """Find who shares the provider account of a connection: the same service, address, account and secret.
+
+    A call-back address is a tenant's own to know; were a number alone enough, its owner could post a STOP in the name
+    of another tenant's customer.
+    """
+    with tenancy.all_tenants(reason="a number is shared by those who hold the key of its provider account"):
+        via = Connection.objects.get(pk=connection_id)
+        rows = list(Connection.objects.filter(service=via.service, base_url=via.base_url, account_id=via.account_id))
+    shared = [row for row in rows if hmac.compare_digest(row.api_key.encode(), via.api_key.encode())]
+    return Account(frozenset(row.pk for row in shared), frozenset(row.tenant_id for row in shared))
+
+
+def conversations_with(*, address: str, recipient: str, came_by: int) -> dict[int, Conversation]:
+    """Find which tenants of the account that a reply came by wrote to its address from its number, whatever became of
+    it."""
     found: dict[int, Conversation] = {}
+    account = account_of(came_by)
     with tenancy.all_tenants(reason="a reply concerns every tenant that wrote from its number"):
         called = Message.objects.filter(
-            address=address, channel=Channel.SMS, attempt__isnull=False, sender__in=numbers_of(recipient)
+            address=address,
+            channel=Channel.SMS,
+            attempt__connection_id__in=account.connection_ids,
+            sender__in=numbers_of(recipient),
         )
         got_out = ~Q(outcome__in=(Message.Outcome.FAILED, Message.Outcome.SKIPPED))
         rows = list(
@@ -60,9 +88,10 @@ def conversations_with(*, address: str, recipient: str) -> dict[int, Conversatio
     return found
 
 
-def route_reply(*, recipient: str, conversations: Mapping[int, Conversation]) -> Route:
-    """Say whose a reply to this number is: the one tenant that has it for replies, else the one that wrote last."""
-    owners = _owners_of(numbers_of(recipient))
+def route_reply(*, recipient: str, conversations: Mapping[int, Conversation], came_by: int) -> Route:
+    """Say whose a reply to this number is: the one tenant of its account that has it for replies, else the one that
+    wrote last."""
+    owners = _owners_of(numbers_of(recipient), account_of(came_by))
     if len(owners) == 1:
         return Route(owners[0], RoutedBy.NUMBER)
     heard = {tenant_id: one.last_at for tenant_id, one in conversations.items() if one.last_at is not None}
@@ -71,9 +100,10 @@ def route_reply(*, recipient: str, conversations: Mapping[int, Conversation]) ->
     return Route(None, "")
 
 
-def _owners_of(numbers: Sequence[str]) -> list[int]:
+def _owners_of(numbers: Sequence[str], account: Account) -> list[int]:
     with tenancy.all_tenants(reason="the table of numbers says whose a reply is"):
         rows = Sender.objects.filter(channel=Channel.SMS, is_two_way=True, is_active=True, value__in=numbers)
+        rows = rows.filter(tenant_id__in=account.tenant_ids)
         return sorted(set(rows.values_list("tenant_id", flat=True)))
 
 

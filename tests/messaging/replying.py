@@ -26,11 +26,11 @@ NUMBER, PERSON = "+302101234567", "+306912345678"
 _ids = itertools.count(1)
 
 
-def make_replied_to(*, number: str = NUMBER, base_url: str = "", **fields: str) -> Tenant:
-    """Make a tenant that sends from a number."""
+def make_replied_to(*, number: str = NUMBER, base_url: str = "", key: str = "key", **fields: str) -> Tenant:
+    """Make a tenant that sends from a number of the account that all share who have its key."""
     tenant = make_tenant(country="GR", **fields)
     with tenancy.tenant_scope(tenant.pk):
-        account = {"account_id": f"a-{tenant.pk}", "sender": number, "api_key": "key", "base_url": base_url}
+        account = {"account_id": "house", "sender": number, "api_key": key, "base_url": base_url}
         connect_service(service="mitto", actor="test", **account)
     return tenant
 

@@ -55,6 +55,16 @@ def test_a_number_of_one_tenant_routes_to_it_wherever_the_reply_arrives(ours, th
     assert (found.tenant_id, found.routed_by, found.came_by) == (theirs.pk, "number", via_of(ours))
 
 
+def test_who_has_not_the_key_of_an_account_moves_nobody_of_it(ours):
+    """A tenant knows its own call-back address; a STOP posted there says nothing of another account's customers."""
+    forger = make_replied_to(name="Forger", shop_domain="forger.myshopify.com", key="another key")
+    own_number(ours)
+    wrote(ours)
+    found = reply(forger, "STOP")
+    assert (found.tenant_id, found.routed_by) == (forger.pk, "")
+    assert state_of(ours) == OPEN
+
+
 def via_of(tenant):
     with tenancy.tenant_scope(tenant.pk):
         return Connection.objects.get(service="mitto").pk
