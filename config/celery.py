@@ -35,7 +35,7 @@ app.conf.update(
     worker_cancel_long_running_tasks_on_connection_loss=False,
     timezone="UTC",
     result_expires=None,  # or beat would schedule a clean-up of results that nobody keeps
-    beat_scheduler="django_celery_beat.schedulers:DatabaseScheduler",  # rows: shopsync.actions.schedules
+    beat_scheduler="config.infra.beat:Scheduler",  # rows: shopsync.actions.schedules
     beat_max_loop_interval=5,
 )
 # Celery closes Django's connection around every task unless told otherwise; connections are checked below instead.

@@ -6,6 +6,7 @@ rest waits with a named blocker that a top-up lifts.
 
 from __future__ import annotations
 
+import logging
 import uuid
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -24,6 +25,8 @@ from messaging.actions.flows import Place, flows_for, queue_for
 from messaging.actions.prices import Tariff, country_of, tariff_of
 from messaging.encoding import split_sms
 from messaging.models import Campaign, Message, MessageBody, SendQueue
+
+logger = logging.getLogger(__name__)
 
 BATCH = 500
 SINGLES_WAIT_SECONDS = 60.0
@@ -82,13 +85,21 @@ def prepare_singles(*, now: datetime, limit: int = BATCH) -> int:
         tenants = sorted(set(Message.objects.filter(waiting).values_list("tenant_id", flat=True)[:limit]))
     count = 0
     for tenant_id in tenants:
-        with tenancy.tenant_scope(tenant_id), transaction.atomic():
-            rows = Message.objects.select_for_update(of=("self",), skip_locked=True).select_related("contact")
-            found = list(rows.filter(waiting).order_by("pk")[:limit])
-            for channel in sorted({row.channel for row in found}):
-                _prepare_singles([row for row in found if row.channel == channel], channel, now=now)
-            count += len(found)
+        with tenancy.tenant_scope(tenant_id):
+            try:
+                count += _prepare_singles_of_tenant(waiting, now=now, limit=limit)
+            except Exception:  # one tenant's is nobody else's; the error tracker and the watchdog tell of it
+                logger.exception("the single messages of tenant %s could not be prepared", tenant_id)
     return count
+
+
+@transaction.atomic
+def _prepare_singles_of_tenant(waiting: Q, *, now: datetime, limit: int) -> int:
+    rows = Message.objects.select_for_update(of=("self",), skip_locked=True).select_related("contact")
+    found = list(rows.filter(waiting).order_by("pk")[:limit])
+    for channel in sorted({row.channel for row in found}):
+        _prepare_singles([row for row in found if row.channel == channel], channel, now=now)
+    return len(found)
 
 
 def _prepare_singles(rows: Sequence[Message], channel: str, *, now: datetime) -> None:

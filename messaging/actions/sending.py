@@ -34,6 +34,7 @@ SERVICES = {"sms": "mitto", "email": "email"}  # which service carries a channel
 DRAIN_SECONDS = 5.0  # shorter than others: every process may be at it, and webhooks wait for one
 SHORT_WAIT_SECONDS = 1.5  # what is waited for here; longer waits are a blocker that is shown
 NO_ROUTE_WAIT_SECONDS = 30.0
+FAILED = "failed: see the log"
 REMEMBER_SECONDS = 1.0
 PREPARE_EVERY_SECONDS = 0.5
 
@@ -90,11 +91,24 @@ def send_due(*, budget_seconds: float = DRAIN_SECONDS) -> int:
         if turn is None:
             time.sleep(max(0.0, min(waiting.values()) - time.monotonic()))
             continue
-        with tenancy.tenant_scope(turn.tenant_id):
-            count, wait_seconds = _take(turn, memory)
+        count, wait_seconds = _take_safely(turn, memory)
         called += count
         if wait_seconds:
             waiting[turn.queue_id] = time.monotonic() + wait_seconds
+
+
+def _take_safely(turn: Turn, memory: _Memory) -> tuple[int, float]:
+    """Make a queue's call; what fails of ours is logged, named on the queue, and ends nobody else's turn.
+
+    A call that had begun stays `calling` until its lease ends: then it is unknown.
+    """
+    with tenancy.tenant_scope(turn.tenant_id):
+        try:
+            return _take(turn, memory)
+        except Exception:  # the error tracker hears of it
+            logger.exception("the turn of queue %s failed", turn.queue_id)
+            block_queue(turn.queue_id, blocker=FAILED, seconds=NO_ROUTE_WAIT_SECONDS)
+            return 0, 0.0
 
 
 def _take(turn: Turn, memory: _Memory) -> tuple[int, float]:

@@ -13,6 +13,7 @@ from django.utils import timezone
 from config.infra import tenancy
 from config.infra.ratelimit import Grant, Level, grant
 from config.local.processes import wait_until
+from messaging.actions import sending
 from messaging.actions.campaigns import (
     CampaignError,
     cancel_campaign,
@@ -266,6 +267,26 @@ def test_a_cut_connection_leaves_unknowns_that_keep_their_hold_and_the_campaign_
     advance_campaigns()
     campaign.refresh_from_db()
     assert (campaign.status, counts(campaign), balances()["held"]) == ("done", {"unknown": 8}, 8)
+
+
+def test_what_fails_of_one_tenant_is_named_and_ends_nobody_elses_turn(tenant, in_scope, sandbox, monkeypatch):
+    broken = make_sender_tenant(sandbox.base_url)
+    real = sending.begin_call
+
+    def fail_for_one(**arguments):
+        if arguments["via"].tenant_id == broken.pk:
+            raise RuntimeError("of ours")
+        return real(**arguments)
+
+    monkeypatch.setattr(sending, "begin_call", fail_for_one)
+    for each in (broken, tenant):
+        add_contacts(each, 3, first=each.pk * 1000)
+        launch(make_campaign(each))
+    drain_messages()
+    assert len(sandbox.accepted()) == 3
+    with tenancy.tenant_scope(broken.pk):
+        message = Message.objects.select_related("campaign", "flow__queue").first()
+        assert message.waits_for == "failed: see the log"
 
 
 def test_a_campaign_of_another_tenant_does_not_exist(tenant, in_scope):

@@ -133,6 +133,7 @@ def test_without_postgres_senders_are_asked_to_repeat_and_it_recovers_by_itself(
         target.send_all(parcels[100:])
         target.finish()
         assert {name: process.pid for name, process in target.stack.processes.items()} == pids
-        assert all(process.is_alive() for process in target.stack.processes.values())
+        dead = {name: each.log_tail(60) for name, each in target.stack.processes.items() if not each.is_alive()}
+        assert dead == {}
         assert_all_is_done_once(target, orders=60, deliveries=300)
         assert_nobody_got_two(target)
