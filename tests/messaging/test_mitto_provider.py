@@ -178,8 +178,8 @@ def test_an_id_that_mitto_does_not_know_is_a_404(account: ProviderAccount) -> No
 def test_nothing_and_too_much(sandbox: SandboxServer, account: ProviderAccount) -> None:
     provider = MittoProvider(account)
     assert provider.send([]) == []
-    with pytest.raises(ValueError, match="Mitto takes 100"):
-        provider.send([message()] * 101)
+    with pytest.raises(ValueError, match="Mitto takes 5000"):
+        provider.send([message()] * 5001)
     assert sandbox.state.calls == []
 
 

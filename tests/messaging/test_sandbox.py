@@ -97,7 +97,7 @@ def test_an_api_key_is_needed(client: Client, key: str, status: int) -> None:
         ("POST", BULK, None, 400),
         ("POST", BULK, [], 400),
         ("POST", BULK, {"messages": []}, 400),
-        ("POST", BULK, {"messages": [{}] * 1001}, 400),
+        ("POST", BULK, {"messages": [{}] * 5001}, 400),
         ("POST", "/api/v1/Webhooks", {"url": "http://h/", "linkTrafficAccountIds": []}, 400),
         ("POST", "/api/v1/Webhooks", [], 400),
         ("PUT", "/sandbox/behaviour", {"thottle": 1}, 400),

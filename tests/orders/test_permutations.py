@@ -19,7 +19,7 @@ from tests.factories import deliver, drain_all, make_tenant
 from tests.messaging.automations import give_thanks_automation
 from tests.protocols import FIXTURES
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.slow, pytest.mark.django_db(transaction=True)]
 
 BASE = json.loads((FIXTURES / "orders__create--discount-code-and-shipping-discount.json").read_text())
 CONSENT = {

@@ -16,7 +16,7 @@ from orders.webhooks import read_event
 from tests.factories import drain_all, run_together
 from tests.payments.conftest import T0, charge, dispute, event, intent, refund
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.slow, pytest.mark.django_db]
 
 PAID = [
     ("payment_intent.created", intent("requires_payment_method"), T0),
