@@ -64,11 +64,11 @@ def count_sends(rows: Sequence[Recipient]) -> set[int]:
     return {row.id for row in rows if (row.channel, address_key(row.channel, row.address)) not in counted}
 
 
-def uncount_sends(attempt_id: int) -> None:
-    """Take back what was counted as this attempt began: none of its messages was sent."""
-    parameters: dict[str, Any] = {"attempt": attempt_id, "tenant": tenancy.current_tenant_id()}
+def uncount_sends(attempt_id: int, *, ids: Sequence[int]) -> None:
+    """Take back what was counted for these messages as this attempt began: they were not sent."""
+    parameters: dict[str, Any] = {"attempt": attempt_id, "tenant": tenancy.current_tenant_id(), "ids": list(ids)}
     with connection.cursor() as cursor:
-        cursor.execute("SELECT channel, address FROM messaging_message WHERE attempt_id = %(attempt)s", parameters)
+        cursor.execute("SELECT channel, address FROM messaging_message WHERE id = ANY(%(ids)s)", parameters)
         rows = sorted((channel, address_key(channel, address)) for channel, address in cursor.fetchall())
         parameters |= {"channels": [channel for channel, _ in rows], "keys": [key for _, key in rows]}
         cursor.execute(_UNCOUNT, parameters)

@@ -17,7 +17,7 @@ from django.utils import timezone
 
 from config.infra.work import Status
 from config.infra.work.claims import in_seconds, ring_after_commit
-from messaging.actions.charges import add_up, post_released, post_settled
+from messaging.actions.charges import add_up, post_released, post_settled, release_messages
 from messaging.actions.claiming import Call
 from messaging.actions.frequencies import uncount_sends
 from messaging.actions.reports import adopt_reports, lock_reports
@@ -79,6 +79,9 @@ def _store(call: Call, answers: Sequence[Outcome], *, now: datetime) -> None:
     with connection.cursor() as cursor:
         cursor.execute(_STORE, parameters)
         moved = [(credit, price) for was_held, credit, price in cursor.fetchall() if was_held]
+    not_sent = [message_id for message_id, answer in paired if isinstance(answer, Refused)]
+    if not_sent:
+        uncount_sends(call.attempt.pk, ids=not_sent)
     _requeue(sorted(again), call, blocker="provider_refused", error="refused for now", wait_seconds=2.0)
     adopt_reports(connection_id=via, provider_ids=[value for value in parameters["provider_ids"] if value], now=now)
     _close(call, outcome="answered")
@@ -118,8 +121,8 @@ def park(call: Call, *, error: str) -> None:
 @transaction.atomic
 def hand_back(call: Call, *, blocker: str, error: str, wait_seconds: float) -> None:
     """Return the call's messages to the queue: surely nothing was sent, and their attempt is not counted."""
-    uncount_sends(call.attempt.pk)
     ids = [row.id for row in call.rows]
+    uncount_sends(call.attempt.pk, ids=ids)
     _requeue(ids, call, blocker=blocker, error=error, wait_seconds=wait_seconds, uncounted=1)
     _close(call, outcome="not_sent", error=error)
 
@@ -127,14 +130,11 @@ def hand_back(call: Call, *, blocker: str, error: str, wait_seconds: float) -> N
 @transaction.atomic
 def refuse(call: Call, *, reason: str) -> None:
     """Complete the call's messages as failed: the provider refused the call as a whole, for good."""
-    uncount_sends(call.attempt.pk)
-    rows = _open_rows(call)
-    held = list(rows.filter(credit=Message.Credit.HELD).values_list("price", flat=True))
+    uncount_sends(call.attempt.pk, ids=[row.id for row in call.rows])
     done: dict[str, Any] = {"status": Status.DONE, "outcome": Message.Outcome.FAILED, "reason": reason[:200]}
-    rows.filter(credit=Message.Credit.HELD).update(credit=Message.Credit.RELEASED)
-    rows.update(**done, lease_until=None, finished_at=timezone.now(), last_error="")
+    _open_rows(call).update(**done, lease_until=None, finished_at=timezone.now(), last_error="")
     _close(call, outcome="refused", error=reason)
-    post_released(add_up(held), reference=f"attempt:{call.attempt.pk}")
+    release_messages([row.id for row in call.rows], reference=f"attempt:{call.attempt.pk}")
 
 
 @transaction.atomic
