@@ -55,11 +55,22 @@ class Call:
 
 _OPEN_FLOWS = """
 SELECT f.* FROM messaging_flow f
-WHERE f.queue_id = %s AND f.tenant_id = %s AND f.blocker <> 'finished'
+LEFT JOIN messaging_campaign c ON c.id = f.campaign_id LEFT JOIN messaging_sender s ON s.id = c.sender_id
+WHERE f.queue_id = %(queue)s AND f.tenant_id = %(tenant)s AND f.blocker <> 'finished'
+  AND (%(sender)s::text IS NULL OR coalesce(s.value, '') = %(sender)s)
   AND (f.blocker = '' OR f.blocked_until <= clock_timestamp())
   AND EXISTS (SELECT FROM messaging_message m WHERE m.flow_id = f.id AND m.status = 'ready'
               AND m.due_at <= clock_timestamp())
 ORDER BY f.id FOR SHARE OF f"""
+
+_DUE_SENDERS = """
+SELECT coalesce(s.value, '') FROM messaging_flow f
+LEFT JOIN messaging_campaign c ON c.id = f.campaign_id LEFT JOIN messaging_sender s ON s.id = c.sender_id
+WHERE f.queue_id = %(queue)s AND f.tenant_id = %(tenant)s AND f.blocker <> 'finished'
+  AND (f.blocker = '' OR f.blocked_until <= clock_timestamp())
+  AND EXISTS (SELECT FROM messaging_message m WHERE m.flow_id = f.id AND m.status = 'ready'
+              AND m.due_at <= clock_timestamp())
+ORDER BY f.priority, random() LIMIT 1"""
 
 _CLAIM = """
 SELECT id FROM messaging_message WHERE flow_id = %s AND status = 'ready' AND due_at <= clock_timestamp()
@@ -95,16 +106,24 @@ WHERE id = ANY(%(ids)s)"""
 
 @retrying_atomic
 def begin_call(
-    *, queue_id: int, via: Connection, limit: int, now: datetime, granted_at: datetime | None = None
+    *,
+    queue_id: int,
+    via: Connection,
+    limit: int,
+    now: datetime,
+    granted_at: datetime | None = None,
+    sender: str | None = None,
 ) -> Call | None:
     """Claim at most so many due messages of a queue, ask once more whether they may be sent, and begin their call.
 
     Consent, suppression, expiry, the cap on frequency and the hours of the day are asked here; a flow that somebody
     blocked is not looked at, and one that is being blocked waits for this transaction. No address stands twice.
+    With a sender ("": the connection's own) only what is sent from it is claimed.
     Returns None when nothing is left to send.
     """
     chosen: dict[str, Claimed] = {}
-    flows = list(Flow.objects.raw(_OPEN_FLOWS, [queue_id, tenancy.current_tenant_id()]))  # locked in order of ids
+    scope = {"queue": queue_id, "tenant": tenancy.current_tenant_id(), "sender": sender}
+    flows = list(Flow.objects.raw(_OPEN_FLOWS, scope))  # locked in order of ids
     random.shuffle(flows)  # no campaign of a tenant waits for another's end
     for flow in sorted(flows, key=attrgetter("priority")):
         if opens_at(flow, now=now) == now:
@@ -129,6 +148,16 @@ def begin_call(
     with connection.cursor() as cursor:
         cursor.execute(_BEGIN, parameters)
     return Call(attempt, rows)
+
+
+def pick_sender(queue_id: int) -> str | None:
+    """Pick the sender of a queue's next call among those with something due; "": the connection's own; None: nothing
+    is due. Single messages go first, then any."""
+    scope = {"queue": queue_id, "tenant": tenancy.current_tenant_id()}
+    with connection.cursor() as cursor:
+        cursor.execute(_DUE_SENDERS, scope)
+        row = cursor.fetchone()
+    return row[0] if row else None
 
 
 def _fill(chosen: dict[str, Claimed], flow: Flow, limit: int) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -18,7 +19,7 @@ from config.infra import tenancy, work
 from config.infra.failpoints import failpoint
 from config.infra.ratelimit import Grant, Level, Refusal, clock_ms, grant, take_recipients
 from messaging.actions import outcomes
-from messaging.actions.claiming import Call, Claimed, begin_call
+from messaging.actions.claiming import Call, Claimed, begin_call, pick_sender
 from messaging.actions.flows import Turn, block_queue, keep_quiet, take_turn
 from messaging.actions.limits import levels_of
 from messaging.actions.preparing import prepare_singles
@@ -41,11 +42,11 @@ PREPARE_EVERY_SECONDS = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """Through what a queue sends; `recipients_per_second` is its sender's own limit."""
+    """Through what a queue sends; `limits` are the senders' own, in recipients a second."""
 
     connection: Connection
     provider: Provider
-    recipients_per_second: int | None = None
+    limits: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -119,7 +120,8 @@ def _take(turn: Turn, memory: _Memory) -> tuple[int, float]:
         return 0, 0.0
     # 1. A grant from the limiter, good for a moment; without one the queue is passed over until there is room.
     batch_size = min(turn.batch_size, route.provider.max_batch)
-    granted, limit = _ask_limiter(route, batch_size)
+    sender = pick_sender(turn.queue_id) if route.limits else None  # a limit of its own: one sender a call
+    granted, limit = _ask_limiter(route, batch_size, sender)
     if isinstance(granted, Refusal):
         if granted.retry_after_seconds > SHORT_WAIT_SECONDS or granted.reason == "limiter_unavailable":
             block_queue(turn.queue_id, blocker=granted.reason, seconds=granted.retry_after_seconds)
@@ -128,7 +130,12 @@ def _take(turn: Turn, memory: _Memory) -> tuple[int, float]:
     # 2. One transaction: claim, ask everything once more, note the attempt, begin.
     granted_at = datetime.fromtimestamp(granted.granted_at_ms / 1000, UTC)
     call = begin_call(
-        queue_id=turn.queue_id, via=route.connection, limit=limit, now=timezone.now(), granted_at=granted_at
+        queue_id=turn.queue_id,
+        via=route.connection,
+        limit=limit,
+        now=timezone.now(),
+        granted_at=granted_at,
+        sender=sender,
     )
     if call is None:
         return 0, 0.0
@@ -170,18 +177,19 @@ def route_of(connection: Connection) -> Route:
         account_id=connection.account_id,
         sender=connection.sender,
     )
-    own = Sender.objects.filter(value=connection.sender, is_active=True, recipients_per_second__isnull=False)
-    limit = own.values_list("recipients_per_second", flat=True).order_by("recipients_per_second").first()
-    return Route(connection, get_provider(account), limit)
+    limited = Sender.objects.filter(is_active=True, recipients_per_second__isnull=False)
+    rows = limited.order_by("-recipients_per_second").values_list("value", "recipients_per_second")
+    return Route(connection, get_provider(account), {value: limit for value, limit in rows if limit})
 
 
-def _ask_limiter(route: Route, batch_size: int) -> tuple[Grant | Refusal, int]:
+def _ask_limiter(route: Route, batch_size: int, sender: str | None) -> tuple[Grant | Refusal, int]:
     """Ask for one request, and for as many recipients as the sender's own limit lets through."""
-    via, limit = route.connection, route.recipients_per_second
+    via, name = route.connection, sender or route.connection.sender
+    limit = route.limits.get(name)
     granted = grant(levels_of(via))
     if limit is None or isinstance(granted, Refusal):
         return granted, batch_size
-    taken = take_recipients(Level(f"sender:{via.tenant_id}:{via.sender}", limit), batch_size)
+    taken = take_recipients(Level(f"sender:{via.tenant_id}:{name}", limit), batch_size)
     return (taken, 0) if isinstance(taken, Refusal) else (granted, taken)
 
 

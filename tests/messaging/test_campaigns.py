@@ -24,7 +24,7 @@ from messaging.actions.campaigns import (
 from messaging.actions.credits import top_up
 from messaging.actions.progress import advance_campaigns
 from messaging.actions.suppressions import suppress
-from messaging.models import Campaign, Contact, CreditAccount, Flow, Message, SendingPolicy
+from messaging.models import Campaign, Contact, CreditAccount, Flow, Message, Sender, SendingPolicy
 from messaging.providers.sandbox import SandboxServer
 from messaging.queries import count_rows, find_credit_drift, tally_of
 from messaging.tasks import drain_messages
@@ -267,6 +267,20 @@ def test_a_cut_connection_leaves_unknowns_that_keep_their_hold_and_the_campaign_
     advance_campaigns()
     campaign.refresh_from_db()
     assert (campaign.status, counts(campaign), balances()["held"]) == ("done", {"unknown": 8}, 8)
+
+
+def test_a_limited_sender_of_a_campaign_gets_smaller_batches_and_passes_no_second(tenant, in_scope, sandbox):
+    limited = Sender.objects.create(channel="sms", value="Slow", recipients_per_second=10)
+    add_contacts(tenant, 25)
+    launch(make_campaign(tenant, sender_id=limited.pk))
+    launch(make_campaign(tenant))
+    drain_messages()
+    slow = sorted(row.accepted_at for row in sandbox.accepted() if row.sender == "Slow")
+    fast = [row for row in sandbox.accepted() if row.sender == "Shop"]
+    assert (len(slow), len(fast)) == (25, 25)
+    windows = [sum(at <= other < at + 0.9 for other in slow) for at in slow]
+    assert max(windows) <= 10
+    assert slow[-1] - slow[0] > 1.5
 
 
 def test_what_fails_of_one_tenant_is_named_and_ends_nobody_elses_turn(tenant, in_scope, sandbox, monkeypatch):
