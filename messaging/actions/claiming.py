@@ -53,24 +53,21 @@ class Call:
     rows: list[Claimed]
 
 
-_OPEN_FLOWS = """
-SELECT f.* FROM messaging_flow f
-LEFT JOIN messaging_campaign c ON c.id = f.campaign_id LEFT JOIN messaging_sender s ON s.id = c.sender_id
-WHERE f.queue_id = %(queue)s AND f.tenant_id = %(tenant)s AND f.blocker <> 'finished'
-  AND (%(sender)s::text IS NULL OR coalesce(s.value, '') = %(sender)s)
-  AND (f.blocker = '' OR f.blocked_until <= clock_timestamp())
-  AND EXISTS (SELECT FROM messaging_message m WHERE m.flow_id = f.id AND m.status = 'ready'
-              AND m.due_at <= clock_timestamp())
-ORDER BY f.id FOR SHARE OF f"""
-
-_DUE_SENDERS = """
-SELECT coalesce(s.value, '') FROM messaging_flow f
-LEFT JOIN messaging_campaign c ON c.id = f.campaign_id LEFT JOIN messaging_sender s ON s.id = c.sender_id
+# The flows of a queue that are open and have something due, each with who it is from ("": the connection's own).
+_DUE = """
+FROM messaging_flow f LEFT JOIN messaging_campaign c ON c.id = f.campaign_id
+LEFT JOIN messaging_sender s ON s.id = c.sender_id
 WHERE f.queue_id = %(queue)s AND f.tenant_id = %(tenant)s AND f.blocker <> 'finished'
   AND (f.blocker = '' OR f.blocked_until <= clock_timestamp())
   AND EXISTS (SELECT FROM messaging_message m WHERE m.flow_id = f.id AND m.status = 'ready'
-              AND m.due_at <= clock_timestamp())
-ORDER BY f.priority, random() LIMIT 1"""
+              AND m.due_at <= clock_timestamp())"""
+_OPEN_FLOWS = (
+    "SELECT f.*"
+    + _DUE
+    + """
+  AND (%(sender)s::text IS NULL OR coalesce(s.value, '') = %(sender)s) ORDER BY f.id FOR SHARE OF f"""
+)
+_DUE_SENDERS = "SELECT coalesce(s.value, '')" + _DUE + " ORDER BY f.priority, random() LIMIT 1"
 
 _CLAIM = """
 SELECT id FROM messaging_message WHERE flow_id = %s AND status = 'ready' AND due_at <= clock_timestamp()
