@@ -4,7 +4,7 @@ tenant."""
 from __future__ import annotations
 
 from ipaddress import ip_address
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.conf import settings
 from django.http import HttpRequest
@@ -118,6 +118,20 @@ class MayConfigure(MayAct):
 
     message = "Settings are for owners of the tenant; ask one of them."
     roles = (Membership.Role.OWNER,)
+
+
+class ReadOrAct:
+    """A view set that everybody of the tenant reads, and whose other actions `acting` allows; put it first."""
+
+    reads: ClassVar[frozenset[str]] = frozenset({"list", "retrieve"})
+    acting: ClassVar[type[MayAct]] = MayAct
+    action: str
+
+    def get_permissions(self) -> list[BasePermission]:
+        """Say who may do what is asked for."""
+        if self.action in self.reads:
+            return super().get_permissions()  # type: ignore[misc,no-any-return]  # of the view set
+        return [self.acting()]
 
 
 def actor_of(request: Request) -> str:

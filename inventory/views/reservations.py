@@ -12,7 +12,6 @@ from django_filters import CharFilter, ChoiceFilter
 from django_filters.rest_framework import FilterSet
 from drf_spectacular.utils import extend_schema
 from rest_framework import status
-from rest_framework.permissions import BasePermission
 from rest_framework.request import Request as ApiRequest
 from rest_framework.response import Response
 from rest_framework.viewsets import ReadOnlyModelViewSet
@@ -20,7 +19,7 @@ from rest_framework.viewsets import ReadOnlyModelViewSet
 from inventory.actions import reservations
 from inventory.models import Reservation, ReservationLine
 from inventory.serializers.reservations import ReservationRow, ReserveInput
-from shopsync.auth import MayAct, actor_of
+from shopsync.auth import ReadOrAct, actor_of
 from shopsync.views import KEY, answer_once, declare_problem, read_key
 
 
@@ -72,7 +71,7 @@ class ReservationFilters(FilterSet):
     reference = CharFilter()
 
 
-class Reservations(ReadOnlyModelViewSet[Reservation]):
+class Reservations(ReadOrAct, ReadOnlyModelViewSet[Reservation]):
     """Units promised to a buyer for a while."""
 
     queryset = Reservation.objects.none()
@@ -83,10 +82,6 @@ class Reservations(ReadOnlyModelViewSet[Reservation]):
         """Read the tenant's reservations, their lines in one more query."""
         lines = ReservationLine.objects.select_related("variant", "level").order_by("pk")
         return Reservation.objects.prefetch_related(Prefetch("lines", lines))
-
-    def get_permissions(self) -> list[BasePermission]:
-        """Everybody of the tenant reads; to promise is an act."""
-        return super().get_permissions() if self.action in {"list", "retrieve"} else [MayAct()]  # type: ignore[return-value]
 
     @extend_schema(request=ReserveInput, responses={201: ReservationRow}, parameters=[KEY], summary="Reserve")
     def create(self, request: ApiRequest) -> Response:

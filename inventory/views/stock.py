@@ -7,7 +7,6 @@ from django_filters import BooleanFilter, CharFilter, ChoiceFilter
 from django_filters.rest_framework import FilterSet
 from drf_spectacular.utils import extend_schema
 from rest_framework import status
-from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import ReadOnlyModelViewSet
@@ -26,7 +25,7 @@ from inventory.serializers.stock import (
     StockRow,
     Transfer,
 )
-from shopsync.auth import MayAct, MayConfigure, actor_of
+from shopsync.auth import MayConfigure, ReadOrAct, actor_of
 from shopsync.serializers import WholeNumberFilter, read
 from shopsync.views import KEY, answer_once, declare_problem
 
@@ -55,7 +54,7 @@ class StockFilters(FilterSet):
     location_id = WholeNumberFilter()
 
 
-class Stock(ReadOnlyModelViewSet[StockLevel]):
+class Stock(ReadOrAct, ReadOnlyModelViewSet[StockLevel]):
     """How many there are, by item and location."""
 
     queryset = StockLevel.objects.none()
@@ -66,10 +65,6 @@ class Stock(ReadOnlyModelViewSet[StockLevel]):
         """Read the tenant's levels, with what they are sold as."""
         variants = Prefetch("item__variants", Variant.objects.order_by("pk"))
         return StockLevel.objects.select_related("item", "location").prefetch_related(variants)
-
-    def get_permissions(self) -> list[BasePermission]:
-        """Everybody of the tenant reads; to move stock is an act."""
-        return super().get_permissions() if self.action in {"list", "retrieve"} else [MayAct()]  # type: ignore[return-value]
 
     @extend_schema(request=Receive, responses={201: StockRow}, parameters=[KEY], summary="Receive units")
     def receive(self, request: Request) -> Response:
@@ -173,9 +168,10 @@ declare_problem(
 )
 
 
-class Locations(ReadOnlyModelViewSet[Location]):
+class Locations(ReadOrAct, ReadOnlyModelViewSet[Location]):
     """Where stock lies."""
 
+    acting = MayConfigure
     queryset = Location.objects.none()
     serializer_class = LocationRow
     filterset_class = LocationFilters
@@ -183,10 +179,6 @@ class Locations(ReadOnlyModelViewSet[Location]):
     def get_queryset(self) -> QuerySet[Location]:
         """Read the tenant's locations."""
         return Location.objects.all()
-
-    def get_permissions(self) -> list[BasePermission]:
-        """Everybody of the tenant reads; to change a location is to configure."""
-        return super().get_permissions() if self.action in {"list", "retrieve"} else [MayConfigure()]  # type: ignore[return-value]
 
     @extend_schema(request=LocationInput, responses=LocationRow, summary="Change a location's settings")
     def partial_update(self, request: Request, pk: int) -> Response:

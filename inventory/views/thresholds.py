@@ -7,7 +7,6 @@ from django_filters import BooleanFilter, CharFilter
 from django_filters.rest_framework import FilterSet
 from drf_spectacular.utils import extend_schema
 from rest_framework import status
-from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import ReadOnlyModelViewSet
@@ -15,7 +14,7 @@ from rest_framework.viewsets import ReadOnlyModelViewSet
 from inventory.actions import thresholds
 from inventory.models import StockThreshold
 from inventory.serializers.thresholds import ThresholdChange, ThresholdInput, ThresholdRow
-from shopsync.auth import MayAct, actor_of
+from shopsync.auth import ReadOrAct, actor_of
 from shopsync.serializers import WholeNumberFilter, read
 from shopsync.views import KEY, answer_once, declare_problem
 
@@ -39,7 +38,7 @@ class ThresholdFilters(FilterSet):
     is_low = BooleanFilter()
 
 
-class Thresholds(ReadOnlyModelViewSet[StockThreshold]):
+class Thresholds(ReadOrAct, ReadOnlyModelViewSet[StockThreshold]):
     """When a variant is low, and whether it is."""
 
     queryset = StockThreshold.objects.none()
@@ -49,10 +48,6 @@ class Thresholds(ReadOnlyModelViewSet[StockThreshold]):
     def get_queryset(self) -> QuerySet[StockThreshold]:
         """Read the tenant's thresholds."""
         return StockThreshold.objects.select_related("variant")
-
-    def get_permissions(self) -> list[BasePermission]:
-        """Everybody of the tenant reads; to set one is an act."""
-        return super().get_permissions() if self.action in {"list", "retrieve"} else [MayAct()]  # type: ignore[return-value]
 
     @extend_schema(request=ThresholdInput, responses={201: ThresholdRow}, parameters=[KEY], summary="Make a threshold")
     def create(self, request: Request) -> Response:

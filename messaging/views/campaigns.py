@@ -10,7 +10,6 @@ from django_filters import ChoiceFilter
 from django_filters.rest_framework import FilterSet
 from drf_spectacular.utils import extend_schema
 from rest_framework import status
-from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
@@ -23,7 +22,7 @@ from messaging.models import Campaign
 from messaging.models.contacts import Channel
 from messaging.serializers.campaigns import CampaignDetail, CampaignInput, CampaignRow, LaunchInput, TestSendInput
 from messaging.serializers.messages import MessageRow
-from shopsync.auth import MayAct, actor_of
+from shopsync.auth import ReadOrAct, actor_of
 from shopsync.serializers import read
 from shopsync.views import KEY, answer_once, declare_problem
 
@@ -37,7 +36,7 @@ class CampaignFilters(FilterSet):
     channel = ChoiceFilter(choices=Channel.choices)
 
 
-class Campaigns(ReadOnlyModelViewSet[Campaign]):
+class Campaigns(ReadOrAct, ReadOnlyModelViewSet[Campaign]):
     """Messages to many; the detail shows where they stand."""
 
     queryset = Campaign.objects.none()
@@ -50,10 +49,6 @@ class Campaigns(ReadOnlyModelViewSet[Campaign]):
     def get_serializer_class(self) -> type[BaseSerializer[Any]]:
         """Add up messages in the detail only."""
         return CampaignRow if self.action == "list" else CampaignDetail
-
-    def get_permissions(self) -> list[BasePermission]:
-        """Everybody of the tenant reads; the rest are acts."""
-        return super().get_permissions() if self.action in {"list", "retrieve"} else [MayAct()]  # type: ignore[return-value]
 
     @extend_schema(request=CampaignInput, responses={201: CampaignDetail}, parameters=[KEY], summary="Write a draft")
     def create(self, request: Request) -> Response:

@@ -12,7 +12,6 @@ from django_filters.rest_framework import FilterSet
 from drf_spectacular.utils import OpenApiParameter, OpenApiTypes, extend_schema
 from rest_framework import status
 from rest_framework.exceptions import ValidationError
-from rest_framework.permissions import BasePermission
 from rest_framework.renderers import BaseRenderer, JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -26,13 +25,13 @@ from messaging.actions.exports import export_contacts
 from messaging.actions.suppressions import normalise_address
 from messaging.models import ConsentEntry, Contact, Segment
 from messaging.serializers.contacts import ConsentEntryRow, ConsentInput, ContactInput, ContactRow
-from shopsync.auth import MayAct, actor_of
+from shopsync.auth import MayAct, ReadOrAct, actor_of
 from shopsync.identity import normalise_email
 from shopsync.models import Tenant
 from shopsync.serializers import WholeNumberFilter
 from shopsync.views import KEY, answer_once, declare_problem
 
-READS = {"list", "retrieve", "consents"}
+READS = frozenset({"list", "retrieve", "consents"})
 
 
 def _named(error: profiles.ProfileError) -> dict[str, object]:
@@ -82,9 +81,10 @@ def shown_contacts() -> QuerySet[Contact]:
     return Contact.objects.prefetch_related("identities", Prefetch("consents", consents))
 
 
-class Contacts(ReadOnlyModelViewSet[Contact]):
+class Contacts(ReadOrAct, ReadOnlyModelViewSet[Contact]):
     """People, what they are known by, and what they agreed to."""
 
+    reads = READS
     queryset = Contact.objects.none()
     serializer_class = ContactRow
     filterset_class = ContactFilters
@@ -92,10 +92,6 @@ class Contacts(ReadOnlyModelViewSet[Contact]):
     def get_queryset(self) -> QuerySet[Contact]:
         """Read the tenant's contacts, their identities and consents in two more queries."""
         return shown_contacts()
-
-    def get_permissions(self) -> list[BasePermission]:
-        """Everybody of the tenant reads; to write is an act."""
-        return super().get_permissions() if self.action in READS else [MayAct()]  # type: ignore[return-value]
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         """Find the contact before the body is looked at: what is another tenant's is not there at all."""

@@ -17,7 +17,6 @@ from django_filters.rest_framework import FilterSet
 from django_ratelimit.core import is_ratelimited
 from drf_spectacular.utils import extend_schema
 from rest_framework import status
-from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import ReadOnlyModelViewSet
@@ -26,7 +25,7 @@ from config.infra import tenancy
 from messaging.actions import forms
 from messaging.models import ConsentEntry, SignupForm
 from messaging.serializers.forms import FormInput, FormRow, SubmissionInput
-from shopsync.auth import MayConfigure, actor_of, client_address
+from shopsync.auth import MayConfigure, ReadOrAct, actor_of, client_address
 from shopsync.models import Tenant
 from shopsync.serializers import read
 from shopsync.views import KEY, answer_once, declare_problem
@@ -179,9 +178,10 @@ class FormFilters(FilterSet):
     is_active = BooleanFilter()
 
 
-class Forms(ReadOnlyModelViewSet[SignupForm]):
+class Forms(ReadOrAct, ReadOnlyModelViewSet[SignupForm]):
     """Sign-up forms."""
 
+    acting = MayConfigure
     queryset = SignupForm.objects.none()
     serializer_class = FormRow
     filterset_class = FormFilters
@@ -189,10 +189,6 @@ class Forms(ReadOnlyModelViewSet[SignupForm]):
     def get_queryset(self) -> QuerySet[SignupForm]:
         """Read the tenant's forms."""
         return SignupForm.objects.all()
-
-    def get_permissions(self) -> list[BasePermission]:
-        """Everybody of the tenant reads; forms are settings."""
-        return super().get_permissions() if self.action in {"list", "retrieve"} else [MayConfigure()]  # type: ignore[return-value]
 
     @extend_schema(request=FormInput, responses={201: FormRow}, parameters=[KEY], summary="Make a sign-up form")
     def create(self, request: Request) -> Response:

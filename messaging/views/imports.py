@@ -12,7 +12,6 @@ from django_filters.rest_framework import FilterSet
 from drf_spectacular.utils import OpenApiTypes, extend_schema
 from rest_framework import status
 from rest_framework.parsers import MultiPartParser
-from rest_framework.permissions import BasePermission
 from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -25,7 +24,7 @@ from messaging.models import ContactImport
 from messaging.serializers.imports import ImportInput, ImportRow
 from messaging.tables import TableError
 from messaging.views.contacts import AnyType, csv_answer
-from shopsync.auth import MayAct, actor_of
+from shopsync.auth import ReadOrAct, actor_of
 from shopsync.views import KEY, answer_once, declare_problem
 
 
@@ -58,7 +57,7 @@ class ImportFilters(FilterSet):
     phase = ChoiceFilter(choices=ContactImport.Phase.choices)
 
 
-class Imports(ReadOnlyModelViewSet[ContactImport]):
+class Imports(ReadOrAct, ReadOnlyModelViewSet[ContactImport]):
     """CSV files of contacts on their way in."""
 
     queryset = ContactImport.objects.none()
@@ -69,10 +68,6 @@ class Imports(ReadOnlyModelViewSet[ContactImport]):
     def get_queryset(self) -> QuerySet[ContactImport]:
         """Read the tenant's imports."""
         return ContactImport.objects.all()
-
-    def get_permissions(self) -> list[BasePermission]:
-        """Everybody of the tenant sees how far one is; to start one, and to get rows of its file, is an act."""
-        return super().get_permissions() if self.action in {"list", "retrieve"} else [MayAct()]  # type: ignore[return-value]
 
     def get_renderers(self) -> list[BaseRenderer]:
         """Let the file of problems be asked for as whatever it is."""

@@ -10,7 +10,6 @@ from django_filters import CharFilter, ChoiceFilter, IsoDateTimeFilter
 from django_filters.rest_framework import FilterSet
 from drf_spectacular.utils import extend_schema
 from rest_framework import status
-from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
@@ -21,7 +20,7 @@ from messaging.actions.messages import Draft, MessageError, resend_unknown, send
 from messaging.models import Message
 from messaging.models.contacts import Channel
 from messaging.serializers.messages import MessageDetail, MessageInput, MessageRow, SettleInput
-from shopsync.auth import MayAct, actor_of
+from shopsync.auth import ReadOrAct, actor_of
 from shopsync.serializers import WholeNumberFilter, read
 from shopsync.views import KEY, answer_once, declare_problem
 
@@ -42,7 +41,7 @@ class MessageFilters(FilterSet):
 declare_problem(MessageError, status=409, slug="message-refused", title="The message can't be written or settled so")
 
 
-class Messages(ReadOnlyModelViewSet[Message]):
+class Messages(ReadOrAct, ReadOnlyModelViewSet[Message]):
     """Messages and where each stands; in the detail with its delivery reports."""
 
     queryset = Message.objects.none()
@@ -56,10 +55,6 @@ class Messages(ReadOnlyModelViewSet[Message]):
     def get_serializer_class(self) -> type[BaseSerializer[Any]]:
         """Show reports in the detail only."""
         return MessageRow if self.action == "list" else MessageDetail
-
-    def get_permissions(self) -> list[BasePermission]:
-        """Everybody of the tenant reads; the rest are acts."""
-        return super().get_permissions() if self.action in {"list", "retrieve"} else [MayAct()]  # type: ignore[return-value]
 
     @extend_schema(request=MessageInput, responses={201: MessageRow}, parameters=[KEY], summary="Send a message")
     def create(self, request: Request) -> Response:

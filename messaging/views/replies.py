@@ -7,7 +7,6 @@ from django.utils import timezone
 from django_filters import BooleanFilter, CharFilter, ChoiceFilter, IsoDateTimeFilter
 from django_filters.rest_framework import FilterSet
 from drf_spectacular.utils import extend_schema
-from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import ReadOnlyModelViewSet
@@ -15,7 +14,7 @@ from rest_framework.viewsets import ReadOnlyModelViewSet
 from messaging.actions.reviews import ReplyError, decide_reply
 from messaging.models import InboundMessage
 from messaging.serializers.replies import DecideInput, ReplyRow
-from shopsync.auth import MayAct, actor_of
+from shopsync.auth import ReadOrAct, actor_of
 from shopsync.serializers import WholeNumberFilter, read
 from shopsync.views import KEY, answer_once, declare_problem
 
@@ -38,7 +37,7 @@ class ReplyFilters(FilterSet):
         return rows.filter(routed_by="") if value else rows.exclude(routed_by="")
 
 
-class Replies(ReadOnlyModelViewSet[InboundMessage]):
+class Replies(ReadOrAct, ReadOnlyModelViewSet[InboundMessage]):
     """What people reply by SMS, what it asks for, and what became of it."""
 
     queryset = InboundMessage.objects.none()
@@ -48,10 +47,6 @@ class Replies(ReadOnlyModelViewSet[InboundMessage]):
     def get_queryset(self) -> QuerySet[InboundMessage]:
         """Read the tenant's replies."""
         return InboundMessage.objects.all()
-
-    def get_permissions(self) -> list[BasePermission]:
-        """Everybody of the tenant reads; to decide is an act."""
-        return super().get_permissions() if self.action in {"list", "retrieve"} else [MayAct()]  # type: ignore[return-value]
 
     @extend_schema(request=DecideInput, responses=ReplyRow, parameters=[KEY], summary="Decide what a reply asks for")
     def decide(self, request: Request, pk: int) -> Response:

@@ -12,7 +12,6 @@ from django_filters.rest_framework import FilterSet
 from drf_spectacular.utils import extend_schema
 from rest_framework import status
 from rest_framework.parsers import BaseParser, MultiPartParser
-from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import ReadOnlyModelViewSet
@@ -36,12 +35,12 @@ from messaging.serializers.segments import (
 from messaging.tables import TableError, choose_encoding, read_header, read_rows, unguard
 from messaging.views.contacts import shown_contacts
 from messaging.views.imports import digest_upload
-from shopsync.auth import MayAct, actor_of
+from shopsync.auth import ReadOrAct, actor_of
 from shopsync.models import Tenant
 from shopsync.serializers import read
 from shopsync.views import KEY, answer_once, declare_problem
 
-READS = {"list", "retrieve", "count", "sample"}
+READS = frozenset({"list", "retrieve", "count", "sample"})
 UPLOAD_BYTES = 5 * 2**20
 SHOWN = 100
 
@@ -62,9 +61,10 @@ class SegmentFilters(FilterSet):
     kind = ChoiceFilter(choices=Segment.Kind.choices)
 
 
-class Segments(ReadOnlyModelViewSet[Segment]):
+class Segments(ReadOrAct, ReadOnlyModelViewSet[Segment]):
     """Audiences: described, or listed."""
 
+    reads = READS
     queryset = Segment.objects.none()
     serializer_class = SegmentRow
     filterset_class = SegmentFilters
@@ -72,10 +72,6 @@ class Segments(ReadOnlyModelViewSet[Segment]):
     def get_queryset(self) -> QuerySet[Segment]:
         """Read the tenant's segments."""
         return Segment.objects.all()
-
-    def get_permissions(self) -> list[BasePermission]:
-        """Everybody of the tenant reads; to make, change and fill them is an act."""
-        return super().get_permissions() if self.action in READS else [MayAct()]  # type: ignore[return-value]
 
     def get_parsers(self) -> list[BaseParser]:
         """Take files where there is one to take."""

@@ -11,7 +11,6 @@ from django_filters import BooleanFilter, CharFilter, ChoiceFilter
 from django_filters.rest_framework import FilterSet
 from drf_spectacular.utils import extend_schema
 from rest_framework import status
-from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import ReadOnlyModelViewSet
@@ -21,7 +20,7 @@ from messaging.actions import suppressions
 from messaging.models import Suppression
 from messaging.models.contacts import Channel
 from messaging.serializers.suppressions import LiftInput, SuppressedRow, SuppressionInput, SuppressionRow
-from shopsync.auth import MayAct, actor_of
+from shopsync.auth import ReadOrAct, actor_of
 from shopsync.models import Tenant
 from shopsync.serializers import read
 from shopsync.views import KEY, answer_once, declare_problem
@@ -40,7 +39,7 @@ class SuppressionFilters(FilterSet):
     is_lifted = BooleanFilter(field_name="lifted_at", lookup_expr="isnull", exclude=True)
 
 
-class Suppressions(ReadOnlyModelViewSet[Suppression]):
+class Suppressions(ReadOrAct, ReadOnlyModelViewSet[Suppression]):
     """Addresses that are not written to, and those that were written to again."""
 
     queryset = Suppression.objects.none()
@@ -50,10 +49,6 @@ class Suppressions(ReadOnlyModelViewSet[Suppression]):
     def get_queryset(self) -> QuerySet[Suppression]:
         """Read the tenant's suppressions."""
         return Suppression.objects.all()
-
-    def get_permissions(self) -> list[BasePermission]:
-        """Everybody of the tenant reads; to suppress and to lift are acts."""
-        return super().get_permissions() if self.action in {"list", "retrieve"} else [MayAct()]  # type: ignore[return-value]
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         """Find the row before the body is looked at: what is another tenant's is not there at all."""

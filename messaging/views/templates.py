@@ -12,7 +12,6 @@ from django_filters.rest_framework import FilterSet
 from drf_spectacular.utils import extend_schema
 from rest_framework import status
 from rest_framework.exceptions import ValidationError
-from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
@@ -39,11 +38,11 @@ from messaging.serializers.templates import (
     TemplateRow,
     draft_from,
 )
-from shopsync.auth import MayAct, actor_of
+from shopsync.auth import ReadOrAct, actor_of
 from shopsync.serializers import read
 from shopsync.views import KEY, answer_once, declare_problem, read_key
 
-READS = {"list", "retrieve"}
+READS = frozenset({"list", "retrieve"})
 
 
 def _named(error: Any) -> dict[str, object]:
@@ -63,9 +62,10 @@ class TemplateFilters(FilterSet):
     is_archived = BooleanFilter(field_name="archived_at", lookup_expr="isnull", exclude=True)
 
 
-class Templates(ReadOnlyModelViewSet[Template]):
+class Templates(ReadOrAct, ReadOnlyModelViewSet[Template]):
     """Texts under names; in the detail with their versions."""
 
+    reads = READS
     queryset = Template.objects.none()
     filterset_class = TemplateFilters
 
@@ -76,10 +76,6 @@ class Templates(ReadOnlyModelViewSet[Template]):
     def get_serializer_class(self) -> type[BaseSerializer[Any]]:
         """Show versions in the detail only."""
         return TemplateDetail if self.detail else TemplateRow
-
-    def get_permissions(self) -> list[BasePermission]:
-        """Everybody of the tenant reads; to write is an act, and so is to look at a person's values."""
-        return super().get_permissions() if self.action in READS else [MayAct()]  # type: ignore[return-value]
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         """Find the template before the body is looked at: what is another tenant's is not there at all."""

@@ -14,7 +14,6 @@ from django_filters import BooleanFilter, CharFilter, ChoiceFilter, IsoDateTimeF
 from django_filters.rest_framework import FilterSet
 from drf_spectacular.utils import extend_schema
 from rest_framework import status
-from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
@@ -33,12 +32,12 @@ from orders.rules import IllegalMove
 from orders.serializers.orders import OrderDetail, OrderRow
 from orders.serializers.payments import CaptureInput, CaptureRow
 from orders.serializers.writes import CancelInput, HoldInput, NoteInput, PlaceOrder, RefundInput
-from shopsync.auth import MayAct, actor_of
+from shopsync.auth import ReadOrAct, actor_of
 from shopsync.identity import normalise_email
 from shopsync.serializers import WholeNumberFilter, read
 from shopsync.views import KEY, answer_once, declare_problem, read_key
 
-READS = {"list", "retrieve", "timeline"}
+READS = frozenset({"list", "retrieve", "timeline"})
 
 
 def _named(error: moves.OrderError) -> dict[str, object]:
@@ -121,9 +120,10 @@ class OrderFilters(FilterSet):
         return rows.filter(found)
 
 
-class Orders(ReadOnlyModelViewSet[Order]):
+class Orders(ReadOrAct, ReadOnlyModelViewSet[Order]):
     """Orders; in the detail with their lines, refunds and parcels."""
 
+    reads = READS
     queryset = Order.objects.none()
     filterset_class = OrderFilters
 
@@ -144,10 +144,6 @@ class Orders(ReadOnlyModelViewSet[Order]):
         if self.detail and "pk" in self.kwargs:
             context["stock_flags"] = flags_of(order_id=self.kwargs["pk"])
         return context
-
-    def get_permissions(self) -> list[BasePermission]:
-        """Everybody of the tenant reads; to place and move orders are acts."""
-        return super().get_permissions() if self.action in READS else [MayAct()]  # type: ignore[return-value]
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         """Find the order before its body is looked at: what is another tenant's is not there at all."""

@@ -7,7 +7,6 @@ from django_filters import ChoiceFilter
 from django_filters.rest_framework import FilterSet
 from drf_spectacular.utils import extend_schema
 from rest_framework import status
-from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import ReadOnlyModelViewSet
@@ -15,7 +14,7 @@ from rest_framework.viewsets import ReadOnlyModelViewSet
 from orders.actions.watches import WatchExists, change_watch, make_watch, remove_watch
 from orders.models import OrderWatch
 from orders.serializers.watches import WatchChange, WatchInput, WatchRow
-from shopsync.auth import MayAct, actor_of
+from shopsync.auth import ReadOrAct, actor_of
 from shopsync.serializers import read
 from shopsync.views import KEY, answer_once, declare_problem
 
@@ -34,7 +33,7 @@ class WatchFilters(FilterSet):
     kind = ChoiceFilter(choices=OrderWatch.Kind.choices)
 
 
-class Watches(ReadOnlyModelViewSet[OrderWatch]):
+class Watches(ReadOrAct, ReadOnlyModelViewSet[OrderWatch]):
     """How long orders may wait."""
 
     queryset = OrderWatch.objects.none()
@@ -44,10 +43,6 @@ class Watches(ReadOnlyModelViewSet[OrderWatch]):
     def get_queryset(self) -> QuerySet[OrderWatch]:
         """Read the tenant's watches."""
         return OrderWatch.objects.all()
-
-    def get_permissions(self) -> list[BasePermission]:
-        """Everybody of the tenant reads; to set one is an act."""
-        return super().get_permissions() if self.action in {"list", "retrieve"} else [MayAct()]  # type: ignore[return-value]
 
     @extend_schema(request=WatchInput, responses={201: WatchRow}, parameters=[KEY], summary="Watch orders")
     def create(self, request: Request) -> Response:
