@@ -7,11 +7,15 @@ is not, or a table has grown large, Django's way is taken.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from django.db import connection, transaction
+from django.core.management.base import CommandError
+from django.db import OperationalError, connection, transaction
 from django.test import TransactionTestCase
+
+from config.infra.transactions import ATTEMPTS, is_broken_off
 
 LARGE_BYTES = 8 * 2**20  # deleted rows leave dead ones behind: above this a TRUNCATE is cheaper for the tests to come
 KEPT = "django_migrations"
@@ -42,9 +46,21 @@ def install(baseline: Baseline) -> None:
 
     def end_test(case: Any) -> None:
         if not empty_tables(baseline):
-            as_django_does(case)
+            _begin_again_when_broken_off(lambda: as_django_does(case))
 
     TransactionTestCase._fixture_teardown = end_test
+
+
+def _begin_again_when_broken_off(empty: Callable[[], None]) -> None:
+    """Empty everything; a TRUNCATE of all tables can cross a transaction of processes that still run (a look by the
+    clock), and PostgreSQL then breaks one of the two off. Nothing is proved here that beginning again could hide."""
+    for _ in range(ATTEMPTS - 1):
+        try:
+            return empty()
+        except CommandError as error:
+            if not isinstance(error.__cause__, OperationalError) or not is_broken_off(error.__cause__):
+                raise
+    return empty()
 
 
 def empty_tables(baseline: Baseline) -> bool:
