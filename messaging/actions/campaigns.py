@@ -56,7 +56,7 @@ def save_campaign(*, campaign_id: int | None, plan: Plan, actor: str) -> Campaig
     campaign = Campaign() if campaign_id is None else lock_campaign(campaign_id)
     if campaign.status != Status.DRAFT:
         raise CampaignError(f"The campaign is {campaign.status}: only a draft can be changed.")
-    _check(plan)
+    check_plan(plan)
     for field in ("name", "channel", "segment_id", "template_version_id", "sender_id"):
         setattr(campaign, field, getattr(plan, field))
     for field in ("is_local_time", "expires_at", "holdout_percent", "keeps_quiet_hours"):
@@ -67,7 +67,11 @@ def save_campaign(*, campaign_id: int | None, plan: Plan, actor: str) -> Campaig
     return campaign
 
 
-def _check(plan: Plan) -> None:
+def check_plan(plan: Plan) -> None:
+    """Look whether a campaign can be written so.
+
+    Raises: CampaignError; the sentence begins with the field.
+    """
     if not plan.name.strip() or len(plan.name) > 100:
         raise CampaignError("name: 1 to 100 characters are needed.")
     if not 0 <= plan.holdout_percent <= 90:

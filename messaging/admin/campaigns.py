@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
 from typing import Any
 
 from django import forms
@@ -20,7 +19,7 @@ from messaging.actions.campaigns import CampaignError, Plan
 from messaging.actions.previews import ask_for_report, send_test
 from messaging.models import Campaign, Contact
 from messaging.queries import Count, tally_of
-from shopsync.admin.base import actor_of, table
+from shopsync.admin.base import TenantForm, actor_of, table
 from shopsync.admin.forms import ActingAdmin, KeyedForm, Page, PlainIntegerField, row_action
 from shopsync.sites import scope_of
 
@@ -53,10 +52,27 @@ class TestForm(KeyedForm):
     contact_id = PlainIntegerField(min_value=1, widget=UnfoldAdminIntegerFieldWidget, help_text="a contact's id")
 
 
+class CampaignForm(TenantForm):
+    """What a campaign is to be."""
+
+    def clean(self) -> dict[str, Any]:
+        """Refuse what does not fit in the words of the API, beside the field that they begin with."""
+        values = super().clean() or {}
+        if not self.errors:
+            try:
+                campaigns.check_plan(_plan(values))
+            except CampaignError as error:
+                field, _, sentence = str(error).partition(": ")
+                named = field.removesuffix("_id")
+                self.add_error(named if named in self.fields else None, sentence or str(error))
+        return values
+
+
 @admin.register(Campaign)
 class CampaignAdmin(ActingAdmin):
     """Messages to many."""
 
+    form = CampaignForm
     refusals = (CampaignError, Contact.DoesNotExist)
     may_add = True
     settings_fields = _PLAN
@@ -128,17 +144,7 @@ class CampaignAdmin(ActingAdmin):
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         """Write it as the API does."""
-        plan = Plan(
-            name=obj.name,
-            channel=obj.channel,
-            segment_id=obj.segment_id,
-            template_version_id=obj.template_version_id,
-            sender_id=obj.sender_id,
-            is_local_time=obj.is_local_time,
-            expires_at=obj.expires_at,
-            holdout_percent=Decimal(obj.holdout_percent or 0),
-            keeps_quiet_hours=obj.keeps_quiet_hours,
-        )
+        plan = _plan(form.cleaned_data)
         saved = campaigns.save_campaign(campaign_id=obj.pk if change else None, plan=plan, actor=actor_of(request))
         obj.pk = saved.pk
 
@@ -215,6 +221,13 @@ class CampaignAdmin(ActingAdmin):
         run = lambda: campaigns.cancel_campaign(campaign_id=campaign.pk, actor=actor_of(request))  # noqa: E731
         sentence = "What is not called yet never is, and its credits are given back. This can't be undone."
         return self.ask(request, campaign, _page(request, "Cancel", sentence, "The campaign is cancelled.", run))
+
+
+def _plan(values: dict[str, Any]) -> Plan:
+    rows = ("segment", "template_version", "sender")
+    told = {name: values[name] for name in _PLAN if name not in rows}
+    told |= {f"{name}_id": values[name].pk if values[name] is not None else None for name in rows}
+    return Plan(**told)
 
 
 def _page(request: HttpRequest, title: str, sentence: str, done: str, run: Any) -> Page:

@@ -80,7 +80,6 @@ class CreditTransactionAdmin(TenantModelAdmin):
     list_filter = ("kind",)
     search_fields = ("=reference", "=key")
     search_help_text = "what it was for (campaign:12, attempt:7), or its key, in full"
-    list_prefetch_related = ("entries",)
     inlines = (EntryInline,)
 
     @display(description="credits")

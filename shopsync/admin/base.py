@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from django import forms
 from django.contrib import admin
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.views.main import ChangeList
+from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
 from django.db import DataError, models
 from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
@@ -31,12 +33,32 @@ def actor_of(request: HttpRequest) -> str:
     return f"user:{request.user.pk}"
 
 
+class TenantForm(forms.ModelForm):  # type: ignore[type-arg]
+    """A row of the tenant in scope: what there may be one of in a tenant is looked for before it is saved."""
+
+    def _post_clean(self) -> None:
+        if "tenant" in {field.name for field in self._meta.model._meta.fields} and self.instance.tenant_id is None:
+            self.instance.tenant_id = tenancy.tenant_id_or_none()
+        super()._post_clean()  # type: ignore[misc]  # not in the stubs
+
+    def _get_validation_exclusions(self) -> set[str]:
+        return super()._get_validation_exclusions() - {"tenant"}  # type: ignore[misc,no-any-return]
+
+    def _update_errors(self, errors: ValidationError) -> None:
+        """Show what is wrong with the tenant's column, which is no field, above the form."""
+        told = errors.update_error_dict({})
+        if "tenant" not in self.fields and "tenant" in told:
+            told.setdefault(NON_FIELD_ERRORS, []).extend(told.pop("tenant"))
+        super()._update_errors(ValidationError(told))  # type: ignore[misc]
+
+
 class TenantModelAdmin(ModelAdmin):
     """Rows of the scope, read-only unless `settings_fields` names what an owner may change.
 
     viewer: sees; operator: sees and runs actions; owner: that, and changes settings. A superuser is everybody's owner.
     """
 
+    form: type[forms.ModelForm[Any]] = TenantForm
     settings_fields: Sequence[str] = ()
     may_add = False
     show_full_result_count = False
