@@ -43,6 +43,7 @@ MODULES = {  # the six kinds, by name
         "rules",
         "rendering",
         *("encoding", "keywords", "quiet", "segments", "tables", "imports", "emails", "email_events", "links"),
+        "senders",
         "inbound",
         "webhooks",
         "providers",
@@ -59,6 +60,7 @@ NOUNS = {  # what a module that became a package may be split into
     "actions": {
         *(
             "products",
+            "policies",
             "levels",
             "stock",
             "authority",

@@ -1,4 +1,4 @@
-"""No row of orders or inventory points to a row of another tenant, however it is written: the database refuses it.
+"""No row of orders, inventory or messaging points to a row of another tenant: PostgreSQL itself refuses it.
 
 Walks the models, so that a new one is asked too: one that fails here ties its keys by `tie(…)` in its migration
 (inventory/migrations/0170_same_tenant.py).
@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from django.apps import apps
+from django.contrib.postgres.fields import ArrayField
 from django.db import IntegrityError, connection, models, transaction
 from django.utils import timezone
 
@@ -22,7 +23,7 @@ from tests.factories import make_tenant
 pytestmark = pytest.mark.django_db
 OWNED = [
     model
-    for app in ("inventory", "orders", "shopsync")
+    for app in ("inventory", "orders", "messaging", "shopsync")
     for model in apps.get_app_config(app).get_models()
     if issubclass(model, TenantModel)
 ]
@@ -54,17 +55,16 @@ def tenants():
 def plain_value(field: Any) -> Any:
     """Return something that the column takes, another each time."""
     number = next(_numbers)
-    if isinstance(field, models.DateTimeField):
-        return timezone.now()
-    if isinstance(field, models.UUIDField):
-        return uuid.uuid4()
-    if isinstance(field, models.JSONField):
-        return "{}"
-    if isinstance(field, models.BooleanField):
-        return False
-    if isinstance(field, models.CharField | models.TextField):
-        return str(number)[: field.max_length]
-    return number
+    plain: dict[Any, Any] = {
+        (models.DateTimeField, models.TimeField, models.DateField): timezone.now(),
+        models.BinaryField: str(number).encode(),
+        ArrayField: [],
+        models.UUIDField: uuid.uuid4(),
+        models.JSONField: "{}",
+        models.BooleanField: False,
+        (models.CharField, models.TextField): str(number)[: getattr(field, "max_length", None)],
+    }
+    return next((value for kind, value in plain.items() if isinstance(field, kind)), number)
 
 
 def execute(sql: str) -> None:

@@ -68,7 +68,7 @@ def _tell(ready: Ready) -> list[str]:
     chapters = [_chapter(ready, demo) for demo in mirrors]
     _tell_chapters(ready, narrator, chapters=chapters, marks=marks)
     seller = _tell_own_chapters(ready, narrator, chapters[-1], marks=marks)
-    say("\n11. What is there now, of this run")
+    say("\n12. What is there now, of this run")
     for demo, chapter in zip(mirrors, chapters, strict=True):
         account.say_rows(demo, chapter)
     account.say_sold(seller.demo, order_id=seller.order_id, variant_ids=[good.variant_id for good in seller.goods])
@@ -76,7 +76,7 @@ def _tell(ready: Ready) -> list[str]:
         narrator.expected[demo.label, "deliveries processed"] = narrator.expected[demo.label, "deliveries stored"]
     wrong = narrator.surprises + account.compare(before, account.read_totals(ready.tenants), narrator.expected)
     wrong += _check_pages(ready)
-    say("12. Totals" + ("" if wrong else ", each checked"))
+    say("13. Totals" + ("" if wrong else ", each checked"))
     account.say_expected(narrator.expected)
     ready.say_login()
     say("   (while something runs: `make run` keeps everything up)")
@@ -108,7 +108,7 @@ def _tell_chapters(ready: Ready, narrator: Narrator, *, chapters: list[Chapter],
 
 def _tell_own_chapters(ready: Ready, narrator: Narrator, last: Chapter, *, marks: dict[str, int]) -> Seller:
     """Tell of the tenant that counts its own stock, and of the count that is handed over."""
-    from config.local import story_of_hand_over, story_of_orders, story_of_stock
+    from config.local import story_of_campaign, story_of_hand_over, story_of_orders, story_of_stock
     from config.local.selling import Seller
 
     seller = Seller(next(demo for demo in ready.tenants if demo.counts_here), ready, narrator)
@@ -127,7 +127,11 @@ def _tell_own_chapters(ready: Ready, narrator: Narrator, last: Chapter, *, marks
     demo = next(demo for demo in ready.tenants if demo.label == last.label)
     story_of_hand_over.tell_hand_over(ready, narrator, demo=demo, chapter=last)
     _await_work(ready, marks)
-    say("\n10. Every level is what its ledger, its reservations and its orders say")
+    say("\n10. A campaign to two hundred people: imported, reported on, launched, paused, resumed, paid")
+    told = story_of_campaign.tell_campaign(seller)
+    _await_work(ready, marks)
+    story_of_campaign.prove_campaign(seller, told)
+    say("\n11. Every level is what its ledger, its reservations and its orders say")
     story_of_hand_over.prove_stock(narrator, ready.tenants)
     return seller
 

@@ -5,8 +5,10 @@ Imported after the settings are ready.
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 
 from django.contrib.auth.hashers import check_password, make_password
 from django.db import transaction
@@ -17,7 +19,8 @@ from config.local.deliveries import register_reports
 from config.local.environment import ADMIN_USERNAME, SHOP_DOMAINS, LocalKeys, TenantKeys
 from config.local.stack import TWINS, LocalStack
 from config.local.twins import EasyPostTwin, StripeTwin
-from messaging.models import Automation, AutomationVersion
+from messaging.actions.credits import read_balance, top_up
+from messaging.models import Automation, AutomationVersion, Price
 from shopsync.actions.tenants import connect_service, create_api_key, create_tenant
 from shopsync.models import ApiKey, Connection, Membership, Tenant, User, hash_secret
 
@@ -27,6 +30,7 @@ THANKS = (
     "We have received your payment of {{ order.currency }} {{ order.total }} for {{ order.name }}. {{ tenant.name }}"
 )
 
+_CREDITS = Decimal(100_000)
 _BREAKERS = {"stripe": "payments", "easypost": "shipping"}
 
 
@@ -101,6 +105,7 @@ def _set_up_tenant(shop_domain: str, keys: LocalKeys, stack: LocalStack) -> Demo
             create_api_key(name="local", actor=ACTOR, secret=own.api_key)
         _set_up_connections(own, stack, account_id)
         _set_up_automation()
+        _set_up_credits()
     return DemoTenant(
         tenant_id=tenant.pk,
         shop_domain=shop_domain,
@@ -129,6 +134,13 @@ def _connect(service: str, **fields: str) -> None:
     changed = Connection.objects.filter(service=service, name="local").update(**fields, is_active=True)
     if not changed:
         connect_service(service=service, actor=ACTOR, name="local", **fields)
+
+
+def _set_up_credits() -> None:
+    """Let a part of an SMS cost something, and let there be credits to pay for it."""
+    Price.objects.get_or_create(channel="sms", country="", defaults={"amount": Decimal("0.05")})
+    if read_balance().available < _CREDITS / 2:
+        top_up(amount=_CREDITS, key=f"local {uuid.uuid4()}", actor=ACTOR, note="local set-up")
 
 
 def _set_up_automation() -> None:

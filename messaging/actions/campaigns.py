@@ -18,6 +18,7 @@ from audit.actions import record
 from config.infra import work
 from messaging.actions.flows import release_flows, stop_flows
 from messaging.actions.freezing import freeze
+from messaging.actions.segments import compiled, count_contacts
 from messaging.models import Campaign, Message, Segment, Sender, TemplateVersion
 
 Status = Campaign.Status
@@ -25,6 +26,7 @@ Status = Campaign.Status
 MOVES = work.Queue(
     name="campaigns", drain_task="messaging.tasks.move_campaigns", celery_queue="maintenance", on_expiry="repeat"
 )
+AT_ONCE = 5_000  # contacts that are frozen and reported on while somebody waits; more are left to the steps
 LOCAL_LEAD = timedelta(hours=26)  # how far the first clocks of the world are ahead of the last
 
 
@@ -104,7 +106,7 @@ def schedule_campaign(*, campaign_id: int, at: datetime | None, actor: str, now:
         raise CampaignError("expires_at: the campaign would expire before it is sent.")
     _move(campaign, Status.SCHEDULED, actor=actor, scheduled_at=at)
     if begins_at(campaign) <= now:
-        _begin(campaign, actor=actor)
+        _begin_soon(campaign, actor=actor)
     return campaign
 
 
@@ -121,6 +123,14 @@ def begin_campaign(*, campaign_id: int, now: datetime) -> int | None:
     if campaign.status != Status.SCHEDULED or begins_at(campaign) > now:
         return None
     return _begin(campaign, actor="schedule")
+
+
+def _begin_soon(campaign: Campaign, *, actor: str) -> None:
+    """Freeze a small audience while somebody waits; leave a large one to the next step of campaigns."""
+    if count_contacts(compiled(campaign.segment)) <= AT_ONCE:
+        _begin(campaign, actor=actor)
+    else:
+        work.ring_queue_after_commit(MOVES)
 
 
 def _begin(campaign: Campaign, *, actor: str) -> int:
@@ -156,7 +166,7 @@ def resume_campaign(*, campaign_id: int, actor: str, now: datetime) -> Campaign:
     if campaign.frozen_at is None:
         _move(campaign, Status.SCHEDULED, actor=actor, blocker="")
         if begins_at(campaign) <= now:
-            _begin(campaign, actor=actor)
+            _begin_soon(campaign, actor=actor)
         return campaign
     _move(campaign, Status.SENDING, actor=actor, blocker="")
     release_flows(campaign)

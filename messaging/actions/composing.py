@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
@@ -10,6 +11,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from django.conf import settings
+from django.db import DatabaseError
 
 from config.infra import tenancy
 from messaging.actions.flows import ANYWHERE, Place
@@ -26,6 +28,9 @@ from messaging.quiet import Hours, choose_hours, local_moment, next_time, zones_
 from messaging.rendering import MissingValue, TemplateError, render_text, values_of
 from shopsync.models import Tenant
 
+logger = logging.getLogger(__name__)
+
+FAILED = "composing_failed"
 _SAMPLE_TOKEN = "x" * 43  # as long as a real one
 
 
@@ -56,6 +61,7 @@ class Composer:
         self._tenant = Tenant.objects.get(pk=tenancy.current_tenant_id())
         self._tariff = tariff_of(campaign.channel)
         self._sender = campaign.sender.value if campaign.sender else ""
+        self._only_in = campaign.sender.country if campaign.sender else ""
         domain = campaign.sender.short_link_domain if campaign.sender else ""
         self._base_url = domain.rstrip("/") or settings.PUBLIC_URL
         self._postal_address = postal_address() if campaign.channel == Channel.EMAIL else ""
@@ -64,8 +70,8 @@ class Composer:
 
     def compose(self, rows: Sequence[Message], *, now: datetime) -> list[Composed]:
         """Compose the messages of these rows (with their contacts), in their order."""
-        written = self._shorten([(row, self._write(row)) for row in rows])
-        return [self._finish(row, composed, now=now) for row, composed in zip(rows, written, strict=True)]
+        written = self._shorten([(row, _safely(self._write, row)) for row in rows])
+        return [_safely(self._finish, row, composed, now) for row, composed in zip(rows, written, strict=True)]
 
     def _write(self, row: Message) -> Composed:
         version = self._version
@@ -109,13 +115,15 @@ class Composer:
         htmls = shorten_links(texts=htmls, base_url=self._base_url, channel=channel, is_html=True) if htmls else {}
         return [replace(composed, text=texts.get(row.pk, ""), html=htmls.get(row.pk, "")) for row, composed in written]
 
-    def _finish(self, row: Message, composed: Composed, *, now: datetime) -> Composed:
+    def _finish(self, row: Message, composed: Composed, now: datetime) -> Composed:
         if composed.reason:
             return composed
         text = encode_text(self._version, composed.text)
         parts = len(split_sms(text).parts) if row.channel == Channel.SMS else 1
         country = country_of(phone=row.address, known=row.contact.country)
         price = self._tariff.price(country, parts)
+        if self._only_in not in {"", country}:
+            return Composed(row.pk, reason="sender_not_for_country")
         place = self._place(row, country)
         if isinstance(price, str):
             return Composed(row.pk, reason=price)
@@ -143,6 +151,17 @@ class Composer:
             return None
         wall = scheduled.astimezone(ZoneInfo(self._tenant.timezone)).replace(tzinfo=None)
         return max(local_moment(wall, zone) for zone in self._zones(row))
+
+
+def _safely(compose: Callable[..., Composed], row: Message, *rest: Any) -> Composed:
+    """Compose one message; what nobody foresaw costs its recipient the message, with a reason, and nobody else's."""
+    try:
+        return compose(row, *rest)
+    except DatabaseError:  # the transaction is over: it concerns the whole batch
+        raise
+    except Exception:  # the error tracker hears of it
+        logger.exception("the message to contact %s can't be composed", row.contact_id)
+        return Composed(row.pk, reason=FAILED)
 
 
 def encode_text(version: TemplateVersion, text: str) -> str:

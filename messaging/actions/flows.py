@@ -15,6 +15,7 @@ from messaging.models import Campaign, Flow, SendQueue
 from messaging.quiet import Hours, next_time
 
 QUANTUM = 500  # recipients that a turn adds
+FAILED = "failed: see the log"  # what waits for us: an error of ours, tried again by itself
 SMALL_CALL = QUANTUM // 5  # a call costs at least this: requests are what is limited
 
 # Transactional messages go first, then whoever's turn is the lowest. Deficit round robin: a queue at the head of the

@@ -11,9 +11,12 @@ from django.utils import timezone
 from audit.actions import record
 from config.infra import tenancy, work
 from messaging.actions.charges import release_messages, settle_messages
+from messaging.actions.unsubscribes import unsubscribe_url
+from messaging.emails import render_email
 from messaging.encoding import split_sms
-from messaging.models import Contact, Message, TemplateVersion
+from messaging.models import Contact, Message, MessageBody, TemplateVersion
 from messaging.models.contacts import Channel
+from messaging.queries import postal_address
 from messaging.rendering import MAX_TEXT, TemplateError, render_text, values_of
 from shopsync.models import Tenant
 
@@ -26,7 +29,7 @@ class MessageError(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Draft:
-    """A message to one contact: a text, or a version of a template."""
+    """A message to one contact: a text, or a version of a template (an e-mail always)."""
 
     contact_id: int
     channel: str
@@ -52,30 +55,33 @@ def send_single(*, draft: Draft, actor: str) -> Message:
         contact=contact,
         channel=draft.channel,
         address=address,
-        text=_text(draft, contact),
         purpose=draft.purpose,
         trigger=draft.trigger[:120],
         priority=0,
     )
+    body = None
+    if draft.channel == Channel.EMAIL:
+        body = _write_email(message, draft)
+    else:
+        message.text = _text(message, draft)
     work.add([message])
+    if body is not None:
+        body.save()
     data = {"channel": draft.channel, "purpose": draft.purpose}
     record(name="message.written", subject=f"message:{message.pk}", actor=actor, data=data)
     return message
 
 
-def _text(draft: Draft, contact: Contact) -> str:
+def _text(message: Message, draft: Draft) -> str:
     if draft.channel != Channel.SMS:
-        raise MessageError(f"channel: single messages go by {Channel.SMS.value}; {draft.channel} goes by campaign.")
+        raise MessageError(f"channel: single messages go by sms and email, not by {draft.channel}.")
     if bool(draft.text.strip()) == (draft.template_version_id is not None):
         raise MessageError("text: give either a text or a template_version_id.")
     text = draft.text.strip()
     if draft.template_version_id is not None:
-        version = TemplateVersion.objects.filter(pk=draft.template_version_id, template__channel=draft.channel).first()
-        if version is None:
-            raise MessageError(f"template_version_id: there is no version {draft.template_version_id} for it.")
-        tenant = Tenant.objects.get(pk=tenancy.current_tenant_id())
+        version = _version(draft, draft.template_version_id)
         try:
-            text = render_text(version.body, values_of(contact, tenant_name=tenant.name), defaults=version.defaults)
+            text = render_text(version.body, _values(message), defaults=version.defaults)
         except TemplateError as error:
             raise MessageError(f"template_version_id: {error}") from error
     if not text or len(text) > MAX_TEXT:
@@ -85,6 +91,38 @@ def _text(draft: Draft, contact: Contact) -> str:
     except ValueError as error:
         raise MessageError(f"text: {error}") from error
     return text
+
+
+def _write_email(message: Message, draft: Draft) -> MessageBody:
+    if draft.template_version_id is None or draft.text.strip():
+        raise MessageError("template_version_id: an e-mail is written by a template; give a version of one, no text.")
+    version = _version(draft, draft.template_version_id)
+    try:
+        email = render_email(
+            subject=version.subject,
+            body=version.body,
+            text=version.text,
+            values=_values(message, unsubscribe_url=unsubscribe_url(reference=message.reference)),
+            defaults=version.defaults,
+            postal_address=postal_address(),
+        )
+    except TemplateError as error:
+        raise MessageError(f"template_version_id: {error}") from error
+    message.text = email.text
+    return MessageBody(message=message, subject=email.subject, html=email.html)
+
+
+def _version(draft: Draft, version_id: int) -> TemplateVersion:
+    versions = TemplateVersion.objects.filter(template__channel=draft.channel)
+    version = versions.filter(pk=version_id).first()
+    if version is None:
+        raise MessageError(f"template_version_id: there is no version {version_id} for it.")
+    return version
+
+
+def _values(message: Message, *, unsubscribe_url: str = "") -> dict[str, object]:
+    tenant = Tenant.objects.get(pk=tenancy.current_tenant_id())
+    return values_of(message.contact, tenant_name=tenant.name, unsubscribe_url=unsubscribe_url)
 
 
 @transaction.atomic(savepoint=False)

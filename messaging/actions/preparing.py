@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 
 BATCH = 500
 SINGLES_WAIT_SECONDS = 60.0
-NO_CREDITS, DAILY_CAP = "no_credits", "daily_cap"
+LACKS = NO_CREDITS, DAILY_CAP = "no_credits", "daily_cap"
 
 _PLACE = """
 UPDATE messaging_message m SET flow_id = t.flow, text = t.text, sender = t.sender, parts = t.parts, price = t.price,
@@ -43,7 +43,8 @@ WHERE m.id = t.id"""
 def prepare_campaign(campaign_id: int, *, now: datetime, limit: int = BATCH) -> int:
     """Prepare the next recipients of a campaign that is being sent; return how many rows were looked at.
 
-    None are looked at once all are prepared, or while the campaign is paused or waits for credits (see its blocker).
+    None are looked at once all are prepared, or while the campaign is paused or waits for credits (see its blocker);
+    one that waited for credits tries a single recipient first.
     """
     with transaction.atomic():
         campaign = (
@@ -57,7 +58,7 @@ def prepare_campaign(campaign_id: int, *, now: datetime, limit: int = BATCH) -> 
             Message.objects.select_for_update(of=("self",))
             .filter(campaign=campaign, status=work.Status.READY, flow__isnull=True)
             .select_related("contact")
-            .order_by("pk")[:limit]
+            .order_by("pk")[: 1 if campaign.blocker in LACKS else limit]
         )
         if not rows:
             return 0
@@ -71,7 +72,7 @@ def prepare_campaign(campaign_id: int, *, now: datetime, limit: int = BATCH) -> 
 
 def _still_waits(campaign: Campaign, *, now: datetime) -> bool:
     """Is there still nothing to pay with?"""
-    if campaign.blocker not in {NO_CREDITS, DAILY_CAP}:
+    if campaign.blocker not in LACKS:
         return False
     balance = read_balance()
     left = left_today(balance.held, now=now)

@@ -10,7 +10,7 @@ import math
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime, time, timedelta
 from decimal import Decimal
 from itertools import islice
 from typing import Any
@@ -19,7 +19,7 @@ from django.db import connection, transaction
 
 from audit.actions import record
 from config.infra import work
-from messaging.actions.campaigns import MOVES, CampaignError
+from messaging.actions.campaigns import AT_ONCE, MOVES, CampaignError
 from messaging.actions.composing import Composer
 from messaging.actions.credits import read_balance
 from messaging.actions.flows import Place
@@ -27,56 +27,98 @@ from messaging.actions.freezing import recipients_of
 from messaging.actions.limits import batch_size, per_second
 from messaging.actions.segments import compiled, count_contacts
 from messaging.models import Campaign, Contact, Message, MessageBody
-from messaging.quiet import next_time
+from messaging.quiet import Hours, next_time
 
 CHUNK = 1_000
-AT_ONCE = 5_000  # contacts that are reported on while somebody waits; more are left to the next step of campaigns
+PART = 20_000  # contacts of a step
 
 
 @dataclass(slots=True)
-class Report:
-    """What a campaign would do if it were launched now; money in credits, times in seconds."""
+class Sums:
+    """What is known of a part of the audience; parts add up."""
 
     contacts: int = 0
     recipients: int = 0
-    skipped: dict[str, int] = field(default_factory=dict)
+    skipped: Counter[str] = field(default_factory=Counter)
     parts: int = 0
     cost: Decimal = Decimal(0)
-    by_country: dict[str, int] = field(default_factory=dict)
-    available: Decimal = Decimal(0)
-    is_affordable: bool = False
-    calls: int = 0
-    seconds_under_limits: float = 0.0
-    first_may_start_at: str = ""
-    last_may_start_at: str = ""
-    estimated_end_at: str = ""
+    by_country: Counter[str] = field(default_factory=Counter)
+    places: set[Place] = field(default_factory=set)
 
     def as_json(self) -> dict[str, Any]:
-        """Return it as it is stored and shown: credits as texts."""
-        return asdict(self) | {"cost": str(self.cost), "available": str(self.available)}
+        """Return it as it is kept between two steps."""
+        hours = [[str(place.hours.start), str(place.hours.end)] if place.hours else [] for place in self.places]
+        places = [[place.zones, *of] for place, of in zip(self.places, hours, strict=True)]
+        return {name: getattr(self, name) for name in self.__slots__} | {"cost": str(self.cost), "places": places}
+
+    @classmethod
+    def of_json(cls, kept: dict[str, Any]) -> Sums:
+        """Read what was kept."""
+        places = {
+            Place(tuple(zones), Hours(*map(time.fromisoformat, hours)) if hours else None)
+            for zones, *hours in kept["places"]
+        }
+        counters = {name: Counter(kept[name]) for name in ("skipped", "by_country")}
+        return cls(**kept | counters | {"cost": Decimal(kept["cost"]), "places": places})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """What a campaign would do if it were launched now; credits as texts, times in seconds or ISO 8601."""
+
+    contacts: int
+    recipients: int
+    skipped: dict[str, int]
+    parts: int
+    cost: str
+    by_country: dict[str, int]
+    available: str
+    is_affordable: bool
+    calls: int
+    seconds_under_limits: float
+    first_may_start_at: str
+    last_may_start_at: str
+    estimated_end_at: str
 
 
 def ask_for_report(*, campaign_id: int, now: datetime) -> Campaign:
-    """Report on a draft: at once when its audience is small, else by and by; `preflight` says which.
+    """Report on a draft: at once when its audience is small, else by and by; `preflight` says which, and how far it is.
 
     Raises: CampaignError, Campaign.DoesNotExist.
     """
     campaign = Campaign.objects.select_related("segment", "template_version__template", "sender").get(pk=campaign_id)
     if campaign.status != Campaign.Status.DRAFT:
         raise CampaignError(f"The campaign is {campaign.status}: a report is made before the launch.")
-    if count_contacts(compiled(campaign.segment)) <= AT_ONCE:
-        return store_report(campaign, now=now)
-    campaign.preflight = {"status": "asked"}
+    contacts = count_contacts(compiled(campaign.segment))
+    if contacts <= AT_ONCE:
+        campaign.preflight = report_on(campaign, now=now)
+    else:
+        sums = Sums().as_json()
+        campaign.preflight = {"status": "asked", "part": 0, "of": math.ceil(contacts / PART), "so_far": sums}
+        work.ring_queue_after_commit(MOVES)
     campaign.save(update_fields=["preflight"])
-    work.ring_queue_after_commit(MOVES)
     return campaign
 
 
-def store_report(campaign: Campaign, *, now: datetime) -> Campaign:
-    """Report on a campaign and keep the report on it."""
-    campaign.preflight = {"status": "ready", "made_at": now.isoformat(), **report_on(campaign, now=now).as_json()}
+@transaction.atomic
+def advance_report(campaign_id: int, *, now: datetime) -> int:
+    """Report on the next part of a draft's audience, after the last one on the whole; return 1, or 0 where another
+    process is at it."""
+    drafts = Campaign.objects.filter(status=Campaign.Status.DRAFT, preflight__status="asked")
+    locked = drafts.select_for_update(of=("self",), no_key=True, skip_locked=True)
+    related = locked.select_related("segment", "template_version__template", "sender")
+    campaign = related.filter(pk=campaign_id).first()
+    if campaign is None:
+        return 0
+    asked = campaign.preflight or {}
+    sums = Sums.of_json(asked["so_far"])
+    add_part(sums, campaign, part=asked["part"], of=asked["of"], now=now)
+    if asked["part"] + 1 < asked["of"]:
+        campaign.preflight = {**asked, "part": asked["part"] + 1, "so_far": sums.as_json()}
+    else:
+        campaign.preflight = _judged(sums, campaign, now=now)
     campaign.save(update_fields=["preflight"])
-    return campaign
+    return 1
 
 
 @transaction.atomic(savepoint=False)
@@ -103,38 +145,53 @@ def send_test(*, campaign: Campaign, contact_id: int, actor: str, now: datetime)
     return message
 
 
-def report_on(campaign: Campaign, *, now: datetime) -> Report:
-    """Compose a campaign for everybody in its audience, and add up; memory does not grow with the audience."""
-    report, skipped, countries, places = Report(), Counter[str](), Counter[str](), set[Place]()
+def report_on(campaign: Campaign, *, now: datetime) -> dict[str, Any]:
+    """Report on a campaign's whole audience, in memory that does not grow with it."""
+    sums = Sums()
+    add_part(sums, campaign, part=0, of=1, now=now)
+    return _judged(sums, campaign, now=now)
+
+
+def add_part(sums: Sums, campaign: Campaign, *, part: int, of: int, now: datetime) -> None:
+    """Compose a campaign for everybody in a part of its audience, and add up."""
     composer = Composer(campaign, is_preview=True)
-    for chunk in _chunks(_recipients(campaign)):
-        report.contacts += len(chunk)
-        skipped.update(reason for _, _, reason in chunk if reason)
+    for chunk in _chunks(_recipients(campaign, part=part, of=of)):
+        sums.contacts += len(chunk)
+        sums.skipped.update(reason for _, _, reason in chunk if reason)
         rows = _messages(campaign, [(contact_id, address) for contact_id, address, reason in chunk if not reason])
         for composed in composer.compose(rows, now=now):
             if composed.reason:
-                skipped[composed.reason] += 1
+                sums.skipped[composed.reason] += 1
                 continue
-            report.recipients += 1
-            report.parts += composed.parts
-            report.cost += composed.cost
-            countries[composed.country] += 1
-            places.add(composed.place)
-    report.skipped, report.by_country = dict(skipped.most_common()), dict(countries.most_common())
-    _judge(report, campaign, places, now=now)
-    return report
+            sums.recipients += 1
+            sums.parts += composed.parts
+            sums.cost += composed.cost
+            sums.by_country[composed.country] += 1
+            sums.places.add(composed.place)
 
 
-def _judge(report: Report, campaign: Campaign, places: set[Place], *, now: datetime) -> None:
-    """Say whether there are credits for it, and when it would be through."""
-    report.available = read_balance().available
-    report.is_affordable = report.cost <= report.available
-    report.calls = math.ceil(report.recipients / batch_size())
-    report.seconds_under_limits = round(report.calls / per_second(campaign.tenant_id), 1)
+def _judged(sums: Sums, campaign: Campaign, *, now: datetime) -> dict[str, Any]:
+    """Say whether there are credits for it, and when it would be through; as it is stored and shown."""
+    available, calls = read_balance().available, math.ceil(sums.recipients / batch_size())
+    seconds = round(calls / per_second(campaign.tenant_id), 1)
     begins = max(now, campaign.scheduled_at or now)
-    starts = [_start(place, begins) for place in places] or [begins]
-    report.first_may_start_at, report.last_may_start_at = min(starts).isoformat(), max(starts).isoformat()
-    report.estimated_end_at = (max(starts) + timedelta(seconds=report.seconds_under_limits)).isoformat()
+    starts = [_start(place, begins) for place in sums.places] or [begins]
+    report = Report(
+        contacts=sums.contacts,
+        recipients=sums.recipients,
+        skipped=dict(sums.skipped.most_common()),
+        parts=sums.parts,
+        cost=str(sums.cost),
+        by_country=dict(sums.by_country.most_common()),
+        available=str(available),
+        is_affordable=sums.cost <= available,
+        calls=calls,
+        seconds_under_limits=seconds,
+        first_may_start_at=min(starts).isoformat(),
+        last_may_start_at=max(starts).isoformat(),
+        estimated_end_at=(max(starts) + timedelta(seconds=seconds)).isoformat(),
+    )
+    return {"status": "ready", "made_at": now.isoformat(), **asdict(report)}
 
 
 def _start(place: Place, begins: datetime) -> datetime:
@@ -143,8 +200,8 @@ def _start(place: Place, begins: datetime) -> datetime:
     return next_time(begins, zones=place.zones, hours=place.hours) or begins
 
 
-def _recipients(campaign: Campaign) -> Iterator[tuple[int, str, str]]:
-    sql, parameters = recipients_of(campaign)
+def _recipients(campaign: Campaign, *, part: int, of: int) -> Iterator[tuple[int, str, str]]:
+    sql, parameters = recipients_of(campaign, part=part, of=of)
     with connection.chunked_cursor() as cursor:
         cursor.execute(sql, parameters)
         yield from cursor

@@ -15,8 +15,9 @@ from config.infra import tenancy, work
 from config.infra.turns import Turns
 from messaging.actions.campaigns import MOVES, begin_campaign, begins_at, lock_campaign
 from messaging.actions.claiming import skip_messages
+from messaging.actions.flows import FAILED
 from messaging.actions.preparing import prepare_campaign
-from messaging.actions.previews import store_report
+from messaging.actions.previews import advance_report
 from messaging.models import Campaign, CampaignTally, Flow, Message
 from messaging.queries import Count, tally_of
 
@@ -47,7 +48,7 @@ def advance_campaigns(*, budget_seconds: float = BUDGET_SECONDS) -> int:
                 continue
             failed.add(campaign_id)
             with turns.turn(campaign_id), tenancy.tenant_scope(tenant_id):
-                took = _step(campaign_id, now=timezone.now())
+                took = _step_or_say(campaign_id)
                 failed.discard(campaign_id)
                 steps, moved = steps + took, moved or bool(took)
     turns.end(f"{len(turns.failures)} campaigns could not take their step")
@@ -62,14 +63,25 @@ def _open_campaigns() -> list[tuple[int, int]]:
         return list(rows.order_by("pk").values_list("tenant_id", "pk"))
 
 
+def _step_or_say(campaign_id: int) -> int:
+    """Take one step of a campaign; one that fails says so on its row, until a later one does not."""
+    campaigns = Campaign.objects.filter(pk=campaign_id)
+    try:
+        took = _step(campaign_id, now=timezone.now())
+    except Exception:
+        campaigns.filter(blocker="").update(blocker=FAILED)
+        raise
+    campaigns.filter(blocker=FAILED).update(blocker="")
+    return took
+
+
 def _step(campaign_id: int, *, now: datetime) -> int:
     """Take one step of a campaign; return 1 when there may be another at once, else 0."""
     campaign = Campaign.objects.get(pk=campaign_id)
     if campaign.status == Status.SCHEDULED:
         return int(begins_at(campaign) <= now and begin_campaign(campaign_id=campaign_id, now=now) is not None)
     if campaign.status == Status.DRAFT:
-        store_report(campaign, now=now)
-        return 1
+        return advance_report(campaign_id, now=now)
     if campaign.blocker == "closing":
         return close_rows(campaign_id, reason="cancelled")
     if campaign.expires_at is not None and campaign.expires_at <= now and close_rows(campaign_id, reason="expired"):

@@ -20,22 +20,21 @@ from config.infra.failpoints import failpoint
 from config.infra.ratelimit import Grant, Level, Refusal, clock_ms, grant, take_recipients
 from messaging.actions import outcomes
 from messaging.actions.claiming import Call, Claimed, begin_call, pick_sender
-from messaging.actions.flows import Turn, block_queue, keep_quiet, take_turn
+from messaging.actions.flows import FAILED, Turn, block_queue, keep_quiet, take_turn
 from messaging.actions.limits import levels_of
 from messaging.actions.preparing import prepare_singles
 from messaging.actions.unsubscribes import unsubscribe_url
 from messaging.models import Message, Sender, SendQueue
 from messaging.models.contacts import Channel
 from messaging.providers.base import OutgoingMessage, Provider, ProviderAccount, ProviderError, get_provider
+from messaging.senders import SERVICES
 from shopsync.models import Connection, Tenant
 
 logger = logging.getLogger(__name__)
 
-SERVICES = {"sms": "mitto", "email": "email"}  # which service carries a channel
 DRAIN_SECONDS = 5.0  # shorter than others: every process may be at it, and webhooks wait for one
 SHORT_WAIT_SECONDS = 1.5  # what is waited for here; longer waits are a blocker that is shown
 NO_ROUTE_WAIT_SECONDS = 30.0
-FAILED = "failed: see the log"
 REMEMBER_SECONDS = 1.0
 PREPARE_EVERY_SECONDS = 0.5
 

@@ -131,6 +131,8 @@ class CampaignAdmin(ActingAdmin):
         told = dict(campaign.preflight or {})
         if not told:
             return "not asked for yet"
+        if told["status"] == "asked":
+            return f"being made: part {told['part'] + 1} of {told['of']}"
         return table(("", ""), [(name.replace("_", " "), _plain(value)) for name, value in told.items()])
 
     def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:

@@ -12,6 +12,7 @@ from django.db.models.functions import Now
 
 from messaging.keywords import LANGUAGES
 from messaging.models.contacts import Channel
+from messaging.senders import wrong_with_place
 from shopsync.models import TenantModel
 
 LARGEST_BATCH = 5_000
@@ -96,6 +97,14 @@ class QuietHours(TenantModel):
 
     def __str__(self) -> str:
         return f"{self.country}-{self.region} {self.starts_at}-{self.ends_at}"
+
+    def clean(self) -> None:
+        """Refuse a place that is none.
+
+        Raises: ValidationError.
+        """
+        if sentence := wrong_with_place(self.country, self.region):
+            raise ValidationError({"region" if "state" in sentence else "country": sentence})
 
 
 class Frequency(TenantModel):

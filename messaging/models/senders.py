@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
 from messaging.models.contacts import Channel
 from messaging.models.credits import Credits
+from messaging.senders import SERVICES, wrong_with_place, wrong_with_sender, wrong_with_site
 from shopsync.models import Connection, TenantModel
 
 
@@ -48,6 +50,23 @@ class Sender(TenantModel):
 
     def __str__(self) -> str:
         return self.value
+
+    def clean(self) -> None:
+        """Refuse what nothing can be sent from.
+
+        Raises: ValidationError by field.
+        """
+        wrong = {
+            "value": wrong_with_sender(self.channel, self.value),
+            "country": wrong_with_place(self.country),
+            "short_link_domain": wrong_with_site(self.short_link_domain) if self.short_link_domain else "",
+        }
+        if self.connection is not None and self.connection.service != SERVICES.get(self.channel):
+            wrong["connection"] = (
+                f"A connection of the service {self.connection.service} does not carry {self.channel}."
+            )
+        if any(wrong.values()):
+            raise ValidationError({field: sentence for field, sentence in wrong.items() if sentence})
 
 
 class Price(models.Model):

@@ -50,7 +50,11 @@ class CampaignRow(serializers.Serializer[Any]):
     expires_at = serializers.DateTimeField(read_only=True, allow_null=True)
     holdout_percent = serializers.DecimalField(5, 2, read_only=True)
     keeps_quiet_hours = serializers.BooleanField(read_only=True)
-    preflight = serializers.JSONField(read_only=True, allow_null=True, help_text="the last report asked for")
+    preflight = serializers.JSONField(
+        read_only=True,
+        allow_null=True,
+        help_text="the last report asked for; while its status is `asked`, `part` of `of` parts are done",
+    )
     frozen_at = serializers.DateTimeField(read_only=True, allow_null=True)
     finished_at = serializers.DateTimeField(read_only=True, allow_null=True)
     created_at = serializers.DateTimeField(read_only=True)

@@ -58,7 +58,7 @@ class MessageInput(Input):
     contact_id = IdField()
     channel = serializers.ChoiceField(choices=Channel.choices, default=Channel.SMS.value)
     text = serializers.CharField(
-        max_length=MAX_TEXT, default="", allow_blank=True, help_text="or a template_version_id"
+        max_length=MAX_TEXT, default="", allow_blank=True, help_text="or a template_version_id, which an e-mail needs"
     )
     template_version_id = IdField(allow_null=True, default=None)
     purpose = serializers.ChoiceField(

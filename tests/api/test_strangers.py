@@ -19,6 +19,7 @@ SINGLE = {  # neither lists nor rows: tests/messaging/test_contacts_api.py, test
     "api/v1/contacts/export": {"get"},
     "api/v1/credits": {"get"},
     "api/v1/credits/policy": {"get", "put"},
+    "api/v1/sending-policy": {"get", "put"},
 }
 
 

@@ -53,13 +53,15 @@ def add_contacts(tenant: Tenant, count: int, *, first: int = 0, zone: str = ZONE
         cursor.execute(_CONTACTS, {"tenant": tenant.pk, "count": count, "first": first, "zone": zone})
 
 
-def make_campaign(tenant: Tenant, *, text: str = "Hello {{ contact.first_name }}", **plan: Any) -> Campaign:
+def make_campaign(
+    tenant: Tenant, *, text: str = "Hello {{ contact.first_name }}", shortens_links: bool = False, **plan: Any
+) -> Campaign:
     """Make a draft for everybody, without quiet hours unless asked for."""
     number = next(_numbers)
     with tenancy.tenant_scope(tenant.pk):
         segment, _ = Segment.objects.get_or_create(name="everybody", definition={"all": []})
         template = Template.objects.create(name=f"template {number} {uuid.uuid4().hex[:6]}", channel="sms")
-        version = TemplateVersion.objects.create(template=template, number=1, body=text)
+        version = TemplateVersion.objects.create(template=template, number=1, body=text, shortens_links=shortens_links)
         plan = {"name": f"Campaign {number}", "channel": "sms", "keeps_quiet_hours": False, **plan}
         plan |= {"segment_id": plan.get("segment_id", segment.pk), "template_version_id": version.pk}
         return save_campaign(campaign_id=None, plan=Plan(**plan), actor="test")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from zoneinfo import ZoneInfo
 
@@ -11,9 +11,10 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from config.infra import tenancy
+from config.infra.cache import redis_client
 from config.infra.ratelimit import Grant, Level, grant
 from config.local.processes import wait_until
-from messaging.actions import sending
+from messaging.actions import campaigns, sending
 from messaging.actions.campaigns import (
     CampaignError,
     cancel_campaign,
@@ -21,15 +22,18 @@ from messaging.actions.campaigns import (
     resume_campaign,
     schedule_campaign,
 )
-from messaging.actions.credits import top_up
+from messaging.actions.composing import Composer
+from messaging.actions.credits import save_policy, top_up
+from messaging.actions.limits import forget_limits
 from messaging.actions.progress import advance_campaigns
 from messaging.actions.suppressions import suppress
-from messaging.models import Campaign, Contact, CreditAccount, Flow, Message, Sender, SendingPolicy
+from messaging.models import Campaign, Contact, CreditAccount, Flow, Message, Sender, SendingPolicy, SendLimit
 from messaging.providers.sandbox import SandboxServer
 from messaging.queries import count_rows, find_credit_drift, tally_of
 from messaging.tasks import drain_messages
+from shopsync.models import Alert
 from tests.factories import make_tenant
-from tests.messaging.campaigns import add_contacts, launch, make_campaign, make_sender_tenant, unblock
+from tests.messaging.campaigns import ZONE, add_contacts, launch, make_campaign, make_sender_tenant, unblock
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -79,6 +83,17 @@ def test_everybody_gets_it_once_and_what_was_accepted_is_paid(tenant, in_scope, 
     texts = sorted(row.text for row in sandbox.accepted())
     assert texts == sorted(f"Hello P{n}" for n in range(1, 26))
     assert find_credit_drift(tenant_id=tenant.pk) == []
+
+
+def test_a_large_audience_is_frozen_by_the_next_step_and_nobody_waits(tenant, in_scope, monkeypatch):
+    add_contacts(tenant, 6)
+    campaign = make_campaign(tenant)
+    monkeypatch.setattr(campaigns, "AT_ONCE", 5)
+    schedule_campaign(campaign_id=campaign.pk, at=None, actor="test", now=timezone.now())
+    campaign.refresh_from_db()
+    assert (campaign.status, Message.objects.count()) == ("scheduled", 0)
+    advance_campaigns()
+    assert counts(campaign) == {"queued": 6}
 
 
 def test_who_is_not_written_to_is_a_row_with_its_reason(tenant, in_scope, sandbox):
@@ -164,6 +179,56 @@ def test_out_of_credits_blocks_the_campaign_and_a_top_up_lifts_it(sandbox, tenan
         assert balances() == {"funding": -25, "available": 0, "held": 0, "spent": 25, "house": 0}
 
 
+def test_while_credits_are_short_of_the_next_recipient_one_is_composed_and_no_more(sandbox, monkeypatch):
+    poor = make_sender_tenant(sandbox.base_url, paid="0.5")
+    add_contacts(poor, 25)
+    campaign = make_campaign(poor)
+    launch(campaign)
+    composed = []
+    real = Composer.compose
+    monkeypatch.setattr(
+        Composer, "compose", lambda self, rows, **now: composed.append(len(rows)) or real(self, rows, **now)
+    )
+    advance_campaigns()
+    assert composed == [1]
+    with tenancy.tenant_scope(poor.pk):
+        top_up(amount=Decimal(30), key="more", actor="test")
+        advance_campaigns()
+        assert counts(campaign) == {"queued": 25}
+    assert composed == [1, 1, 24]
+
+
+def test_one_that_cannot_be_composed_costs_nobody_else_theirs(tenant, in_scope, monkeypatch, caplog):
+    add_contacts(tenant, 5)
+    real = Composer._write
+
+    def write(self, row):
+        if row.contact.first_name == "P3":
+            raise ZeroDivisionError("of ours")
+        return real(self, row)
+
+    monkeypatch.setattr(Composer, "_write", write)
+    campaign = make_campaign(tenant)
+    launch(campaign)
+    assert counts(campaign) == {"queued": 4, "skipped": 1}
+    assert tally_of(campaign.pk).skipped == {"composing_failed": 1}
+    assert "can't be composed" in caplog.text
+
+
+def test_a_campaign_whose_step_fails_says_so_until_one_does_not(tenant, in_scope, monkeypatch):
+    add_contacts(tenant, 5)
+    campaign = make_campaign(tenant)
+    with monkeypatch.context() as patch:
+        patch.setattr(Composer, "compose", lambda self, rows, **now: 1 / 0)
+        with pytest.raises(ExceptionGroup):
+            launch(campaign)
+        campaign.refresh_from_db()
+        assert campaign.blocker == "failed: see the log"
+    advance_campaigns()
+    campaign.refresh_from_db()
+    assert (campaign.blocker, counts(campaign)) == ("", {"queued": 5})
+
+
 def test_a_pause_blocks_two_rows_and_a_resume_lets_go(tenant, in_scope, sandbox):
     add_contacts(tenant, 20)
     campaign = make_campaign(tenant)
@@ -246,6 +311,75 @@ def test_quiet_hours_block_the_flow_and_not_its_rows(tenant, in_scope, sandbox):
     for flow in Flow.objects.all():
         assert (flow.blocker == "quiet_hours") is not is_open[flow.zones]
     assert list(Message.objects.order_by("pk").values("pk", "due_at", "blocker")) == before
+
+
+@pytest.mark.parametrize(
+    ("day", "hour", "expected"),
+    [
+        # The tenant's Athens says 10:00; each person's own clocks say so too, before and after they change.
+        (date(2026, 3, 7), 10, {"America/New_York": "2026-03-07T15:00", "Pacific/Auckland": "2026-03-06T21:00"}),
+        (date(2026, 3, 8), 10, {"America/New_York": "2026-03-08T14:00", "Pacific/Auckland": "2026-03-07T21:00"}),
+        (date(2026, 11, 1), 10, {"America/New_York": "2026-11-01T15:00", "Pacific/Kiritimati": "2026-10-31T20:00"}),
+        # 2:30 is leapt over on 8 March in New York, and is there twice, an hour apart, on 1 November at 1:30.
+        (date(2026, 3, 8), 2.5, {"America/New_York": "2026-03-08T07:30", "Asia/Kolkata": "2026-03-07T21:00"}),
+        (date(2026, 11, 1), 1.5, {"America/New_York": "2026-11-01T05:30", "Pacific/Pago_Pago": "2026-11-01T12:30"}),
+    ],
+)
+def test_a_local_time_is_that_of_each_recipients_clocks(tenant, in_scope, day, hour, expected):
+    for number, zone in enumerate(expected):
+        add_contacts(tenant, 1, first=number, zone=zone)
+    campaign = make_campaign(tenant, is_local_time=True)
+    wall = datetime.combine(day, time(int(hour), int(hour % 1 * 60)), tzinfo=ZoneInfo(ZONE))
+    rows = [
+        Message(campaign=campaign, contact=contact, address=contact.phone, channel="sms", pk=contact.pk)
+        for contact in Contact.objects.all()
+    ]
+    campaign.scheduled_at = wall
+    zones = dict(Contact.objects.values_list("pk", "timezone"))
+    composed = Composer(campaign).compose(rows, now=timezone.now())
+    due = {zones[one.id]: one.due_at.astimezone(UTC).isoformat()[:16] for one in composed}
+    assert due == expected
+
+
+def test_the_days_cap_blocks_the_campaign_and_a_low_balance_is_told(tenant, in_scope, sandbox):
+    save_policy(daily_cap=Decimal(10), low_balance_at=Decimal(999_995), countries=[], actor="test")
+    add_contacts(tenant, 25)
+    campaign = make_campaign(tenant)
+    launch(campaign)
+    campaign.refresh_from_db()
+    assert (campaign.blocker, counts(campaign)) == ("daily_cap", {"queued": 10, "waiting": 15})
+    assert Alert.objects.get(kind="credits.low", closed_at__isnull=True).severity == "warning"
+    drain_messages()
+    advance_campaigns()
+    assert counts(campaign) == {"sent": 10, "waiting": 15}
+    save_policy(daily_cap=Decimal(30), low_balance_at=None, countries=[], actor="test")
+    advance_campaigns()
+    drain_messages()
+    assert counts(campaign) == {"sent": 25}
+    assert len(sandbox.accepted()) == 25
+
+
+def test_a_redis_that_is_emptied_while_sending_lets_nothing_out_for_a_window(tenant, in_scope, sandbox, monkeypatch):
+    SendingPolicy.objects.create(batch_size=1)
+    SendLimit.objects.create(level="tenant", subject=str(tenant.pk), requests_per_second=5)
+    forget_limits()
+    add_contacts(tenant, 12)
+    launch(make_campaign(tenant))
+    real, granted = sending.grant, []
+
+    def grant_and_empty(levels):
+        found = real(levels)
+        if isinstance(found, Grant):
+            granted.append(found.granted_at_ms)
+            if len(granted) == 3:
+                redis_client().flushdb()
+        return found
+
+    monkeypatch.setattr(sending, "grant", grant_and_empty)
+    drain_messages()
+    assert len(sandbox.accepted()) == len(granted) == 12
+    assert granted[3] - granted[2] >= 1000
+    assert max(sum(at <= other < at + 1000 for other in granted) for at in granted) <= 5
 
 
 def test_a_refused_call_is_halved_until_the_one_at_fault_is_found(tenant, in_scope, sandbox):

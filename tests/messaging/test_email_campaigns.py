@@ -9,6 +9,7 @@ from decimal import Decimal
 import pytest
 from django.test import Client
 from django.utils import timezone
+from rest_framework.test import APIClient
 
 from config.infra import tenancy
 from config.infra.ratelimit import Grant, Level, grant
@@ -30,7 +31,7 @@ from messaging.models import (
 from messaging.providers.sandbox_email import EmailSandboxServer
 from messaging.queries import find_campaign_drift, tally_of
 from messaging.tasks import drain_messages
-from shopsync.actions.tenants import connect_service
+from shopsync.actions.tenants import connect_service, create_api_key
 from shopsync.models import Connection
 from tests.factories import drain_all, make_tenant
 from tests.messaging.campaigns import launch
@@ -135,3 +136,22 @@ def test_the_stored_e_mail_is_what_was_sent(tenant, in_scope, sandbox, campaign)
     stored = {body.message.address: (body.subject, body.html) for body in MessageBody.objects.select_related("message")}
     drain_messages()
     assert {email.destination: (email.subject, email.html) for email in sandbox.accepted()} == stored
+
+
+def test_a_single_e_mail_is_written_by_a_template_and_goes_the_same_way(tenant, in_scope, sandbox, campaign):
+    client = APIClient(headers={"Authorization": f"Api-Key {create_api_key(name='shop', actor='test').secret}"})
+    contact = Contact.objects.get(email="p2@people.example")
+    body = {"contact_id": contact.pk, "channel": "email", "template_version_id": campaign.template_version_id}
+    for wrong, said in (
+        ({**body, "template_version_id": None, "text": "Hello"}, "an e-mail is written by a template"),
+        ({**body, "template_version_id": 2**50}, "there is no version"),
+        ({**body, "text": "and a text"}, "no text"),
+    ):
+        refused = client.post("/api/v1/messages", wrong, format="json")
+        assert (refused.status_code, said in refused.json()["detail"]) == (409, True)
+    assert client.post("/api/v1/messages", body, format="json").status_code == 201
+    drain_messages()
+    (sent,) = sandbox.accepted()
+    assert (sent.destination, sent.subject, "the sale" in sent.html) == ("p2@people.example", "P2!", True)
+    assert "List-Unsubscribe" in sent.headers
+    assert CreditAccount.objects.get(kind="spent").balance == Decimal("0.1")

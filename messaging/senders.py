@@ -1,0 +1,52 @@
+"""What a message may be from (pure): the forms that networks and mailboxes take."""
+
+from __future__ import annotations
+
+import re
+from email.utils import parseaddr
+from urllib.parse import urlsplit
+
+from shopsync.identity import normalise_email, normalise_phone
+
+SERVICES = {"sms": "mitto", "email": "email"}  # which service carries a channel
+
+# A name has 3 to 11 characters, a short number 3 to 14 digits: what Mitto documents, and networks in general take.
+_NAME = re.compile(r"(?=.*[A-Za-z])[A-Za-z0-9 ._&'+-]{3,11}")
+_COUNTRY = re.compile("[A-Z]{2}")
+_REGION = re.compile("[A-Z0-9]{1,3}")
+_DIGITS = re.compile(r"[0-9]{3,14}")
+
+
+def wrong_with_sender(channel: str, value: str) -> str:
+    """Say in a sentence why nothing can be sent from this; empty when it can."""
+    if channel == "email":
+        name, address = parseaddr(value)
+        fits = normalise_email(address) == address.lower() != "" and value in {address, f"{name} <{address}>"}
+        return "" if fits else "Give an e-mail address, e.g. hello@shop.example or Shop <hello@shop.example>."
+    if value.startswith("+") and normalise_phone(value, "") == value:
+        return ""
+    if channel == "sms" and (_DIGITS.fullmatch(value) or _NAME.fullmatch(value)):
+        return ""
+    other = ", a short number of 3 to 14 digits, or a name of 3 to 11 letters and digits" if channel == "sms" else ""
+    return f"Give a number with its prefix, e.g. +306912345678{other}."
+
+
+def wrong_with_site(value: str) -> str:
+    """Say in a sentence why short links can't begin so; empty when they can."""
+    try:
+        parts = urlsplit(value)
+        fits = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        fits = False
+    if fits and value.rstrip("/") == f"{parts.scheme}://{parts.netloc}" and "@" not in parts.netloc:
+        return ""
+    return "Give a site without a path, e.g. https://go.example.com."
+
+
+def wrong_with_place(country: str, region: str = "") -> str:
+    """Say in a sentence why this is no country, or no state of one; empty when it is, or when both are empty."""
+    if country and not _COUNTRY.fullmatch(country):
+        return "Give a country by its ISO 3166-1 code, e.g. GR."
+    if region and not _REGION.fullmatch(region):
+        return "Give a state by what stands behind the hyphen in ISO 3166-2, e.g. FL."
+    return ""

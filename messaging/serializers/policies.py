@@ -1,0 +1,102 @@
+"""What the API shows and takes of the settings of sending."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rest_framework import serializers
+
+from messaging.models.contacts import Channel
+from messaging.models.policies import LARGEST_BATCH
+from shopsync.serializers import IdField, Input
+
+
+class SenderRow(serializers.Serializer[Any]):
+    """Who messages are from."""
+
+    id = serializers.IntegerField(read_only=True)
+    channel = serializers.CharField(read_only=True)
+    value = serializers.CharField(read_only=True)
+    country = serializers.CharField(read_only=True)
+    is_two_way = serializers.BooleanField(read_only=True)
+    connection_id = serializers.IntegerField(read_only=True, allow_null=True)
+    short_link_domain = serializers.CharField(read_only=True)
+    recipients_per_second = serializers.IntegerField(read_only=True, allow_null=True)
+    is_active = serializers.BooleanField(read_only=True)
+    created_at = serializers.DateTimeField(read_only=True)
+
+
+class SenderInput(Input):
+    """A sender, as the provider has registered it."""
+
+    channel = serializers.ChoiceField(choices=Channel.choices)
+    value = serializers.CharField(
+        max_length=320, help_text="a number with its prefix, a short number, a name, or an e-mail address"
+    )
+    country = serializers.CharField(
+        max_length=2, allow_blank=True, required=False, help_text="ISO 3166-1: written to from it alone; empty: any"
+    )
+    is_two_way = serializers.BooleanField(required=False, help_text="replies to it reach us")
+    connection_id = IdField(allow_null=True, required=False, help_text="null: the channel's own")
+    short_link_domain = serializers.CharField(
+        max_length=100, allow_blank=True, required=False, help_text="e.g. https://go.example.com; empty: ours"
+    )
+    recipients_per_second = serializers.IntegerField(
+        min_value=1, max_value=100_000, allow_null=True, required=False, help_text="null: no limit of its own"
+    )
+    is_active = serializers.BooleanField(required=False)
+
+
+class HoursRow(serializers.Serializer[Any]):
+    """The hours of a country or a state."""
+
+    id = serializers.IntegerField(read_only=True)
+    country = serializers.CharField(read_only=True)
+    region = serializers.CharField(read_only=True)
+    starts_at = serializers.TimeField(read_only=True)
+    ends_at = serializers.TimeField(read_only=True)
+
+
+class HoursInput(Input):
+    """The hours in which campaigns may be sent, of the recipient's clocks; the same twice: at any time."""
+
+    country = serializers.CharField(
+        max_length=2, allow_blank=True, required=False, help_text="ISO 3166-1; empty: wherever no other row speaks of"
+    )
+    region = serializers.CharField(
+        max_length=10, allow_blank=True, required=False, help_text="ISO 3166-2 behind the hyphen, e.g. FL"
+    )
+    starts_at = serializers.TimeField(help_text="e.g. 08:00")
+    ends_at = serializers.TimeField(help_text="e.g. 21:00")
+
+
+class SendingRow(serializers.Serializer[Any]):
+    """How the tenant sends."""
+
+    batch_size = serializers.IntegerField(read_only=True)
+    cap_messages = serializers.IntegerField(read_only=True, allow_null=True)
+    cap_hours = serializers.IntegerField(read_only=True)
+    reply_languages = serializers.ListField(child=serializers.CharField(), read_only=True)
+    stop_answer = serializers.CharField(read_only=True)
+    help_answer = serializers.CharField(read_only=True)
+
+
+class SendingInput(Input):
+    """How the tenant sends; what is left out stays."""
+
+    batch_size = serializers.IntegerField(
+        min_value=1, max_value=LARGEST_BATCH, required=False, help_text="recipients of one call of the provider"
+    )
+    cap_messages = serializers.IntegerField(
+        min_value=1,
+        max_value=100,
+        allow_null=True,
+        required=False,
+        help_text="of campaigns to an address; null: no cap",
+    )
+    cap_hours = serializers.IntegerField(min_value=1, max_value=8784, required=False, help_text="in any so many hours")
+    reply_languages = serializers.ListField(
+        child=serializers.CharField(max_length=2), max_length=50, required=False, help_text="understood beside English"
+    )
+    stop_answer = serializers.CharField(max_length=480, allow_blank=True, required=False)
+    help_answer = serializers.CharField(max_length=480, allow_blank=True, required=False)
