@@ -23,6 +23,7 @@ from config.local.selling import Seller
 from messaging.models import Price
 
 PEOPLE = 200
+NUMBER = "+302105550123"  # that replies come in by
 _SALE = "{{ contact.first_name }}, the new olive oil has arrived: 10 % off until Sunday. {{ tenant.name }}"
 
 
@@ -101,14 +102,21 @@ def _write(seller: Seller, mark: str) -> int:
     segment = seller.merchant.post("segments", {"name": mark, "definition": tagged})
     template = seller.merchant.post("templates", {"name": mark, "channel": "sms", "body": _SALE})
     plan = {"name": mark, "channel": "sms", "segment_id": segment["id"], "keeps_quiet_hours": False}
-    plan["template_version_id"] = template["versions"][0]["id"]
+    plan |= {"template_version_id": template["versions"][0]["id"], "sender_id": _sender_id(seller)}
     return int(seller.merchant.post("campaigns", plan)["id"])
+
+
+def _sender_id(seller: Seller) -> int:
+    """Register the number, unless an earlier run did."""
+    known = seller.merchant.get(f"senders?value=%2B{NUMBER[1:]}")["results"]
+    wanted = {"channel": "sms", "value": NUMBER, "is_two_way": True}
+    return int((known[0] if known else seller.merchant.post("senders", wanted))["id"])
 
 
 def _opt_out(seller: Seller, phone: str) -> None:
     """Let a person write STOP before the launch."""
     door = f"{seller.ready.stack.base_url}/webhooks/mitto/inbound/{seller.demo.keys.mitto_token}"
-    body = {"id": f"reply-{new_id()}", "from": phone, "to": "Shopsync", "text": "Stop!"}
+    body = {"id": f"reply-{new_id()}", "from": phone, "to": NUMBER, "text": "Stop!"}
     answer = request("POST", door, raw=json.dumps(body).encode(), headers={"Content-Type": "application/json"})
     seller.say(f"{phone} replies STOP → {answer.status}")
     seller.watch(lambda: _consent(seller, phone), "unsubscribed", f"{phone}'s consent")
