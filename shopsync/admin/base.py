@@ -8,6 +8,7 @@ from typing import Any
 from django import forms
 from django.contrib import admin
 from django.contrib.admin.options import IncorrectLookupParameters
+from django.contrib.admin.utils import flatten_fieldsets
 from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
 from django.db import DataError, models
@@ -130,6 +131,14 @@ class TenantModelAdmin(ModelAdmin):
         fields = [name for name in super().get_readonly_fields(request, obj) if name not in self.settings_fields]
         shown = [field.name for field in self.opts.fields if field.editable and field.name not in self.settings_fields]
         return [*fields, *(name for name in shown if name not in fields)]
+
+    def get_fieldsets(self, request: HttpRequest, obj: models.Model | None = None) -> Any:
+        """Show of a new row what there is to fill in: the rest has no value yet."""
+        found = super().get_fieldsets(request, obj)
+        if obj is not None:
+            return found
+        locked = self.get_readonly_fields(request)
+        return [(None, {"fields": [name for name in flatten_fieldsets(found) if name not in locked]})]
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         """Save only what was changed, and record that it was, and by whom."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from playwright.sync_api import expect
 
@@ -13,7 +15,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
 
 def press(page, link, button):
-    page.get_by_role("link", name=link, exact=True).first.click()
+    page.get_by_role("link", name=re.compile(f"{link}$")).first.click()
     page.get_by_role("button", name=button, exact=True).click()
 
 
