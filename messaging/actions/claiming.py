@@ -69,8 +69,10 @@ _OPEN_FLOWS = (
 )
 _DUE_SENDERS = "SELECT coalesce(s.value, '')" + _DUE + " ORDER BY f.priority, random() LIMIT 1"
 
+# A lock does not keep out whoever holds it: what was claimed before, and is still `ready`, is left out by its id.
 _CLAIM = """
 SELECT id FROM messaging_message WHERE flow_id = %s AND status = 'ready' AND due_at <= clock_timestamp()
+AND id <> ALL(%s::bigint[])
 ORDER BY due_at, id LIMIT %s FOR UPDATE SKIP LOCKED"""
 
 # In a statement of its own, so that it sees what was committed until the rows were locked.
@@ -159,16 +161,18 @@ def pick_sender(queue_id: int) -> str | None:
 
 def _fill(chosen: dict[str, Claimed], flow: Flow, limit: int) -> None:
     """Add what may be sent of a flow, by address, until there is enough or nothing more is due."""
+    claimed: list[int] = []
     for _ in range(MOST_ROUNDS):
         wanted = limit - len(chosen)
         if wanted < 1:
             return
         with connection.cursor() as cursor:
-            cursor.execute(_CLAIM, [flow.pk, wanted])
+            cursor.execute(_CLAIM, [flow.pk, claimed, wanted])
             ids = [row[0] for row in cursor.fetchall()]
         allowed = _ask(ids)
         for row in allowed:
             chosen.setdefault(row.address, row)  # the same address once more waits for another call
+        claimed += ids
         if len(ids) < wanted or len(allowed) == len(ids):
             return
 
