@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 from urllib.parse import quote
 
-from config.infra import outbound
 from messaging.providers.base import (
     Accepted,
     Outcome,
@@ -15,8 +14,11 @@ from messaging.providers.base import (
     ProviderError,
     ProviderStatus,
     Refused,
+    call,
+    is_id,
+    line_of,
 )
-from messaging.webhooks import MAX_ID_LENGTH, MAX_TEXT_LENGTH, UnreadableReport, read_mitto_report
+from messaging.webhooks import UnreadableReport, read_mitto_report
 
 BULK_PATH = "/api/v1.1/Messages/sendmessagesbulk"
 MESSAGE_PATH = "/api/v1.1/Messages/"
@@ -64,33 +66,17 @@ class MittoProvider:
         }
 
     def _call(self, method: str, path: str, document: object | None) -> Any:
-        try:
-            return outbound.call(
-                service=self._account.service,
-                connection=self._account.connection_id,
-                method=method,
-                url=(self._account.base_url or BASE_URL).rstrip("/") + path,
-                json=document,
-                headers={"X-Mitto-API-Key": self._account.api_key},
-                repeatable=method == "GET",
-            ).json()
-        except outbound.OutboundError as error:
-            raise ProviderError(
-                f"Mitto: {error}",
-                permanent=error.permanent,
-                unknown=error.unknown,
-                retry_after_seconds=error.retry_after_seconds,
-                status=error.status,
-                blocker=error.blocker,
-            ) from error
+        url = (self._account.base_url or BASE_URL).rstrip("/") + path
+        headers = {"X-Mitto-API-Key": self._account.api_key}
+        return call(self._account, "Mitto", method=method, url=url, json=document, headers=headers)
 
 
 def _outcome(reference: str, entry: Any) -> Outcome:
     """Read one entry of the answer: an id, or the errors for which the message was refused."""
     entry = entry if isinstance(entry, dict) else {}
     provider_id = entry.get("messageId")
-    if isinstance(provider_id, str) and 0 < len(provider_id) <= MAX_ID_LENGTH and provider_id.isprintable():
-        return Accepted(reference, provider_id)
+    if is_id(provider_id):
+        return Accepted(reference, str(provider_id))
     if provider_id is None and entry.get("errors"):
         return Refused(reference, _reason(entry["errors"]), permanent=True)
     raise ProviderError("Mitto's answer names neither an id nor an error for a message", unknown=True)
@@ -102,5 +88,4 @@ def _reason(errors: Any) -> str:
     for item in errors if isinstance(errors, list) else [errors]:
         words = item.get("message") or item.get("description") or item if isinstance(item, dict) else item
         parts.append(str(words))
-    line = "; ".join(parts).encode("utf-8", "replace").decode()
-    return " ".join(line.replace("\x00", "\ufffd").split())[:MAX_TEXT_LENGTH]
+    return line_of("; ".join(parts))
