@@ -6,6 +6,7 @@ changes. Nothing is written but the report.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import Counter
 from collections.abc import Iterator
@@ -20,12 +21,13 @@ from django.db import connection, transaction
 from audit.actions import record
 from config.infra import work
 from messaging.actions.campaigns import MOVES, CampaignError
-from messaging.actions.composing import Composer
+from messaging.actions.composing import Composed, Composer
 from messaging.actions.credits import read_balance
 from messaging.actions.flows import Place
 from messaging.actions.freezing import recipients_of
 from messaging.actions.limits import batch_size, per_second
 from messaging.actions.segments import compiled, count_contacts
+from messaging.actions.sending import provider_of
 from messaging.models import Campaign, Contact, Message, MessageBody
 from messaging.quiet import next_time
 
@@ -106,6 +108,7 @@ def send_test(*, campaign: Campaign, contact_id: int, actor: str, now: datetime)
 def report_on(campaign: Campaign, *, now: datetime) -> Report:
     """Compose a campaign for everybody in its audience, and add up; memory does not grow with the audience."""
     report, skipped, countries, places = Report(), Counter[str](), Counter[str](), set[Place]()
+    calls = _Calls(campaign)
     composer = Composer(campaign, is_preview=True)
     for chunk in _chunks(_recipients(campaign)):
         report.contacts += len(chunk)
@@ -120,16 +123,55 @@ def report_on(campaign: Campaign, *, now: datetime) -> Report:
             report.cost += composed.cost
             countries[composed.country] += 1
             places.add(composed.place)
+            calls.add(composed)
+    report.calls = calls.count()
     report.skipped, report.by_country = dict(skipped.most_common()), dict(countries.most_common())
     _judge(report, campaign, places, now=now)
     return report
+
+
+class _Calls:
+    """Counts the calls that carry messages added in the order in which they are sent.
+
+    Where the messages of a call share their text, it is counted as claiming takes them (claiming.py): the first one
+    decides, and takes those like it out of as many as a call may have, in its own flow.
+    """
+
+    def __init__(self, campaign: Campaign) -> None:
+        provider = provider_of(campaign.channel, campaign.sender.connection if campaign.sender else None)
+        self._size = min(batch_size(), provider.max_batch) if provider else batch_size()
+        self._shares_text = provider is not None and provider.shares_text
+        self._messages = self._full = 0
+        self._numbers = itertools.count()
+        # For each flow what is next, in order: each text with how many have it. A text goes as a whole.
+        self._next: dict[tuple[Place, datetime | None], dict[str | int, int]] = {}
+        self._waiting = Counter[tuple[Place, datetime | None]]()
+
+    def add(self, composed: Composed) -> None:
+        """Count a message in."""
+        self._messages += 1
+        if not self._shares_text:
+            return
+        flow = (composed.place, composed.due_at)
+        texts = self._next.setdefault(flow, {})
+        text = next(self._numbers) if composed.has_own_links else composed.text
+        texts[text] = texts.get(text, 0) + 1
+        self._waiting[flow] += 1
+        if self._waiting[flow] == self._size:
+            self._waiting[flow] -= texts.pop(next(iter(texts)))
+            self._full += 1
+
+    def count(self) -> int:
+        """Return how many calls it takes."""
+        if not self._shares_text:
+            return math.ceil(self._messages / self._size)
+        return self._full + sum(map(len, self._next.values()))
 
 
 def _judge(report: Report, campaign: Campaign, places: set[Place], *, now: datetime) -> None:
     """Say whether there are credits for it, and when it would be through."""
     report.available = read_balance().available
     report.is_affordable = report.cost <= report.available
-    report.calls = math.ceil(report.recipients / batch_size())
     report.seconds_under_limits = round(report.calls / per_second(campaign.tenant_id), 1)
     begins = max(now, campaign.scheduled_at or now)
     starts = [_start(place, begins) for place in places] or [begins]

@@ -12,7 +12,7 @@ from config.infra import outbound
 from messaging.webhooks import MAX_ID_LENGTH, MAX_TEXT_LENGTH, DeliveryReport
 
 PROVIDERS = {
-    "mitto": "messaging.providers.mitto.MittoProvider",
+    "mitto": "messaging.providers.mitto.make_provider",
     "email": "messaging.providers.email.make_provider",
 }
 
@@ -33,6 +33,9 @@ class ProviderAccount:
 class OutgoingMessage:
     """One message to one recipient. `to` is E.164 with the plus, or an e-mail address; `sender` may be empty: then the
     account's is used. An e-mail has a subject and HTML beside its text, and the link by which it is unsubscribed.
+
+    `call` names the call that it is sent in: where a request takes one reference for all its messages, that is the
+    call's, and with the recipient it names one of them.
     """
 
     reference: str
@@ -42,6 +45,7 @@ class OutgoingMessage:
     subject: str = ""
     html: str = ""
     unsubscribe_url: str = ""
+    call: str = ""
 
 
 @dataclass(frozen=True)
@@ -94,9 +98,13 @@ class ProviderError(Exception):
 
 
 class Provider(Protocol):
-    """A provider for one account. One `send` is one HTTP request, whatever the number of its messages."""
+    """A provider for one account. One `send` is one HTTP request, whatever the number of its messages.
+
+    shares_text   a request carries one text from one sender: all its messages have the same
+    """
 
     max_batch: int
+    shares_text: bool
 
     def send(self, messages: Sequence[OutgoingMessage]) -> list[Outcome]:
         """Send at most `max_batch` messages; the outcomes are in the order of the messages.
@@ -133,6 +141,7 @@ class Unusable:
     somebody mends the connection."""
 
     max_batch = 500
+    shares_text = False
 
     def __init__(self, sentence: str, *, blocker: str) -> None:
         self._sentence, self._blocker = sentence, blocker

@@ -29,6 +29,7 @@ class MailgunProvider:
     """
 
     max_batch = 1
+    shares_text = False
 
     def __init__(self, account: ProviderAccount) -> None:
         self._account = account

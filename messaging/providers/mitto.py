@@ -1,4 +1,4 @@
-"""Sends SMS through Mitto's Messaging API (v1.1)."""
+"""Sends SMS through Mitto: which of its APIs a connection speaks, and the Messaging API (v1.1)."""
 
 from __future__ import annotations
 
@@ -10,15 +10,18 @@ from messaging.providers.base import (
     Accepted,
     Outcome,
     OutgoingMessage,
+    Provider,
     ProviderAccount,
     ProviderError,
     ProviderStatus,
     Refused,
+    Unusable,
     call,
     is_id,
     line_of,
 )
-from messaging.webhooks import UnreadableReport, read_mitto_report
+from messaging.providers.mitto_classic import ClassicMittoProvider
+from messaging.webhooks import UnreadableReport, is_classic_mitto, read_mitto_report
 
 BULK_PATH = "/api/v1.1/Messages/sendmessagesbulk"
 MESSAGE_PATH = "/api/v1.1/Messages/"
@@ -26,12 +29,24 @@ MESSAGE_PATH = "/api/v1.1/Messages/"
 BASE_URL = "https://messaging.mittoapi.com"
 
 
+def make_provider(account: ProviderAccount) -> Provider:
+    """Return the adapter of the API that the account names: `classic` or `classic:NAME`; any other without a colon is
+    the id of a traffic account of the Messaging API."""
+    if is_classic_mitto(account.account_id):
+        return ClassicMittoProvider(account)
+    name, colon, _ = account.account_id.partition(":")
+    if colon:
+        return Unusable(f"no API of Mitto's is called {name!r}; known: classic", blocker="unknown_mitto_api")
+    return MittoProvider(account)
+
+
 class MittoProvider:
-    """One Mitto account. Mitto documents no idempotency: a send without a readable answer is unknown."""
+    """One traffic account. Mitto documents no idempotency: a send without a readable answer is unknown."""
 
     # Mitto's own limit is not published, and its notes contradict each other (1,000, 5,000, 1 MB). A tenant's batch
     # size decides (SendingPolicy): a small one leaves less unknown when an answer is lost.
     max_batch = 5_000
+    shares_text = False
 
     def __init__(self, account: ProviderAccount) -> None:
         self._account = account

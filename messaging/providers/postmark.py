@@ -30,6 +30,7 @@ class PostmarkProvider:
     """
 
     max_batch = 500
+    shares_text = False
 
     def __init__(self, account: ProviderAccount) -> None:
         self._account = account
