@@ -17,7 +17,7 @@ from django.utils import timezone
 
 from config.infra import tenancy, work
 from config.infra.failpoints import failpoint
-from config.infra.ratelimit import Grant, Level, Refusal, clock_ms, grant, take_recipients
+from config.infra.ratelimit import Grant, Level, Refusal, clock_ms, grant, return_recipients, take_recipients
 from messaging.actions import outcomes
 from messaging.actions.claiming import Call, Claimed, begin_call, pick_sender
 from messaging.actions.flows import Turn, block_queue, keep_quiet, take_turn
@@ -138,6 +138,7 @@ def _take(turn: Turn, memory: _Memory) -> tuple[int, float]:
         sender=sender,
         shares_text=route.provider.shares_text,
     )
+    _give_back(route, sender, limit - (len(call.rows) if call else 0))
     if call is None:
         return 0, 0.0
     failpoint("work.started")
@@ -194,13 +195,26 @@ def route_of(connection: Connection) -> Route:
 
 def _ask_limiter(route: Route, batch_size: int, sender: str | None) -> tuple[Grant | Refusal, int]:
     """Ask for one request, and for as many recipients as the sender's own limit lets through."""
+    level = _level_of(route, sender)
+    granted = grant(levels_of(route.connection))
+    if level is None or isinstance(granted, Refusal):
+        return granted, batch_size
+    taken = take_recipients(level, batch_size)
+    return (taken, 0) if isinstance(taken, Refusal) else (granted, taken)
+
+
+def _give_back(route: Route, sender: str | None, count: int) -> None:
+    """Give back the recipients that a call has no use for: a text of one's own is one of a whole batch."""
+    level = _level_of(route, sender)
+    if level is not None and count > 0:
+        return_recipients(level, count)
+
+
+def _level_of(route: Route, sender: str | None) -> Level | None:
+    """Return a sender's own level, in recipients; None when it has no limit."""
     via, name = route.connection, sender or route.connection.sender
     limit = route.limits.get(name)
-    granted = grant(levels_of(via))
-    if limit is None or isinstance(granted, Refusal):
-        return granted, batch_size
-    taken = take_recipients(Level(f"sender:{via.tenant_id}:{name}", limit), batch_size)
-    return (taken, 0) if isinstance(taken, Refusal) else (granted, taken)
+    return None if limit is None else Level(f"sender:{via.tenant_id}:{name}", limit)
 
 
 def make_call(call: Call, route: Route, *, queue_id: int) -> None:
