@@ -50,6 +50,7 @@ WEBHOOK_HANDLERS: dict[str, dict[str, str]] = {
     },
     "mitto": {
         "dlr": "messaging.actions.reports.sync_reports",
+        "classic_dlr": "messaging.actions.reports.sync_classic_reports",
         "inbound": "messaging.actions.replies.sync_replies",
     },
     "email": {  # by the service that posts

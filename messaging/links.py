@@ -89,8 +89,13 @@ def is_shortened(url: str, *, base_url: str) -> bool:
 
 def sample_links(text: str, *, base_url: str) -> str:
     """Write a text with short links of the right length that lead nowhere, for a preview."""
-    sample = f"{base_url}/l/{'x' * CODE_LENGTH}"
+    sample = sample_link(base_url)
     return replace_links(text, lambda url: sample if is_shortened(url, base_url=base_url) else None, is_html=False)
+
+
+def sample_link(base_url: str) -> str:
+    """Return the short link that stands for each recipient's own."""
+    return f"{base_url}/l/{'x' * CODE_LENGTH}"
 
 
 def bot_reason(*, method: str, user_agent: str, purpose: str, sent_at: datetime | None, now: datetime) -> str:

@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal, NoReturn
+from urllib.parse import parse_qsl
 
 ReportStatus = Literal["pending", "sent", "delivered", "failed", "unrecognised"]
 
@@ -42,8 +43,8 @@ class DeliveryReport:
     reference: str | None = None
     updated_at: datetime | None = None
     error: str | None = None
-    destination: str | None = None  # these three only where the provider was asked
-    text: str | None = None
+    destination: str | None = None  # E.164 with the plus; where it was asked for, and in reports of the classic API
+    text: str | None = None  # these two only where the provider was asked
     account_id: str | None = None
 
 
@@ -86,6 +87,76 @@ def read_mitto_report(entry: Any, *, place: str = "the report") -> DeliveryRepor
         text=entry["text"] if isinstance(entry.get("text"), str) else None,
         account_id=text_of(entry.get("trafficAccountId"), MAX_ID_LENGTH),
     )
+
+
+# What a classic report calls its parts, whatever their case and punctuation. Mitto's own names were not to be found:
+# the first of each is of an invented sample, the others are those of the Messaging API and of other providers.
+_CLASSIC_NAMES = {
+    "id": ("id", "messageid"),
+    "reference": ("reference", "ref"),
+    "status": ("status", "deliverystatus"),
+    "time": ("timestamp", "updatedat", "time", "date"),
+    "code": ("errorcode",),
+    "error": ("error", "errortext", "description"),
+    "to": ("to", "destination", "recipient", "receiver", "msisdn"),
+}
+MAX_FIELDS = 100
+
+
+def is_classic_mitto(account_id: str) -> bool:
+    """Does a connection's account id say that it speaks Mitto's classic SMS API: `classic`, or `classic:NAME`?"""
+    return account_id.partition(":")[0].strip().lower() == "classic"
+
+
+def parse_classic_reports(body: bytes) -> list[DeliveryReport]:
+    """Read delivery reports of Mitto's classic API: a query or a form, one JSON object, or an array of them.
+
+    The names are a guess (docs/protocols.md). A word for the status that we do not know is kept, and moves nothing.
+
+    Raises:
+        UnreadableReport: there is nothing to read, or an entry names no message or no status.
+    """
+    text = body.decode("utf-8", "replace").strip()
+    try:
+        if text.startswith(("{", "[")):
+            document = json.loads(text, parse_constant=refuse_constant)
+        else:
+            document = dict(parse_qsl(text, keep_blank_values=True, max_num_fields=MAX_FIELDS))
+    except (ValueError, RecursionError) as error:
+        raise UnreadableReport("the delivery report is neither a form nor JSON") from error
+    entries = document if isinstance(document, list) else [document]
+    return [_read_classic(entry, place=f"report {n} of {len(entries)}") for n, entry in enumerate(entries, start=1)]
+
+
+def _read_classic(entry: Any, *, place: str) -> DeliveryReport:
+    if not isinstance(entry, dict):
+        raise UnreadableReport(f"{place} is not a JSON object")
+    plain = {re.sub("[^a-z]", "", name.lower()): _word(value) for name, value in entry.items()}
+    found = {part: next(filter(None, map(plain.get, names)), None) for part, names in _CLASSIC_NAMES.items()}
+    raw_status = text_of(found["status"], MAX_WORD_LENGTH)
+    if raw_status is None:
+        raise UnreadableReport(f"{place} has no status")
+    code = text_of(found["code"], MAX_WORD_LENGTH) or "0"
+    return DeliveryReport(
+        provider_id=id_in(found, "id", place=place),
+        status=_MITTO_STATUSES.get(raw_status.lower(), "unrecognised"),
+        raw_status=raw_status,
+        reference=text_of(found["reference"], MAX_ID_LENGTH),
+        updated_at=moment_of(found["time"]),
+        error=text_of(found["error"], MAX_TEXT_LENGTH) or (f"error {code}" if code != "0" else None),
+        destination=_number(found["to"]),
+    )
+
+
+def _word(value: Any) -> str | None:
+    """Return a text, or a whole number as one; None for anything else."""
+    return str(value) if isinstance(value, str | int) and not isinstance(value, bool) else None
+
+
+def _number(value: str | None) -> str | None:
+    """Return a phone number as E.164 with the plus, however it was written; None where there is none."""
+    digits = re.sub(r"[^0-9]", "", value or "").lstrip("0")
+    return f"+{digits}" if 7 <= len(digits) <= 15 else None
 
 
 def id_in(entry: dict[str, Any], name: str, *, place: str) -> str:

@@ -112,6 +112,7 @@ NOUNS = {  # what a module that became a package may be split into
         "sandbox_state",
         "sandbox_reports",
         "sandbox_email",
+        "sandbox_classic",
     },
     "shopify": {"bodies", "shapes", "snapshots"},
     "admin": {

@@ -173,10 +173,24 @@ return {given, 0}
 )
 
 
+# From the oldest on, which leave the window first: what is still counted is never less than what was used in it.
+_RETURN = """
+local left = tonumber(ARGV[1])
+for index, entry in ipairs(redis.call('LRANGE', KEYS[1], 0, -1)) do
+  if left < 1 then break end
+  local at, count = string.match(entry, '(%d+):(%d+)')
+  local less = math.min(left, tonumber(count))
+  redis.call('LSET', KEYS[1], index - 1, string.format('%s:%d', at, count - less))
+  left = left - less
+end
+"""
+
+
 def take_recipients(level: Level, wish: int) -> int | Refusal:
     """Take as many of the recipients wished for as a limit on recipients lets through in its window, at least one.
 
-    What is taken counts, whether it is used or not. Never raises for Redis: without it the answer is a refusal.
+    What is taken counts, whether it is used or not, unless it is given back. Never raises for Redis: without it the
+    answer is a refusal.
     """
     args = [EPOCH_LIFE_SECONDS * 1000, level.limit, round(level.window_seconds * 1_000_000), wish]
     try:
@@ -185,6 +199,14 @@ def take_recipients(level: Level, wish: int) -> int | Refusal:
         logger.warning("limiter: Redis is away (%s); no recipient is granted", type(error).__name__)
         return Refusal("limiter_unavailable", UNAVAILABLE_RETRY_SECONDS)
     return int(given) or Refusal("rate_limit", wait_us / 1_000_000, level.key)
+
+
+def return_recipients(level: Level, count: int) -> None:
+    """Give back recipients that were taken, and surely are not used. Without Redis they stay counted."""
+    try:
+        redis_client().register_script(_RETURN)(keys=[_key(level)], args=[count])
+    except redis.RedisError as error:
+        logger.warning("limiter: Redis is away (%s); recipients stay counted", type(error).__name__)
 
 
 def _key(level: Level) -> str:

@@ -69,9 +69,30 @@ _OPEN_FLOWS = (
 )
 _DUE_SENDERS = "SELECT coalesce(s.value, '')" + _DUE + " ORDER BY f.priority, random() LIMIT 1"
 
+# A lock does not keep out whoever holds it: what was claimed before, and is still `ready`, is left out by its id.
 _CLAIM = """
 SELECT id FROM messaging_message WHERE flow_id = %s AND status = 'ready' AND due_at <= clock_timestamp()
+AND id <> ALL(%s::bigint[])
 ORDER BY due_at, id LIMIT %s FOR UPDATE SKIP LOCKED"""
+
+# Where all messages of a call share text and sender: the first row that can be locked decides, and of the rows that
+# come next, as many as a call may have, those like it are claimed. The others are read, and not locked. The inner
+# query walks along the flow's index; no text is searched for.
+_LEAD = """
+SELECT id, due_at, text, coalesce(nullif(sender, ''), %(own_sender)s) AS sender FROM messaging_message
+WHERE flow_id = %(flow)s AND status = 'ready' AND due_at <= clock_timestamp()
+ORDER BY due_at, id LIMIT 1 FOR UPDATE SKIP LOCKED"""
+_CLAIM_ALIKE = """
+SELECT id FROM messaging_message
+WHERE id = ANY(ARRAY(
+    SELECT near.id FROM (
+        SELECT id, text, sender FROM messaging_message
+        WHERE flow_id = %(flow)s AND status = 'ready' AND due_at <= clock_timestamp()
+          AND (due_at, id) >= (%(due_at)s, %(id)s)
+        ORDER BY due_at, id LIMIT %(limit)s) near
+    WHERE near.text = %(text)s AND coalesce(nullif(near.sender, ''), %(own_sender)s) = %(sender)s))
+  AND status = 'ready' AND flow_id = %(flow)s
+ORDER BY due_at, id FOR UPDATE SKIP LOCKED"""
 
 # In a statement of its own, so that it sees what was committed until the rows were locked.
 _ASK = """
@@ -110,30 +131,26 @@ def begin_call(
     now: datetime,
     granted_at: datetime | None = None,
     sender: str | None = None,
+    shares_text: bool = False,
 ) -> Call | None:
     """Claim at most so many due messages of a queue, ask once more whether they may be sent, and begin their call.
 
     Consent, suppression, expiry, the cap on frequency and the hours of the day are asked here; a flow that somebody
     blocked is not looked at, and one that is being blocked waits for this transaction. No address stands twice.
-    With a sender ("": the connection's own) only what is sent from it is claimed.
+    With a sender ("": the connection's own) only what is sent from it is claimed. Where a call shares its text, all of
+    it has one text and one sender, and is of one flow.
     Returns None when nothing is left to send.
     """
-    chosen: dict[str, Claimed] = {}
     scope = {"queue": queue_id, "tenant": tenancy.current_tenant_id(), "sender": sender}
     flows = list(Flow.objects.raw(_OPEN_FLOWS, scope))  # locked in order of ids
-    random.shuffle(flows)  # no campaign of a tenant waits for another's end
-    for flow in sorted(flows, key=attrgetter("priority")):
-        if opens_at(flow, now=now) == now:
-            _fill(chosen, flow, limit)
-        if len(chosen) >= limit:
-            break
-    else:
+    sharing = via if shares_text else None
+    rows = _choose(flows, limit, sharing=sharing, now=now)
+    if len(rows) < _enough(limit, sharing):
         empty_queue(queue_id)
-    if not chosen:
+    if not rows:
         return None
-    attempt = Attempt(connection=via, message_count=len(chosen), granted_at=granted_at, started_at=TransactionNow())
+    attempt = Attempt(connection=via, message_count=len(rows), granted_at=granted_at, started_at=TransactionNow())
     attempt.save()
-    rows = list(chosen.values())
     parameters: dict[str, Any] = {
         "token": uuid.uuid4(),
         "attempt": attempt.pk,
@@ -157,19 +174,58 @@ def pick_sender(queue_id: int) -> str | None:
     return row[0] if row else None
 
 
+def _choose(flows: list[Flow], limit: int, *, sharing: Connection | None, now: datetime) -> list[Claimed]:
+    """Claim what goes into one call; with a connection whose calls share their text, what is alike of one flow."""
+    chosen: dict[str, Claimed] = {}
+    random.shuffle(flows)  # no campaign of a tenant waits for another's end
+    for flow in sorted(flows, key=attrgetter("priority")):
+        if opens_at(flow, now=now) != now:
+            continue
+        if sharing is None:
+            _fill(chosen, flow, limit)
+        else:
+            _fill_alike(chosen, flow, limit, own_sender=sharing.sender)
+        if len(chosen) >= _enough(limit, sharing):
+            break
+    return list(chosen.values())
+
+
+def _enough(limit: int, sharing: Connection | None) -> int:
+    return limit if sharing is None else 1
+
+
 def _fill(chosen: dict[str, Claimed], flow: Flow, limit: int) -> None:
     """Add what may be sent of a flow, by address, until there is enough or nothing more is due."""
+    claimed: list[int] = []
     for _ in range(MOST_ROUNDS):
         wanted = limit - len(chosen)
         if wanted < 1:
             return
         with connection.cursor() as cursor:
-            cursor.execute(_CLAIM, [flow.pk, wanted])
+            cursor.execute(_CLAIM, [flow.pk, claimed, wanted])
             ids = [row[0] for row in cursor.fetchall()]
         allowed = _ask(ids)
         for row in allowed:
             chosen.setdefault(row.address, row)  # the same address once more waits for another call
+        claimed += ids
         if len(ids) < wanted or len(allowed) == len(ids):
+            return
+
+
+def _fill_alike(chosen: dict[str, Claimed], flow: Flow, limit: int, *, own_sender: str) -> None:
+    """Add what may be sent of a flow and shares text and sender with the first that may be, by address."""
+    parameters: dict[str, Any] = {"flow": flow.pk, "limit": limit, "own_sender": own_sender}
+    for _ in range(MOST_ROUNDS):
+        with connection.cursor() as cursor:
+            cursor.execute(_LEAD, parameters)
+            lead = cursor.fetchone()
+            if lead is None:
+                return
+            cursor.execute(_CLAIM_ALIKE, parameters | dict(zip(("id", "due_at", "text", "sender"), lead, strict=True)))
+            ids = [row[0] for row in cursor.fetchall()]
+        for row in _ask(ids):
+            chosen.setdefault(row.address, row)
+        if chosen:  # those that were skipped leave room, and it stays empty
             return
 
 

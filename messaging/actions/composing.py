@@ -20,7 +20,7 @@ from messaging.actions.prices import country_of, tariff_of
 from messaging.actions.unsubscribes import unsubscribe_url
 from messaging.emails import render_email
 from messaging.encoding import smart_encode, split_sms
-from messaging.links import sample_links
+from messaging.links import sample_link, sample_links
 from messaging.models import Campaign, Message, QuietHours, TemplateVersion
 from messaging.models.contacts import Channel
 from messaging.queries import postal_address
@@ -36,7 +36,8 @@ _SAMPLE_TOKEN = "x" * 43  # as long as a real one
 
 @dataclass(frozen=True, slots=True)
 class Composed:
-    """What is written to one recipient; with a reason: nothing, and why. `due_at` None: as it is."""
+    """What is written to one recipient; with a reason: nothing, and why. `due_at` None: as it is. `has_own_links`, of a
+    preview: the text will have a link in it that nobody else's has."""
 
     id: int
     text: str = ""
@@ -49,6 +50,7 @@ class Composed:
     due_at: datetime | None = None
     subject: str = ""
     html: str = ""
+    has_own_links: bool = False
 
 
 class Composer:
@@ -64,6 +66,7 @@ class Composer:
         self._only_in = campaign.sender.country if campaign.sender else ""
         domain = campaign.sender.short_link_domain if campaign.sender else ""
         self._base_url = domain.rstrip("/") or settings.PUBLIC_URL
+        self._samples = (f"{settings.PUBLIC_URL}/u/{_SAMPLE_TOKEN}", sample_link(self._base_url))
         self._postal_address = postal_address() if campaign.channel == Channel.EMAIL else ""
         rules = QuietHours.objects.all() if campaign.keeps_quiet_hours else ()
         self._hours = {(rule.country, rule.region): Hours(rule.starts_at, rule.ends_at) for rule in rules}
@@ -79,7 +82,7 @@ class Composer:
         values = values_of(
             row.contact,
             tenant_name=self._tenant.name,
-            unsubscribe_url=url or f"{settings.PUBLIC_URL}/u/{_SAMPLE_TOKEN}",
+            unsubscribe_url=url or self._samples[0],
             campaign_name=self._campaign.name,
         )
         try:
@@ -131,6 +134,7 @@ class Composer:
             return Composed(row.pk, reason="quiet_hours_never_end")
         due_at = self._due_at(row)
         told: dict[str, Any] = {"text": text, "sender": self._sender, "parts": parts, "cost": price, "country": country}
+        told["has_own_links"] = self._is_preview and any(sample in text for sample in self._samples)
         return replace(composed, place=place, due_at=due_at, **told)
 
     def _place(self, row: Message, country: str) -> Place:

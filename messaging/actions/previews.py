@@ -6,6 +6,7 @@ changes. Nothing is written but the report.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import Counter
 from collections.abc import Iterator
@@ -20,12 +21,13 @@ from django.db import connection, transaction
 from audit.actions import record
 from config.infra import work
 from messaging.actions.campaigns import AT_ONCE, MOVES, CampaignError
-from messaging.actions.composing import Composer
+from messaging.actions.composing import Composed, Composer
 from messaging.actions.credits import read_balance
 from messaging.actions.flows import Place
 from messaging.actions.freezing import recipients_of
 from messaging.actions.limits import batch_size, per_second
 from messaging.actions.segments import compiled, count_contacts
+from messaging.actions.sending import provider_of
 from messaging.models import Campaign, Contact, Message, MessageBody
 from messaging.quiet import Hours, next_time
 
@@ -44,6 +46,7 @@ class Sums:
     cost: Decimal = Decimal(0)
     by_country: Counter[str] = field(default_factory=Counter)
     places: set[Place] = field(default_factory=set)
+    calls: int = 0  # where the messages of a call share their text; else what it takes is seen in the end
 
     def as_json(self) -> dict[str, Any]:
         """Return it as it is kept between two steps."""
@@ -154,7 +157,7 @@ def report_on(campaign: Campaign, *, now: datetime) -> dict[str, Any]:
 
 def add_part(sums: Sums, campaign: Campaign, *, part: int, of: int, now: datetime) -> None:
     """Compose a campaign for everybody in a part of its audience, and add up."""
-    composer = Composer(campaign, is_preview=True)
+    composer, calls = Composer(campaign, is_preview=True), _Calls(campaign)
     for chunk in _chunks(_recipients(campaign, part=part, of=of)):
         sums.contacts += len(chunk)
         sums.skipped.update(reason for _, _, reason in chunk if reason)
@@ -168,11 +171,52 @@ def add_part(sums: Sums, campaign: Campaign, *, part: int, of: int, now: datetim
             sums.cost += composed.cost
             sums.by_country[composed.country] += 1
             sums.places.add(composed.place)
+            calls.add(composed)
+    sums.calls += calls.count()
+
+
+class _Calls:
+    """Counts the calls that carry messages added in the order in which they are sent.
+
+    Where the messages of a call share their text, it is counted as claiming takes them (claiming.py): the first one
+    decides, and takes those like it out of as many as a call may have, in its own flow.
+    """
+
+    def __init__(self, campaign: Campaign) -> None:
+        provider = provider_of(campaign.channel, campaign.sender.connection if campaign.sender else None)
+        self._size = min(batch_size(), provider.max_batch) if provider else batch_size()
+        self._shares_text = provider is not None and provider.shares_text
+        self._full = 0
+        self._numbers = itertools.count()
+        # For each flow what is next, in order: each text with how many have it. A text goes as a whole.
+        self._next: dict[tuple[Place, datetime | None], dict[str | int, int]] = {}
+        self._waiting = Counter[tuple[Place, datetime | None]]()
+
+    def add(self, composed: Composed) -> None:
+        """Count a message in."""
+        if not self._shares_text:
+            return
+        flow = (composed.place, composed.due_at)
+        texts = self._next.setdefault(flow, {})
+        text = next(self._numbers) if composed.has_own_links else composed.text
+        texts[text] = texts.get(text, 0) + 1
+        self._waiting[flow] += 1
+        if self._waiting[flow] == self._size:
+            self._waiting[flow] -= texts.pop(next(iter(texts)))
+            self._full += 1
+
+    def count(self) -> int:
+        """Return how many calls it takes, where a call's messages share their text; else 0: see `of`."""
+        return self._full + sum(map(len, self._next.values()))
+
+    def of(self, sums: Sums) -> int:
+        """Return how many calls a whole audience takes; each part of it is begun anew where texts are shared."""
+        return sums.calls if self._shares_text else math.ceil(sums.recipients / self._size)
 
 
 def _judged(sums: Sums, campaign: Campaign, *, now: datetime) -> dict[str, Any]:
     """Say whether there are credits for it, and when it would be through; as it is stored and shown."""
-    available, calls = read_balance().available, math.ceil(sums.recipients / batch_size())
+    available, calls = read_balance().available, _Calls(campaign).of(sums)
     seconds = round(calls / per_second(campaign.tenant_id), 1)
     begins = max(now, campaign.scheduled_at or now)
     starts = [_start(place, begins) for place in sums.places] or [begins]

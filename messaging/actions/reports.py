@@ -4,19 +4,20 @@ forward."""
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from django.db import connection, transaction
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from config.infra import tenancy
 from config.infra.transactions import lock_name
 from messaging.actions.charges import charge_house_for, settle_messages
-from messaging.models import DeliveryReport, Message
+from messaging.models import Attempt, DeliveryReport, Message
 from messaging.webhooks import DeliveryReport as ReportSnapshot
-from messaging.webhooks import UnreadableReport, parse_mitto_reports
+from messaging.webhooks import UnreadableReport, parse_classic_reports, parse_mitto_reports
 from shopsync.shopify import Delivery, UnreadablePayloadError
 
 _RANK = {"sent": 1, "failed": 2, "delivered": 3}  # delivered is proof, and beats failed; the rest moves nothing
@@ -50,14 +51,27 @@ FROM told t JOIN held h USING (id) JOIN first_sent USING (id) WHERE m.id = t.id 
 
 @transaction.atomic(savepoint=False)
 def sync_reports(*, delivery: Delivery) -> None:
-    """Take Mitto's delivery reports (one or many in a body): keep each, then move its message forward.
+    """Take delivery reports of Mitto's Messaging API (one or many in a body): keep each, then move its message forward.
 
     Raises: UnreadablePayloadError.
     """
+    _sync(delivery, parse_mitto_reports)
+
+
+@transaction.atomic(savepoint=False)
+def sync_classic_reports(*, delivery: Delivery) -> None:
+    """Take delivery reports of Mitto's classic API, in the same way.
+
+    Raises: UnreadablePayloadError.
+    """
+    _sync(delivery, parse_classic_reports)
+
+
+def _sync(delivery: Delivery, parse: Callable[[bytes], Sequence[ReportSnapshot]]) -> None:
     connection_id = delivery.connection_id
     assert connection_id is not None  # the view stores it with the token's connection
     try:
-        reports = parse_mitto_reports(delivery.body)
+        reports = parse(delivery.body)
     except UnreadableReport as error:
         raise UnreadablePayloadError(str(error)) from error
     keep_reports(reports, connection_id=connection_id, now=timezone.now())
@@ -66,12 +80,11 @@ def sync_reports(*, delivery: Delivery) -> None:
 def keep_reports(reports: Sequence[ReportSnapshot], *, connection_id: int, now: datetime) -> None:
     """Keep these reports of a connection, and move the messages that are known forward."""
     lock_reports(connection_id, shared=True)
-    messages = _find_messages(reports, connection_id)
     rows = [
         DeliveryReport(
             tenant_id=tenancy.current_tenant_id(),
             connection_id=connection_id,
-            message_id=messages.get(report.provider_id) or messages.get(report.reference or ""),
+            message_id=message_id,
             provider_id=report.provider_id,
             reference=report.reference or "",
             status=report.status,
@@ -79,7 +92,7 @@ def keep_reports(reports: Sequence[ReportSnapshot], *, connection_id: int, now: 
             error=report.error or "",
             reported_at=report.updated_at,
         )
-        for report in reports
+        for report, message_id in zip(reports, _find_messages(reports, connection_id), strict=True)
     ]
     rows.sort(key=lambda row: (row.provider_id, row.raw_status))  # one lock order for every body
     DeliveryReport.objects.bulk_create(rows, ignore_conflicts=True)
@@ -91,13 +104,30 @@ def lock_reports(connection_id: int, *, shared: bool = False) -> None:
     lock_name(f"reports:{connection_id}", shared=shared)
 
 
-def _find_messages(reports: Iterable[ReportSnapshot], connection_id: int) -> dict[str, int]:
-    """Find the messages by the provider's ids, and by the references that we sent along."""
+def _find_messages(reports: Sequence[ReportSnapshot], connection_id: int) -> list[int | None]:
+    """Find the message of each report: by the provider's id, else by the reference that we sent along, which is the
+    message's or its call's; of a call no address gets two."""
     of_connection = Message.objects.filter(connection_id=connection_id)
     by_id = of_connection.filter(provider_id__in=[report.provider_id for report in reports])
     by_reference = of_connection.filter(reference__in=filter(None, map(_reference, reports)))
     found = dict(by_id.values_list("provider_id", "pk"))
-    return found | {str(reference): pk for reference, pk in by_reference.values_list("reference", "pk")}
+    found |= {str(reference): pk for reference, pk in by_reference.values_list("reference", "pk")}
+    attempts = [Attempt.pk_of(report.reference or "") for report in reports]
+    called = _called(attempts, [report.destination for report in reports], of_connection)
+    return [
+        found.get(report.provider_id) or found.get(report.reference or "") or called.get((attempt, report.destination))
+        for report, attempt in zip(reports, attempts, strict=True)
+    ]
+
+
+def _called(
+    attempts: Sequence[int | None], addresses: Sequence[str | None], rows: QuerySet[Message]
+) -> Mapping[tuple[int | None, str | None], int]:
+    """Find the messages of these calls to these addresses, by both."""
+    if not any(attempts):
+        return {}
+    mine = rows.filter(attempt__in=filter(None, attempts), address__in=filter(None, addresses))
+    return {(attempt, address): pk for attempt, address, pk in mine.values_list("attempt_id", "address", "pk")}
 
 
 def _reference(report: ReportSnapshot) -> uuid.UUID | None:

@@ -17,7 +17,7 @@ from django.utils import timezone
 
 from config.infra import tenancy, work
 from config.infra.failpoints import failpoint
-from config.infra.ratelimit import Grant, Level, Refusal, clock_ms, grant, take_recipients
+from config.infra.ratelimit import Grant, Level, Refusal, clock_ms, grant, return_recipients, take_recipients
 from messaging.actions import outcomes
 from messaging.actions.claiming import Call, Claimed, begin_call, pick_sender
 from messaging.actions.flows import FAILED, Turn, block_queue, keep_quiet, take_turn
@@ -135,7 +135,9 @@ def _take(turn: Turn, memory: _Memory) -> tuple[int, float]:
         now=timezone.now(),
         granted_at=granted_at,
         sender=sender,
+        shares_text=route.provider.shares_text,
     )
+    _give_back(route, sender, limit - (len(call.rows) if call else 0))
     if call is None:
         return 0, 0.0
     failpoint("work.started")
@@ -157,13 +159,22 @@ def _look_up(turn: Turn) -> Route | str:
     if tenant.status != Tenant.Status.ACTIVE:
         return f"tenant_{tenant.status}"
     queue = SendQueue.objects.select_related("connection").get(pk=turn.queue_id)
-    connection = queue.connection
-    if connection is None:
-        service = SERVICES.get(queue.channel)
-        connection = Connection.objects.filter(service=service, is_active=True).first() if service else None
-    if connection is None or not connection.is_active:
-        return "no_connection"
-    return route_of(connection)
+    connection = _connection_of(queue.channel, queue.connection)
+    return "no_connection" if connection is None else route_of(connection)
+
+
+def _connection_of(channel: str, own: Connection | None) -> Connection | None:
+    """Find the connection of a channel: the one that is given, else the first of its service; None: none is active."""
+    service = SERVICES.get(channel)
+    if own is None and service:
+        return Connection.objects.filter(service=service, is_active=True).first()
+    return own if own is not None and own.is_active else None
+
+
+def provider_of(channel: str, own: Connection | None) -> Provider | None:
+    """Return what the tenant's messages on a channel go through; None: there is no active connection."""
+    connection = _connection_of(channel, own)
+    return None if connection is None else route_of(connection).provider
 
 
 def route_of(connection: Connection) -> Route:
@@ -183,19 +194,32 @@ def route_of(connection: Connection) -> Route:
 
 def _ask_limiter(route: Route, batch_size: int, sender: str | None) -> tuple[Grant | Refusal, int]:
     """Ask for one request, and for as many recipients as the sender's own limit lets through."""
+    level = _level_of(route, sender)
+    granted = grant(levels_of(route.connection))
+    if level is None or isinstance(granted, Refusal):
+        return granted, batch_size
+    taken = take_recipients(level, batch_size)
+    return (taken, 0) if isinstance(taken, Refusal) else (granted, taken)
+
+
+def _give_back(route: Route, sender: str | None, count: int) -> None:
+    """Give back the recipients that a call has no use for: a text of one's own is one of a whole batch."""
+    level = _level_of(route, sender)
+    if level is not None and count > 0:
+        return_recipients(level, count)
+
+
+def _level_of(route: Route, sender: str | None) -> Level | None:
+    """Return a sender's own level, in recipients; None when it has no limit."""
     via, name = route.connection, sender or route.connection.sender
     limit = route.limits.get(name)
-    granted = grant(levels_of(via))
-    if limit is None or isinstance(granted, Refusal):
-        return granted, batch_size
-    taken = take_recipients(Level(f"sender:{via.tenant_id}:{name}", limit), batch_size)
-    return (taken, 0) if isinstance(taken, Refusal) else (granted, taken)
+    return None if limit is None else Level(f"sender:{via.tenant_id}:{name}", limit)
 
 
 def make_call(call: Call, route: Route, *, queue_id: int) -> None:
     """4. Call, outside any transaction. 5. Write what came of it, in one transaction."""
     try:
-        answers = route.provider.send([_outgoing(row, route.connection) for row in call.rows])
+        answers = route.provider.send([_outgoing(row, call, route.connection) for row in call.rows])
     except ProviderError as error:
         logger.warning("provider call of attempt %s: %s", call.attempt.pk, error)
         _settle_failure(call, error, route, queue_id=queue_id)
@@ -208,10 +232,10 @@ def make_call(call: Call, route: Route, *, queue_id: int) -> None:
     outcomes.store(call, answers, now=timezone.now())
 
 
-def _outgoing(row: Claimed, via: Connection) -> OutgoingMessage:
+def _outgoing(row: Claimed, call: Call, via: Connection) -> OutgoingMessage:
     sender = row.sender or via.sender
     if row.channel != Channel.EMAIL:
-        return OutgoingMessage(str(row.reference), row.address, row.text, sender)
+        return OutgoingMessage(str(row.reference), row.address, row.text, sender, call=call.attempt.reference)
     url = unsubscribe_url(reference=row.reference)
     return OutgoingMessage(str(row.reference), row.address, row.text, sender, row.subject, row.html, url)
 

@@ -64,6 +64,8 @@ def _match(connection: Connection, *, now: datetime) -> int:
             told = route.provider.status(provider_id)
         except ProviderError as error:
             logger.warning("%s was asked about %s, and did not say: %s", connection, provider_id, error)
+            if error.blocker or (error.permanent and error.status is None):  # about the others neither
+                break
             continue
         settled += _settle_orphan(connection, provider_id, told)
     return settled

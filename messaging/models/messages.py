@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from typing import Any
 
@@ -16,6 +17,8 @@ from messaging.models.contacts import Channel, Contact
 from messaging.models.credits import Credits
 from messaging.models.flows import Flow
 from shopsync.models import Connection, Tenant, TenantModel
+
+_ATTEMPT = re.compile(r"attempt-([1-9][0-9]{0,17})", re.ASCII)
 
 
 class Attempt(TenantModel):
@@ -34,6 +37,17 @@ class Attempt(TenantModel):
 
     def __str__(self) -> str:
         return f"attempt {self.pk}"
+
+    @property
+    def reference(self) -> str:
+        """What is sent along where a call has one reference for all its messages; with the address it names one."""
+        return f"attempt-{self.pk}"
+
+    @staticmethod
+    def pk_of(reference: str) -> int | None:
+        """Return the key of the attempt that has this reference; None when it is no attempt's."""
+        found = _ATTEMPT.fullmatch(reference)
+        return int(found[1]) if found else None
 
 
 class Message(TenantModel, WorkRow):

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, TypeAlias, cast
+from typing import Any, Protocol, TypeAlias, cast
 
 from django.utils.module_loading import import_string
 
-from messaging.webhooks import DeliveryReport
+from config.infra import outbound
+from messaging.webhooks import MAX_ID_LENGTH, MAX_TEXT_LENGTH, DeliveryReport
 
 PROVIDERS = {
-    "mitto": "messaging.providers.mitto.MittoProvider",
+    "mitto": "messaging.providers.mitto.make_provider",
     "email": "messaging.providers.email.make_provider",
 }
 
@@ -31,7 +32,11 @@ class ProviderAccount:
 @dataclass(frozen=True)
 class OutgoingMessage:
     """One message to one recipient. `to` is E.164 with the plus, or an e-mail address; `sender` may be empty: then the
-    account's is used. An e-mail has a subject and HTML beside its text, and the link by which it is unsubscribed."""
+    account's is used. An e-mail has a subject and HTML beside its text, and the link by which it is unsubscribed.
+
+    `call` names the call that it is sent in: where a request takes one reference for all its messages, that is the
+    call's, and with the recipient it names one of them.
+    """
 
     reference: str
     to: str
@@ -40,6 +45,7 @@ class OutgoingMessage:
     subject: str = ""
     html: str = ""
     unsubscribe_url: str = ""
+    call: str = ""
 
 
 @dataclass(frozen=True)
@@ -92,9 +98,13 @@ class ProviderError(Exception):
 
 
 class Provider(Protocol):
-    """A provider for one account. One `send` is one HTTP request, whatever the number of its messages."""
+    """A provider for one account. One `send` is one HTTP request, whatever the number of its messages.
+
+    shares_text   a request carries one text from one sender: all its messages have the same
+    """
 
     max_batch: int
+    shares_text: bool
 
     def send(self, messages: Sequence[OutgoingMessage]) -> list[Outcome]:
         """Send at most `max_batch` messages; the outcomes are in the order of the messages.
@@ -124,3 +134,60 @@ def get_provider(account: ProviderAccount) -> Provider:
     if path is None:
         raise ValueError(f"no messaging provider is called {account.service!r}; known: {', '.join(sorted(PROVIDERS))}")
     return cast("Provider", import_string(path)(account))
+
+
+class Unusable:
+    """What stands for an account that nobody can tell how to speak to: its messages wait, with a blocker, until
+    somebody mends the connection."""
+
+    max_batch = 500
+    shares_text = False
+
+    def __init__(self, sentence: str, *, blocker: str) -> None:
+        self._sentence, self._blocker = sentence, blocker
+
+    def send(self, messages: Sequence[OutgoingMessage]) -> list[Outcome]:
+        """Raise: surely nothing is sent."""
+        raise ProviderError(self._sentence, blocker=self._blocker)
+
+    def status(self, provider_id: str) -> ProviderStatus:
+        """Raise: nobody can be asked."""
+        raise ProviderError(self._sentence, blocker=self._blocker)
+
+
+def call(account: ProviderAccount, name: str, *, method: str, url: str, **options: Any) -> Any:
+    """Make one request to an account's service and return its answer's JSON; `name` begins what an error says.
+
+    Raises: ProviderError, with the flags of outbound's drawing and the words of a refusal.
+    """
+    try:
+        return outbound.call(
+            service=account.service,
+            connection=account.connection_id,
+            method=method,
+            url=url,
+            repeatable=method == "GET",
+            **options,
+        ).json()
+    except outbound.OutboundError as error:
+        said = f": {line_of(error.body)}" if error.body else ""
+        raise ProviderError(
+            f"{name}: {error}{said}",
+            permanent=error.permanent,
+            unknown=error.unknown,
+            retry_after_seconds=error.retry_after_seconds,
+            status=error.status,
+            blocker=error.blocker,
+        ) from error
+
+
+def is_id(value: object) -> bool:
+    """Is it an id that can be stored?"""
+    return isinstance(value, str) and 0 < len(value) <= MAX_ID_LENGTH and value.isprintable()
+
+
+def line_of(said: object) -> str:
+    """Write what a service or a library said as one storable line."""
+    text = said.decode("utf-8", "replace") if isinstance(said, bytes) else str(said)
+    text = text.encode("utf-8", "replace").decode().replace("\x00", "\ufffd")
+    return " ".join(text.split())[:MAX_TEXT_LENGTH]

@@ -16,17 +16,17 @@ from anymail.utils import parse_single_address
 from django.core.mail import EmailMultiAlternatives
 from django.utils.module_loading import import_string
 
-from config.infra import outbound
 from messaging.providers.base import (
     Outcome,
     OutgoingMessage,
     Provider,
     ProviderAccount,
     ProviderError,
-    ProviderStatus,
     Refused,
+    Unusable,
+    line_of,
 )
-from messaging.webhooks import MAX_ID_LENGTH, MAX_TEXT_LENGTH
+from messaging.providers.base import call as ask
 
 # What a connection's account_id begins with; behind a colon stands what the service calls its stream or domain.
 EMAIL_SERVICES = {
@@ -41,24 +41,10 @@ def make_provider(account: ProviderAccount) -> Provider:
     """Return the adapter of the e-mail service that the account names."""
     name = account.account_id.partition(":")[0].strip().lower()
     path = EMAIL_SERVICES.get(name)
-    return _Unknown(name) if path is None else cast("Provider", import_string(path)(account))
-
-
-class _Unknown:
-    """A service that there is not: its messages wait, with a blocker, until somebody mends the connection."""
-
-    max_batch = 500
-
-    def __init__(self, name: str) -> None:
-        self._sentence = f"no e-mail service is called {name!r}; known: {', '.join(sorted(EMAIL_SERVICES))}"
-
-    def send(self, messages: Sequence[OutgoingMessage]) -> list[Outcome]:
-        """Raise: surely nothing is sent."""
-        raise ProviderError(self._sentence, blocker="unknown_email_service")
-
-    def status(self, provider_id: str) -> ProviderStatus:
-        """Raise: nobody can be asked."""
-        raise ProviderError(self._sentence, blocker="unknown_email_service")
+    if path is None:
+        sentence = f"no e-mail service is called {name!r}; known: {', '.join(sorted(EMAIL_SERVICES))}"
+        return Unusable(sentence, blocker="unknown_email_service")
+    return cast("Provider", import_string(path)(account))
 
 
 def option_of(account: ProviderAccount) -> str:
@@ -102,7 +88,7 @@ def build(
             email = _email(message, account, {**headers, "Message-ID": f"<{message.reference}@{domain}>"})
             built[message.reference] = backend.build_message_payload(email, {})
         except (AnymailError, ValueError) as error:
-            built[message.reference] = Refused(message.reference, _line(error), permanent=True)
+            built[message.reference] = Refused(message.reference, line_of(error), permanent=True)
     return built
 
 
@@ -121,34 +107,8 @@ def _email(message: OutgoingMessage, account: ProviderAccount, headers: dict[str
 
 
 def call(account: ProviderAccount, method: str, url: str, **options: Any) -> Any:
-    """Make one request to a service and return its answer's JSON.
-
-    Raises: ProviderError, with the flags of outbound's drawing.
-    """
-    try:
-        return outbound.call(
-            service=account.service,
-            connection=account.connection_id,
-            method=method,
-            url=url,
-            repeatable=method == "GET",
-            **options,
-        ).json()
-    except outbound.OutboundError as error:
-        said = f": {_line(error.body)}" if error.body else ""
-        raise ProviderError(
-            f"{account.account_id.partition(':')[0]}: {error}{said}",
-            permanent=error.permanent,
-            unknown=error.unknown,
-            retry_after_seconds=error.retry_after_seconds,
-            status=error.status,
-            blocker=error.blocker,
-        ) from error
-
-
-def is_id(value: object) -> bool:
-    """Is it an id that can be stored?"""
-    return isinstance(value, str) and 0 < len(value) <= MAX_ID_LENGTH and value.isprintable()
+    """Make one request to a service, named by its own name, and return its answer's JSON (see `base.call`)."""
+    return ask(account, account.account_id.partition(":")[0], method=method, url=url, **options)
 
 
 def in_order(messages: Sequence[OutgoingMessage], outcomes: dict[str, Outcome]) -> list[Outcome]:
@@ -156,13 +116,6 @@ def in_order(messages: Sequence[OutgoingMessage], outcomes: dict[str, Outcome]) 
     return [outcomes[message.reference] for message in messages]
 
 
-def _line(said: object) -> str:
-    """Write what a service or a library said as one storable line."""
-    text = said.decode("utf-8", "replace") if isinstance(said, bytes) else str(said)
-    text = text.encode("utf-8", "replace").decode().replace("\x00", "\ufffd")
-    return " ".join(text.split())[:MAX_TEXT_LENGTH]
-
-
 def words_of(value: object) -> str:
     """Return a service's own words as one storable line; a word of ours where it gave none."""
-    return _line(value) if isinstance(value, str) and value.strip() else "refused without a reason"
+    return line_of(value) if isinstance(value, str) and value.strip() else "refused without a reason"

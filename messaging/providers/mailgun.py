@@ -14,9 +14,9 @@ from anymail.backends.mailgun import EmailBackend
 
 from config.infra.outbound import basic_auth
 from messaging.email_events import read_mailgun_events
-from messaging.providers.base import Accepted, Outcome, OutgoingMessage, ProviderAccount, ProviderError, Refused
+from messaging.providers.base import Accepted, Outcome, OutgoingMessage, ProviderAccount, ProviderError, Refused, is_id
 from messaging.providers.base import ProviderStatus as Status
-from messaging.providers.email import build, call, domain_of, is_id, option_of
+from messaging.providers.email import build, call, domain_of, option_of
 from messaging.webhooks import UnreadableReport
 
 BASE_URL = "https://api.mailgun.net"  # of the EU: https://api.eu.mailgun.net
@@ -29,6 +29,7 @@ class MailgunProvider:
     """
 
     max_batch = 1
+    shares_text = False
 
     def __init__(self, account: ProviderAccount) -> None:
         self._account = account

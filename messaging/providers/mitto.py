@@ -1,4 +1,4 @@
-"""Sends SMS through Mitto's Messaging API (v1.1)."""
+"""Sends SMS through Mitto: which of its APIs a connection speaks, and the Messaging API (v1.1)."""
 
 from __future__ import annotations
 
@@ -6,17 +6,22 @@ from collections.abc import Sequence
 from typing import Any
 from urllib.parse import quote
 
-from config.infra import outbound
 from messaging.providers.base import (
     Accepted,
     Outcome,
     OutgoingMessage,
+    Provider,
     ProviderAccount,
     ProviderError,
     ProviderStatus,
     Refused,
+    Unusable,
+    call,
+    is_id,
+    line_of,
 )
-from messaging.webhooks import MAX_ID_LENGTH, MAX_TEXT_LENGTH, UnreadableReport, read_mitto_report
+from messaging.providers.mitto_classic import ClassicMittoProvider
+from messaging.webhooks import UnreadableReport, is_classic_mitto, read_mitto_report
 
 BULK_PATH = "/api/v1.1/Messages/sendmessagesbulk"
 MESSAGE_PATH = "/api/v1.1/Messages/"
@@ -24,12 +29,24 @@ MESSAGE_PATH = "/api/v1.1/Messages/"
 BASE_URL = "https://messaging.mittoapi.com"
 
 
+def make_provider(account: ProviderAccount) -> Provider:
+    """Return the adapter of the API that the account names: `classic` or `classic:NAME`; any other without a colon is
+    the id of a traffic account of the Messaging API."""
+    if is_classic_mitto(account.account_id):
+        return ClassicMittoProvider(account)
+    name, colon, _ = account.account_id.partition(":")
+    if colon:
+        return Unusable(f"no API of Mitto's is called {name!r}; known: classic", blocker="unknown_mitto_api")
+    return MittoProvider(account)
+
+
 class MittoProvider:
-    """One Mitto account. Mitto documents no idempotency: a send without a readable answer is unknown."""
+    """One traffic account. Mitto documents no idempotency: a send without a readable answer is unknown."""
 
     # Mitto's own limit is not published, and its notes contradict each other (1,000, 5,000, 1 MB). A tenant's batch
     # size decides (SendingPolicy): a small one leaves less unknown when an answer is lost.
     max_batch = 5_000
+    shares_text = False
 
     def __init__(self, account: ProviderAccount) -> None:
         self._account = account
@@ -64,33 +81,17 @@ class MittoProvider:
         }
 
     def _call(self, method: str, path: str, document: object | None) -> Any:
-        try:
-            return outbound.call(
-                service=self._account.service,
-                connection=self._account.connection_id,
-                method=method,
-                url=(self._account.base_url or BASE_URL).rstrip("/") + path,
-                json=document,
-                headers={"X-Mitto-API-Key": self._account.api_key},
-                repeatable=method == "GET",
-            ).json()
-        except outbound.OutboundError as error:
-            raise ProviderError(
-                f"Mitto: {error}",
-                permanent=error.permanent,
-                unknown=error.unknown,
-                retry_after_seconds=error.retry_after_seconds,
-                status=error.status,
-                blocker=error.blocker,
-            ) from error
+        url = (self._account.base_url or BASE_URL).rstrip("/") + path
+        headers = {"X-Mitto-API-Key": self._account.api_key}
+        return call(self._account, "Mitto", method=method, url=url, json=document, headers=headers)
 
 
 def _outcome(reference: str, entry: Any) -> Outcome:
     """Read one entry of the answer: an id, or the errors for which the message was refused."""
     entry = entry if isinstance(entry, dict) else {}
     provider_id = entry.get("messageId")
-    if isinstance(provider_id, str) and 0 < len(provider_id) <= MAX_ID_LENGTH and provider_id.isprintable():
-        return Accepted(reference, provider_id)
+    if is_id(provider_id):
+        return Accepted(reference, str(provider_id))
     if provider_id is None and entry.get("errors"):
         return Refused(reference, _reason(entry["errors"]), permanent=True)
     raise ProviderError("Mitto's answer names neither an id nor an error for a message", unknown=True)
@@ -102,5 +103,4 @@ def _reason(errors: Any) -> str:
     for item in errors if isinstance(errors, list) else [errors]:
         words = item.get("message") or item.get("description") or item if isinstance(item, dict) else item
         parts.append(str(words))
-    line = "; ".join(parts).encode("utf-8", "replace").decode()
-    return " ".join(line.replace("\x00", "\ufffd").split())[:MAX_TEXT_LENGTH]
+    return line_of("; ".join(parts))

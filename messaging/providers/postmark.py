@@ -13,9 +13,9 @@ from urllib.parse import quote
 from anymail.backends.postmark import EmailBackend
 
 from messaging.email_events import read_postmark_message
-from messaging.providers.base import Accepted, Outcome, OutgoingMessage, ProviderAccount, ProviderError, Refused
+from messaging.providers.base import Accepted, Outcome, OutgoingMessage, ProviderAccount, ProviderError, Refused, is_id
 from messaging.providers.base import ProviderStatus as Status
-from messaging.providers.email import build, call, in_order, is_id, option_of, words_of
+from messaging.providers.email import build, call, in_order, option_of, words_of
 from messaging.webhooks import UnreadableReport
 
 BASE_URL = "https://api.postmarkapp.com"
@@ -30,6 +30,7 @@ class PostmarkProvider:
     """
 
     max_batch = 500
+    shares_text = False
 
     def __init__(self, account: ProviderAccount) -> None:
         self._account = account

@@ -1,4 +1,4 @@
-"""A sandbox twin of Mitto's Messaging API: a real HTTP server on loopback that sends nothing to anybody.
+"""A sandbox twin of Mitto's APIs: a real HTTP server on loopback that sends nothing to anybody.
 
     python -m messaging.providers.sandbox --port 0 --port-file PATH
     with SandboxServer() as sandbox: ...  # sandbox.base_url
@@ -10,6 +10,9 @@ Mitto's own (any X-Mitto-API-Key but "wrong" will do):
     POST   /api/v1/Webhooks                      {url, webhookTriggers, headers{}, linkTrafficAccountIds[]}; a hook of
                                                  replies when a trigger's name has "inbound" in it, else of reports
     DELETE /api/v1/Webhooks/ID
+Of the classic API (sandbox_classic.py says more), whose account is the key:
+    POST   /sms                                  {from, to, text, type, reference, validity}
+    POST   /smsbulk                              the same, with an array `to`
 The sandbox's own:
     PUT    /sandbox/behaviour                    the whole behaviour: `sandbox_state.Behaviour` lists it
     GET    /sandbox/behaviour
@@ -32,11 +35,13 @@ import time
 import uuid
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import TracebackType
 from typing import Any, cast
 
+from messaging.providers.sandbox_classic import ClassicCall, ClassicMessage
 from messaging.providers.sandbox_reports import Reporter, post_report
 from messaging.providers.sandbox_state import (
     AcceptedMessage,
@@ -177,6 +182,8 @@ class Handler(BaseHTTPRequestHandler):
             ("POST", "/api/v1.1/Messages/send"): lambda: self._send([read_json(raw)], bulk=False),
             ("POST", "/api/v1.1/Messages/sendmessagesbulk"): lambda: self._send(_bulk(read_json(raw)), bulk=True),
             ("POST", "/api/v1/Webhooks"): lambda: self._register(read_json(raw)),
+            ("POST", "/sms"): lambda: self._send_classic(read_json(raw), is_bulk=False),
+            ("POST", "/smsbulk"): lambda: self._send_classic(read_json(raw), is_bulk=True),
         }
         under: dict[tuple[str, str], Callable[[], None]] = {
             ("GET", "/api/v1.1/Messages"): lambda: self._show_message(last),
@@ -210,40 +217,53 @@ class Handler(BaseHTTPRequestHandler):
     # Sending
 
     def _send(self, entries: list[Any], *, bulk: bool) -> None:
+        accept = self._sandbox.accept
+        self._make_call(len(entries), lambda: list(map(accept, entries)), partial(self.describe, bulk=bulk))
+
+    def _send_classic(self, document: Any, *, is_bulk: bool) -> None:
+        call = ClassicCall.read(document, account=self.headers[self.key_header], is_bulk=is_bulk)
+        self._make_call(len(call.receivers), lambda: call.accept(self._sandbox), call.describe)
+
+    def _make_call(
+        self,
+        count: int,
+        accept: Callable[[], list[AcceptedMessage | str]],
+        describe: Callable[[list[AcceptedMessage | str]], Any],
+    ) -> None:
         state, behaviour = self._sandbox, self._sandbox.behaviour
         # 1. What goes wrong before anything is accepted.
         if state.take("throttle"):
-            state.note_call("throttled", len(entries))
+            state.note_call("throttled", count)
             seconds = f"{behaviour.retry_after_seconds:g}"
             return self.refuse(429, "too many requests", {"Retry-After": seconds})
         if state.take("refuse_calls"):
-            state.note_call("refused", len(entries))
+            state.note_call("refused", count)
             return self.refuse(400, "the call is refused")
         if state.take("error"):
-            state.note_call("error", len(entries))
+            state.note_call("error", count)
             return self.refuse(500, "internal error")
         time.sleep(behaviour.delay_seconds)
         if state.take("cut_before_acceptance"):
-            state.note_call("cut before acceptance", len(entries))
+            state.note_call("cut before acceptance", count)
             return self._cut()
         # 2. Accept, remember, then report: "before" posts before the answer, the others after it.
-        messages = [state.accept(entry) for entry in entries]
+        messages = accept()
         taken = [message for message in messages if isinstance(message, AcceptedMessage)]
         cut = state.take("cut_after_acceptance")
-        state.note_call("cut after acceptance" if cut else "accepted", len(entries))
+        state.note_call("cut after acceptance" if cut else "accepted" if taken else "refused", count)
         self._owner.reporter.report(taken, behaviour)
         time.sleep(behaviour.accept_delay_seconds)
         # 3. Answer, or cut the line.
         if cut:
             return self._cut()
-        return self._answer(200, self.describe(messages, bulk=bulk))
+        return self._answer(200, describe(messages))
 
     # Looking, registering, controlling
 
     def _show_message(self, message_id: str) -> None:
         with self._sandbox.lock:
             message = self._sandbox.messages.get(message_id)
-            if message is None:
+            if message is None or isinstance(message, ClassicMessage):
                 return self._answer(404, {"message": "no such message"})
             sender = {"id": "s1", "name": message.sender, "messagingAppIdentifier": "SMS"}
             seen = self._sandbox.report(message, message.status)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
+from urllib.parse import urlencode
 
 from messaging.providers.sandbox_state import AcceptedMessage, Behaviour, Hook, Sandbox
 
@@ -82,12 +83,15 @@ class Reporter:
                 reports.append(self._sandbox.report(message, statuses[step]))
         if batch.behaviour.reports == "none" or not reports:
             return
+        method = batch.messages[0].report_method
+        bodies = reports if method == "GET" or len(reports) == 1 else [reports]
         for hook in self._sandbox.hooks_of(batch.messages[0].account):
-            self._post(hook, reports[0] if len(reports) == 1 else reports, attempt=1)
+            for body in bodies:
+                self._post(hook, body, method=method, attempt=1)
 
-    def _post(self, hook: Hook, body: Any, *, attempt: int) -> None:
-        if not post_report(hook, body) and attempt < REPORT_ATTEMPTS:
-            again = partial(self._post, hook, body, attempt=attempt + 1)
+    def _post(self, hook: Hook, body: Any, *, method: str, attempt: int) -> None:
+        if not post_report(hook, body, method=method) and attempt < REPORT_ATTEMPTS:
+            again = partial(self._post, hook, body, method=method, attempt=attempt + 1)
             self._later(REPORT_BACKOFF_SECONDS * 2 ** (attempt - 1), again)
 
     def _later(self, seconds: float, job: Callable[[], None]) -> None:
@@ -106,13 +110,16 @@ class Reporter:
             job()
 
 
-def post_report(hook: Hook, body: Any) -> bool:
-    """Post a report once; say whether it was taken (2xx)."""
-    data = json.dumps(body).encode()
+def post_report(hook: Hook, body: Any, *, method: str = "POST") -> bool:
+    """Post a report once, or ask with it as the query (GET); say whether it was taken (2xx)."""
+    url = hook.url
+    data: bytes | None = json.dumps(body).encode()
     headers = {"Content-Type": "application/json", **hook.headers}
+    if method == "GET":
+        url, data, headers = f"{url}{'&' if '?' in url else '?'}{urlencode(body)}", None, dict(hook.headers)
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        request = urllib.request.Request(hook.url, data=data, headers=headers, method="POST")  # noqa: S310  (a sandbox)
+        request = urllib.request.Request(url, data=data, headers=headers, method=method)  # noqa: S310  (a sandbox)
         with opener.open(request, timeout=REPORT_TIMEOUT_SECONDS):
             return True
     except (OSError, ValueError, http.client.HTTPException):  # refused, unreachable, or no HTTP at all

@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 REPORT_ORDERS = ("after", "before", "twice", "out_of_order", "none")
 _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
@@ -33,7 +33,7 @@ class Behaviour:
     accept_delay_seconds: float = 0.0  # after it is accepted, before the answer
     report_delay_seconds: float = 0.02  # before "Sent", and again before "Delivered"
     retry_after_seconds: float = 1.0  # what a 429 says
-    refuse_destinations: tuple[str, ...] = ()  # answered with errors[] in their place
+    refuse_destinations: tuple[str, ...] = ()  # answered with errors[] in their place; classic: with 8 for the call
     fail_destinations: tuple[str, ...] = ()  # accepted, then reported as "Failure"
     cut_before_acceptance: int = 0
     cut_after_acceptance: int = 0
@@ -41,7 +41,7 @@ class Behaviour:
     error: int = 0
     refuse_calls: int = 0  # answered 400 as a whole, nothing of it accepted
     echo_references: int = 1  # 0: reports do not say what reference the message came with
-    report_batch: int = 1  # messages of one call whose reports share one post (an array when more than one)
+    report_batch: int = 1  # messages of one call whose reports share one post (an array when more than one); classic: 1
     reports: str = "after"
 
     def statuses_of(self, destination: str) -> list[str]:
@@ -85,6 +85,8 @@ def _read_value(name: str, value: Any, default: Any) -> Any:
 class AcceptedMessage:
     """One message that the sandbox took."""
 
+    report_method: ClassVar[str] = "POST"
+
     message_id: str
     account: str
     destination: str
@@ -108,6 +110,17 @@ class AcceptedMessage:
             "accepted_at": self.accepted_at,
             "deliveryStatus": self.status,
         }
+
+    def as_report(self, status: str, *, echoes: bool) -> dict[str, Any]:
+        """Return the report that says this status; with the reference, if it `echoes`."""
+        report = {
+            "messageId": self.message_id,
+            "deliveryStatus": status,
+            "updatedAt": timestamp(self.updated_at),
+            "trafficAccountId": self.account,
+            "reference": self.reference if echoes else None,
+        }
+        return report | ({"description": "Absent subscriber"} if status == "Failure" else {})
 
 
 @dataclass(frozen=True)
@@ -187,14 +200,7 @@ class Sandbox:
         with self.lock:
             if _RANKS[status] > _RANKS[message.status]:
                 message.status, message.updated_at = status, time.time()
-            report = {
-                "messageId": message.message_id,
-                "deliveryStatus": status,
-                "updatedAt": timestamp(message.updated_at),
-                "trafficAccountId": message.account,
-                "reference": message.reference if self.behaviour.echo_references else None,
-            }
-            return report | ({"description": "Absent subscriber"} if status == "Failure" else {})
+            return message.as_report(status, echoes=bool(self.behaviour.echo_references))
 
 
 def new_id(now: float) -> str:

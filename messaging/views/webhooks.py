@@ -6,12 +6,13 @@ import time
 import uuid
 
 from django.conf import settings
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
 from django.views.decorators.csrf import csrf_exempt
-from django.views.decorators.http import require_POST
+from django.views.decorators.http import require_http_methods, require_POST
 
 from messaging.email_events import has_password, is_signed_by_mailgun
 from messaging.inbound import tells_repetitions
+from messaging.webhooks import is_classic_mitto
 from shopsync.actions.inbox import Incoming, store_delivery
 from shopsync.models import Connection, RefusedDelivery
 from shopsync.queries import find_connection
@@ -20,16 +21,31 @@ from shopsync.webhooks import body_digest
 
 
 @csrf_exempt
-@require_POST
+@require_http_methods(["GET", "POST"])
 def receive_mitto_report(request: HttpRequest, token: str) -> HttpResponse:
     """Take Mitto's delivery reports: Mitto does not sign, so the address's token names and proves the connection.
 
-    202 stored or already known; 404 unknown token; 413 over 5 MB; 503 only when PostgreSQL can't store.
+    The classic API may also report by GET: then the query is the report.
+    202 stored or already known; 404 unknown token; 405 a GET to a connection of the Messaging API; 413 over 5 MB; 503
+    only when PostgreSQL can't store.
     """
     body = read_body(request)
     if body is None:
         return refuse(413, "the body is over 5 MB", source="mitto", reason=RefusedDelivery.Reason.TOO_LARGE)
-    return storing("mitto", lambda: _take_mitto(token, body, topic="dlr"))
+    return storing("mitto", lambda: _take_report(request, token, body))
+
+
+def _take_report(request: HttpRequest, token: str, body: bytes) -> HttpResponse:
+    connection = find_connection(service="mitto", token=token)
+    if connection is None:
+        return _refuse_token()
+    if is_classic_mitto(connection.account_id):
+        return _store(
+            connection, body or request.META.get("QUERY_STRING", "").encode("latin-1", "replace"), topic="classic_dlr"
+        )
+    if request.method != "POST":
+        return HttpResponseNotAllowed(["POST"])
+    return _store(connection, body, topic="dlr")
 
 
 @csrf_exempt
@@ -45,15 +61,17 @@ def receive_mitto_reply(request: HttpRequest, token: str) -> HttpResponse:
     if body is None:
         return refuse(413, "the body is over 5 MB", source="mitto", reason=RefusedDelivery.Reason.TOO_LARGE)
     delivery_id = "" if tells_repetitions(body) else uuid.uuid4().hex
-    return storing("mitto", lambda: _take_mitto(token, body, topic="inbound", delivery_id=delivery_id))
+    return storing("mitto", lambda: _take_reply(token, body, delivery_id=delivery_id))
 
 
-def _take_mitto(token: str, body: bytes, *, topic: str, delivery_id: str = "") -> HttpResponse:
-    connection: Connection | None = find_connection(service="mitto", token=token)
-    if connection is None:
-        sentence = "this address belongs to no connection"
-        return refuse(404, sentence, source="mitto", reason=RefusedDelivery.Reason.UNKNOWN_TOKEN)
-    return _store(connection, body, topic=topic, delivery_id=delivery_id)
+def _take_reply(token: str, body: bytes, *, delivery_id: str) -> HttpResponse:
+    connection = find_connection(service="mitto", token=token)
+    return _refuse_token() if connection is None else _store(connection, body, topic="inbound", delivery_id=delivery_id)
+
+
+def _refuse_token() -> HttpResponse:
+    sentence = "this address belongs to no connection"
+    return refuse(404, sentence, source="mitto", reason=RefusedDelivery.Reason.UNKNOWN_TOKEN)
 
 
 @csrf_exempt

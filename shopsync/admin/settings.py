@@ -97,7 +97,10 @@ class _ConnectionForm(forms.ModelForm):  # type: ignore[type-arg]
         field_classes = {"base_url": _HttpsURLField}
         help_texts = {
             "base_url": "empty: the service's own address",
-            "account_id": "of email: postmark, or postmark:STREAM",
+            "account_id": (
+                "of email: postmark, or postmark:STREAM; of mitto: the traffic account of the Messaging API, or"
+                " classic:NAME for the classic SMS API"
+            ),
         }
 
 

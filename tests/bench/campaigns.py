@@ -218,6 +218,7 @@ class _Here:
     """A provider that answers at once, in this process."""
 
     max_batch = 5_000
+    shares_text = False
 
     def send(self, messages: Sequence[Any]) -> list[Any]:
         """Take everything."""

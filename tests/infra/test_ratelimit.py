@@ -14,7 +14,7 @@ import pytest
 from django.test import override_settings
 
 from config.infra.cache import redis_client
-from config.infra.ratelimit import EPOCH_KEY, Grant, Level, Refusal, clock_ms, grant, take_recipients
+from config.infra.ratelimit import EPOCH_KEY, Grant, Level, Refusal, clock_ms, grant, return_recipients, take_recipients
 from tests.infra.redis_server import OwnRedis, free_port, own_redis
 
 
@@ -151,6 +151,16 @@ def test_recipients_are_taken_in_part_and_never_over_their_limit(warm: str) -> N
     assert isinstance(refusal, Refusal)
     time.sleep(refusal.retry_after_seconds)
     assert take_recipients(level, 500) in {70, 100}  # the 30 may have left the window by now
+
+
+def test_recipients_that_are_given_back_are_taken_anew_and_no_more(warm: str) -> None:
+    level = Level(f"{warm}:sender", 100, window_seconds=3)
+    while isinstance(given := take_recipients(level, 70), Refusal):  # the limiter has to be known for a window
+        time.sleep(given.retry_after_seconds)
+    return_recipients(level, 50)
+    assert [take_recipients(level, 20), take_recipients(level, 100)] == [20, 60]
+    return_recipients(level, 500)  # never below nothing
+    assert [take_recipients(level, 500), isinstance(take_recipients(level, 1), Refusal)] == [100, True]
 
 
 def test_a_grant_goes_stale_after_250_ms(warm: str) -> None:

@@ -27,7 +27,7 @@ from messaging.actions.credits import save_policy, top_up
 from messaging.actions.limits import forget_limits
 from messaging.actions.progress import advance_campaigns
 from messaging.actions.suppressions import suppress
-from messaging.models import Campaign, Contact, CreditAccount, Flow, Message, Sender, SendingPolicy, SendLimit
+from messaging.models import Attempt, Campaign, Contact, CreditAccount, Flow, Message, Sender, SendingPolicy, SendLimit
 from messaging.providers.sandbox import SandboxServer
 from messaging.queries import count_rows, find_credit_drift, tally_of
 from messaging.tasks import drain_messages
@@ -435,6 +435,17 @@ def test_what_fails_of_one_tenant_is_named_and_ends_nobody_elses_turn(tenant, in
     with tenancy.tenant_scope(broken.pk):
         message = Message.objects.select_related("campaign", "flow__queue").first()
         assert message.waits_for == "failed: see the log"
+
+
+def test_a_full_call_of_which_one_is_skipped_is_filled_up_with_others(tenant, in_scope, sandbox):
+    SendingPolicy.objects.create(cap_messages=1, batch_size=3)
+    add_contacts(tenant, 5)
+    launch(make_campaign(tenant))
+    suppress(channel="sms", addresses=["+306900000002"], reason="operator", source="test", actor="test")
+    drain_messages()
+    states = dict(Message.objects.values_list("address", "outcome"))
+    assert states == {f"+30690000000{n}": "skipped" if n == 2 else "sent" for n in range(1, 6)}
+    assert list(Attempt.objects.order_by("pk").values_list("message_count", flat=True)) == [3, 1]
 
 
 def test_a_campaign_of_another_tenant_does_not_exist(tenant, in_scope):

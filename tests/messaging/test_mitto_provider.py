@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import secrets
-import threading
 from collections.abc import Iterator
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
@@ -16,6 +14,7 @@ from messaging.providers.base import Accepted, OutgoingMessage, ProviderAccount,
 from messaging.providers.mitto import MittoProvider
 from messaging.providers.sandbox import SandboxServer
 from tests.infra.redis_server import free_port, some_redis
+from tests.messaging.twins import answering
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -186,29 +185,3 @@ def test_nothing_and_too_much(sandbox: SandboxServer, account: ProviderAccount) 
 def test_an_unknown_provider_is_refused_by_name(account: ProviderAccount) -> None:
     with pytest.raises(ValueError, match="known: email, mitto"):
         get_provider(replace(account, service="pigeon"))
-
-
-class answering:  # noqa: N801  (reads as a verb)
-    """A server that gives every POST the same answer."""
-
-    def __init__(self, body: bytes) -> None:
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                self.rfile.read(int(self.headers["Content-Length"]))
-                self.send_response(200)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self._server = HTTPServer(("127.0.0.1", 0), Handler)
-
-    def __enter__(self) -> str:
-        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()

@@ -29,11 +29,12 @@ class Client:
 
 
 class Receiver:
-    """Receives delivery reports; refuses the first `refusals` of them."""
+    """Receives delivery reports, posted or as queries; refuses the first `refusals` of what is posted."""
 
     def __init__(self, refusals: int = 0) -> None:
         receiver = self
         self.bodies: list[bytes] = []
+        self.queries: list[str] = []
         self.headers: list[dict[str, str]] = []
         self.arrived_at: list[float] = []
         self.refusals = refusals
@@ -47,7 +48,14 @@ class Receiver:
                     receiver.arrived_at.append(time.monotonic())
                     receiver.headers.append(dict(self.headers))
                     receiver.bodies.append(body)
-                self.send_response(503 if refused else 202)
+                self._answer(503 if refused else 202)
+
+            def do_GET(self) -> None:
+                receiver.queries.append(self.path.partition("?")[2])
+                self._answer(202)
+
+            def _answer(self, status: int) -> None:
+                self.send_response(status)
                 self.send_header("Content-Length", "0")
                 self.end_headers()
 
@@ -65,6 +73,35 @@ class Receiver:
         return [report.raw_status for body in list(self.bodies) for report in parse_mitto_reports(body)]
 
     def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+class answering:  # noqa: N801  (reads as a verb)
+    """A server that gives every POST the same answer, and keeps where and what was posted."""
+
+    def __init__(self, body: bytes) -> None:
+        self.asked: list[tuple[str, Any]] = []
+        asked = self.asked
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                asked.append((self.path, json.loads(self.rfile.read(int(self.headers["Content-Length"])))))
+                self.send_response(200)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+
+    def __enter__(self) -> str:
+        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
+        return f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    def __exit__(self, *_: object) -> None:
         self._server.shutdown()
         self._server.server_close()
 
