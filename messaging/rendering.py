@@ -164,6 +164,10 @@ def check_defaults(defaults: Mapping[str, str], names: set[str]) -> None:
         raise TemplateError(sentence, field="defaults")
 
 
+# What filters raise for values that do not suit them: a date of the year 60,000, a number that is none, half a base64.
+_OF_VALUES = (LiquidError, ArithmeticError, ValueError, TypeError, LookupError, OSError, RecursionError)
+
+
 def _try(template: str, names: set[str], *, is_html: bool, field: str) -> None:
     """Render with a value for every name, to find the loop or the output that is without end before it is sent."""
     try:
@@ -172,7 +176,7 @@ def _try(template: str, names: set[str], *, is_html: bool, field: str) -> None:
         raise TemplateError(f"the template costs too much: {_first_line(error)}", field=field) from error
     except UnknownFilterError as error:
         raise TemplateError(f"the template can't be rendered: {_first_line(error)}", field=field) from error
-    except LiquidError:
+    except _OF_VALUES:
         return  # the sample does not suit its filters: what a recipient's values do is seen when it is rendered
 
 
@@ -234,7 +238,7 @@ def _render(template: str, values: Mapping[str, object], defaults: Mapping[str, 
     except UndefinedError as error:
         name = _first_line(error).removesuffix(" is undefined")
         raise MissingValue(_IN_BRACKETS.sub(r".\2", name)) from error
-    except LiquidError as error:
+    except _OF_VALUES as error:
         raise TemplateError(f"the template can't be rendered: {_first_line(error)}") from error
 
 

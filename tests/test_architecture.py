@@ -61,6 +61,7 @@ NOUNS = {  # what a module that became a package may be split into
         *(
             "products",
             "policies",
+            *("returning", "bisecting"),
             "levels",
             "stock",
             "authority",

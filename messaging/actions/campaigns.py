@@ -101,6 +101,7 @@ def schedule_campaign(*, campaign_id: int, at: datetime | None, actor: str, now:
         raise CampaignError(f"The campaign is {campaign.status}: only a draft can be launched.")
     if at is not None and at < now:
         raise CampaignError("scheduled_at lies in the past: leave it out to launch now.")
+    check_plan(_plan_of(campaign))
     at = at or now
     if campaign.expires_at is not None and campaign.expires_at <= at:
         raise CampaignError("expires_at: the campaign would expire before it is sent.")
@@ -108,6 +109,11 @@ def schedule_campaign(*, campaign_id: int, at: datetime | None, actor: str, now:
     if begins_at(campaign) <= now:
         _begin_soon(campaign, actor=actor)
     return campaign
+
+
+def _plan_of(campaign: Campaign) -> Plan:
+    """Read a draft's plan: what it names may have changed since it was written."""
+    return Plan(**{field: getattr(campaign, field) for field in Plan.__slots__})
 
 
 def begins_at(campaign: Campaign) -> datetime:
@@ -189,6 +195,35 @@ def cancel_campaign(*, campaign_id: int, actor: str) -> Campaign:
     stop_flows(campaign, blocker="cancelled")
     work.ring_queue_after_commit(MOVES)
     return campaign
+
+
+SENDER_INACTIVE = "sender_inactive"
+
+
+@transaction.atomic
+def mind_sender(campaign: Campaign) -> bool:
+    """Block a campaign whose sender was put away, and let go one whose sender is back; say whether it may be sent."""
+    is_active = campaign.sender is None or campaign.sender.is_active
+    if is_active == (campaign.blocker != SENDER_INACTIVE):
+        return is_active
+    locked = lock_campaign(campaign.pk)
+    if locked.status != Status.SENDING:
+        return False
+    locked.blocker = "" if is_active else SENDER_INACTIVE
+    locked.save(update_fields=["blocker"])
+    if is_active:
+        release_flows(locked)
+        work.ring_after_commit(Message)
+    else:
+        stop_flows(locked, blocker=SENDER_INACTIVE)
+    return is_active
+
+
+def reopen_campaign(campaign: Campaign) -> None:
+    """Let a campaign that was done send again what came back of it: hold its row."""
+    _move(campaign, Status.SENDING, actor="sending", finished_at=None)
+    release_flows(campaign)
+    work.ring_queue_after_commit(MOVES)
 
 
 def lock_campaign(campaign_id: int) -> Campaign:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 import uuid
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from operator import attrgetter
@@ -18,9 +19,11 @@ from django.db import connection
 
 from config.infra import tenancy
 from config.infra.transactions import retrying_atomic
+from config.infra.work import Status
 from messaging.actions.charges import add_up, post_released
-from messaging.actions.flows import empty_queue, opens_at
+from messaging.actions.flows import Places, empty_queue, opens_at, place_of
 from messaging.actions.frequencies import count_sends
+from messaging.actions.prices import NOT_ALLOWED, allowed_countries, country_of
 from messaging.actions.suppressions import key_pads
 from messaging.models import Attempt, Flow, Message
 from messaging.rules import decide_at_call
@@ -62,11 +65,16 @@ WHERE f.queue_id = %(queue)s AND f.tenant_id = %(tenant)s AND f.blocker <> 'fini
   AND EXISTS (SELECT FROM messaging_message m WHERE m.flow_id = f.id AND m.status = 'ready'
               AND m.due_at <= clock_timestamp())"""
 _OPEN_FLOWS = (
-    "SELECT f.*"
+    "SELECT f.*, coalesce(c.keeps_quiet_hours, FALSE) AS keeps_quiet_hours"
     + _DUE
     + """
   AND (%(sender)s::text IS NULL OR coalesce(s.value, '') = %(sender)s) ORDER BY f.id FOR SHARE OF f"""
 )
+_FLOWS_OF = """
+SELECT f.*, coalesce(c.keeps_quiet_hours, FALSE) AS keeps_quiet_hours
+FROM messaging_flow f LEFT JOIN messaging_campaign c ON c.id = f.campaign_id
+WHERE f.id = ANY(ARRAY(SELECT flow_id FROM messaging_message WHERE id = ANY(%(ids)s)))
+  AND (f.blocker = '' OR f.blocked_until <= clock_timestamp()) ORDER BY f.id FOR SHARE OF f"""
 _DUE_SENDERS = "SELECT coalesce(s.value, '')" + _DUE + " ORDER BY f.priority, random() LIMIT 1"
 
 # A lock does not keep out whoever holds it: what was claimed before, and is still `ready`, is left out by its id.
@@ -114,6 +122,13 @@ UPDATE messaging_message m SET status = 'done', outcome = 'skipped', reason = fo
     finished_at = clock_timestamp(), credit = CASE WHEN m.credit = 'held' THEN 'released' ELSE m.credit END
 FROM found LEFT JOIN held USING (id) WHERE m.id = found.id AND m.status = 'ready' RETURNING held.price"""
 
+_UNPREPARE = """
+WITH held AS (SELECT id, price FROM messaging_message WHERE id = ANY(%s) AND status = 'ready' AND credit = 'held'),
+moved AS (SELECT id FROM messaging_message WHERE id = ANY(%s) AND status = 'ready')
+UPDATE messaging_message m SET flow_id = NULL, credit = '', price = 0
+FROM moved LEFT JOIN held USING (id) WHERE m.id = moved.id RETURNING held.price"""
+_OF_PLACE = ("address", "contact__country", "contact__region", "contact__timezone", "contact__phone")
+
 _BEGIN = """
 UPDATE messaging_message SET status = 'leased', token = %(token)s, attempt_id = %(attempt)s, connection_id = %(via)s,
     started_at = clock_timestamp(), attempts = attempts + 1, blocker = '', last_error = '',
@@ -149,6 +164,11 @@ def begin_call(
         empty_queue(queue_id)
     if not rows:
         return None
+    return begin(rows, via=via, granted_at=granted_at)
+
+
+def begin(rows: list[Claimed], *, via: Connection, granted_at: datetime | None) -> Call:
+    """Note the attempt to call these messages, which were chosen in the same transaction."""
     attempt = Attempt(connection=via, message_count=len(rows), granted_at=granted_at, started_at=TransactionNow())
     attempt.save()
     parameters: dict[str, Any] = {
@@ -172,6 +192,23 @@ def pick_sender(queue_id: int) -> str | None:
         cursor.execute(_DUE_SENDERS, scope)
         row = cursor.fetchone()
     return row[0] if row else None
+
+
+def lock_flows_of(ids: Sequence[int]) -> list[Flow]:
+    """Lock the flows of these messages that are open, in the order of their ids: who blocks one waits."""
+    return list(Flow.objects.raw(_FLOWS_OF, {"ids": list(ids)}))
+
+
+def choose_again(ids: Sequence[int], flows: Sequence[Flow], *, now: datetime) -> list[Claimed]:
+    """Ask once more of these messages, which are ready again, whether they may be sent now; return those that may."""
+    chosen: dict[str, Claimed] = {}
+    for flow in flows:
+        if opens_at(flow, now=now) == now:
+            locked = Message.objects.select_for_update(of=("self",)).filter(flow=flow, status=Status.READY, pk__in=ids)
+            mine = list(locked.order_by("due_at", "pk").values_list("pk", flat=True))
+            for row in _ask(_in_place(mine, flow), taken=chosen):
+                chosen[row.address] = row
+    return list(chosen.values())
 
 
 def _choose(flows: list[Flow], limit: int, *, sharing: Connection | None, now: datetime) -> list[Claimed]:
@@ -204,11 +241,10 @@ def _fill(chosen: dict[str, Claimed], flow: Flow, limit: int) -> None:
         with connection.cursor() as cursor:
             cursor.execute(_CLAIM, [flow.pk, claimed, wanted])
             ids = [row[0] for row in cursor.fetchall()]
-        allowed = _ask(ids)
-        for row in allowed:
-            chosen.setdefault(row.address, row)  # the same address once more waits for another call
+        for row in _ask(_in_place(ids, flow), taken=chosen):
+            chosen[row.address] = row
         claimed += ids
-        if len(ids) < wanted or len(allowed) == len(ids):
+        if len(ids) < wanted:
             return
 
 
@@ -223,19 +259,57 @@ def _fill_alike(chosen: dict[str, Claimed], flow: Flow, limit: int, *, own_sende
                 return
             cursor.execute(_CLAIM_ALIKE, parameters | dict(zip(("id", "due_at", "text", "sender"), lead, strict=True)))
             ids = [row[0] for row in cursor.fetchall()]
-        for row in _ask(ids):
-            chosen.setdefault(row.address, row)
+        for row in _ask(_in_place(ids, flow), taken=chosen):
+            chosen[row.address] = row
         if chosen:  # those that were skipped leave room, and it stays empty
             return
 
 
-def _ask(ids: list[int]) -> list[Claimed]:
-    """Complete as skipped what may not be sent; return the rest."""
+def _in_place(ids: list[int], flow: Flow) -> list[int]:
+    """Return the messages that may still go where and when they were prepared for.
+
+    Who has moved, or whose hours an owner has changed, is prepared anew; whose country is no longer written to is
+    skipped.
+    """
+    keeps_hours: bool = getattr(flow, "keeps_quiet_hours", False)
+    allowed = allowed_countries()
+    if not ids or not (keeps_hours or allowed):
+        return ids
+    places, place = Places(keeps_quiet_hours=keeps_hours), place_of(flow)
+    needs_country = bool(allowed) or places.need_country
+    moved, abroad = list[int](), dict[int, str]()
+    for row in Message.objects.filter(pk__in=ids).select_related("contact").only(*_OF_PLACE):
+        country = country_of(phone=row.address, known=row.contact.country) if needs_country else ""
+        if allowed and country not in allowed:
+            abroad[row.pk] = NOT_ALLOWED
+        elif keeps_hours and places.has_moved(row, country, since=place):
+            moved.append(row.pk)
+    _unprepare(moved)
+    skip_messages(abroad)
+    gone = {*moved, *abroad}
+    return [pk for pk in ids if pk not in gone]
+
+
+def _unprepare(ids: Sequence[int]) -> None:
+    """Let ready messages be prepared anew, and give back what was held for them."""
+    if not ids:
+        return
+    with connection.cursor() as cursor:
+        cursor.execute(_UNPREPARE, [list(ids), list(ids)])
+        held = [price for (price,) in cursor.fetchall() if price]
+    post_released(add_up(held), reference=f"message:{min(ids)}")
+
+
+def _ask(ids: list[int], *, taken: Container[str]) -> list[Claimed]:
+    """Complete as skipped what may not be sent; return the rest, but for addresses that are taken or stand twice: those
+    wait for another call, and are not counted."""
+    if not ids:
+        return []
     inner, outer = key_pads()
     with connection.cursor() as cursor:
         cursor.execute(_ASK, {"ids": ids, "inner": inner, "outer": outer})
         found = [(Claimed(*row[:10]), *row[10:]) for row in cursor.fetchall()]
-    allowed, skipped = [], {}
+    allowed, skipped = dict[str, Claimed](), dict[int, str]()
     for row, state, agreed_address, is_suppressed, is_expired in found:
         covers = state is not None and agreed_address in {"", row.address}
         skip = decide_at_call(
@@ -245,14 +319,14 @@ def _ask(ids: list[int]) -> list[Claimed]:
             needs_consent=row.purpose == Message.Purpose.MARKETING,
             confirms_opt_out=row.purpose == Message.Purpose.CONFIRMATION,
         )
-        if skip is None:
-            allowed.append(row)
-        else:
+        if skip is not None:
             skipped[row.id] = skip.reason
-    capped = count_sends([row for row in allowed if row.campaign_id is not None])
+        elif row.address not in taken:
+            allowed.setdefault(row.address, row)
+    capped = count_sends([row for row in allowed.values() if row.campaign_id is not None])
     skipped |= dict.fromkeys(capped, "frequency_cap")
     skip_messages(skipped)
-    return [row for row in allowed if row.id not in capped]
+    return [row for row in allowed.values() if row.id not in capped]
 
 
 def skip_messages(reasons: dict[int, str]) -> None:

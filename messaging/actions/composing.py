@@ -14,17 +14,17 @@ from django.conf import settings
 from django.db import DatabaseError
 
 from config.infra import tenancy
-from messaging.actions.flows import ANYWHERE, Place
+from messaging.actions.flows import ANYWHERE, Place, Places
 from messaging.actions.links import shorten_links
 from messaging.actions.prices import country_of, tariff_of
 from messaging.actions.unsubscribes import unsubscribe_url
 from messaging.emails import render_email
 from messaging.encoding import smart_encode, split_sms
 from messaging.links import sample_link, sample_links
-from messaging.models import Campaign, Message, QuietHours, TemplateVersion
+from messaging.models import Campaign, Message, TemplateVersion
 from messaging.models.contacts import Channel
 from messaging.queries import postal_address
-from messaging.quiet import Hours, choose_hours, local_moment, next_time, zones_of
+from messaging.quiet import local_moment, next_time
 from messaging.rendering import MissingValue, TemplateError, render_text, values_of
 from shopsync.models import Tenant
 
@@ -68,8 +68,7 @@ class Composer:
         self._base_url = domain.rstrip("/") or settings.PUBLIC_URL
         self._samples = (f"{settings.PUBLIC_URL}/u/{_SAMPLE_TOKEN}", sample_link(self._base_url))
         self._postal_address = postal_address() if campaign.channel == Channel.EMAIL else ""
-        rules = QuietHours.objects.all() if campaign.keeps_quiet_hours else ()
-        self._hours = {(rule.country, rule.region): Hours(rule.starts_at, rule.ends_at) for rule in rules}
+        self._places = Places(keeps_quiet_hours=campaign.keeps_quiet_hours)
 
     def compose(self, rows: Sequence[Message], *, now: datetime) -> list[Composed]:
         """Compose the messages of these rows (with their contacts), in their order."""
@@ -127,7 +126,7 @@ class Composer:
         price = self._tariff.price(country, parts)
         if self._only_in not in {"", country}:
             return Composed(row.pk, reason="sender_not_for_country")
-        place = self._place(row, country)
+        place = self._places.of(row, country)
         if isinstance(price, str):
             return Composed(row.pk, reason=price)
         if place.hours and next_time(now, zones=place.zones, hours=place.hours) is None:
@@ -137,24 +136,13 @@ class Composer:
         told["has_own_links"] = self._is_preview and any(sample in text for sample in self._samples)
         return replace(composed, place=place, due_at=due_at, **told)
 
-    def _place(self, row: Message, country: str) -> Place:
-        if not self._campaign.keeps_quiet_hours:
-            return ANYWHERE
-        hours = choose_hours(self._hours, country=country, region=row.contact.region)
-        if hours.start == hours.end:
-            return ANYWHERE
-        return Place(self._zones(row), hours)
-
-    def _zones(self, row: Message) -> tuple[str, ...]:
-        return zones_of(timezone=row.contact.timezone, phone=row.address, fallback=self._tenant.timezone)
-
     def _due_at(self, row: Message) -> datetime | None:
         """When each recipient gets it at the same time of their day: the latest of the zones they may be in."""
         scheduled = self._campaign.scheduled_at
         if not self._campaign.is_local_time or scheduled is None:
             return None
         wall = scheduled.astimezone(ZoneInfo(self._tenant.timezone)).replace(tzinfo=None)
-        return max(local_moment(wall, zone) for zone in self._zones(row))
+        return max(local_moment(wall, zone) for zone in self._places.zones(row))
 
 
 def _safely(compose: Callable[..., Composed], row: Message, *rest: Any) -> Composed:

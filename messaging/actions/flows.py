@@ -10,9 +10,11 @@ from typing import Any
 from django.db import connection, transaction
 from django.db.models import Q, QuerySet
 
+from config.infra import tenancy
 from config.infra.work.claims import ClockTimestamp, in_seconds
-from messaging.models import Campaign, Flow, SendQueue
-from messaging.quiet import Hours, next_time
+from messaging.models import Campaign, Flow, Message, QuietHours, SendQueue
+from messaging.quiet import Hours, choose_hours, next_time, zones_of
+from shopsync.models import Tenant
 
 QUANTUM = 500  # recipients that a turn adds
 FAILED = "failed: see the log"  # what waits for us: an error of ours, tried again by itself
@@ -88,6 +90,49 @@ class Place:
 
 
 ANYWHERE = Place()
+
+
+class Places:
+    """Says where recipients are, by the tenant's settings: read once."""
+
+    def __init__(self, *, keeps_quiet_hours: bool) -> None:
+        self._keeps_quiet_hours = keeps_quiet_hours
+        self._fallback = Tenant.objects.get(pk=tenancy.current_tenant_id()).timezone
+        rules = QuietHours.objects.all() if keeps_quiet_hours else ()
+        self._hours = {(rule.country, rule.region): Hours(rule.starts_at, rule.ends_at) for rule in rules}
+
+    def of(self, row: Message, country: str) -> Place:
+        """Say where the recipient of a message is (with its contact), and which hours hold there."""
+        if not self._keeps_quiet_hours:
+            return ANYWHERE
+        hours = choose_hours(self._hours, country=country, region=row.contact.region)
+        return ANYWHERE if hours.start == hours.end else Place(self.zones(row), hours)
+
+    @property
+    def need_country(self) -> bool:
+        """Does it matter in which country a recipient is?"""
+        return any(country for country, _ in self._hours)
+
+    def has_moved(self, row: Message, country: str, *, since: Place) -> bool:
+        """Is a recipient no longer where they were when their message was prepared? Who has no zone of their own is
+        where their number is."""
+        if not self._keeps_quiet_hours:
+            return since != ANYWHERE
+        hours = choose_hours(self._hours, country=country, region=row.contact.region)
+        if hours.start == hours.end:
+            return since != ANYWHERE
+        return since.hours != hours or (bool(row.contact.timezone) and since.zones != self.zones(row))
+
+    def zones(self, row: Message) -> tuple[str, ...]:
+        """List the zones that the recipient may be in."""
+        return zones_of(timezone=row.contact.timezone, phone=row.address, fallback=self._fallback)
+
+
+def place_of(flow: Flow) -> Place:
+    """Return the place that a flow was made for."""
+    if not flow.zones or flow.starts_at is None or flow.ends_at is None:
+        return ANYWHERE
+    return Place(tuple(flow.zones.split(",")), Hours(flow.starts_at, flow.ends_at))
 
 
 def flows_for(queue: SendQueue, campaign: Campaign | None, places: Iterable[Place]) -> dict[Place, int]:

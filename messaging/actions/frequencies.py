@@ -15,9 +15,17 @@ from messaging.models import SendingPolicy
 class Recipient(Protocol):
     """A message that is about to be sent."""
 
-    id: int
-    channel: str
-    address: str
+    @property
+    def id(self) -> int:
+        """The message's id."""
+
+    @property
+    def channel(self) -> str:
+        """By what it is sent."""
+
+    @property
+    def address(self) -> str:
+        """To whom."""
 
 
 # One conditional statement: the row is locked as it is found, so that two calls never both take the last place. Moments

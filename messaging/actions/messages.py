@@ -11,6 +11,9 @@ from django.utils import timezone
 from audit.actions import record
 from config.infra import tenancy, work
 from messaging.actions.charges import release_messages, settle_messages
+from messaging.actions.frequencies import uncount_sends
+from messaging.actions.outcomes import NOT_SENT
+from messaging.actions.returning import admit
 from messaging.actions.unsubscribes import unsubscribe_url
 from messaging.emails import render_email
 from messaging.encoding import split_sms
@@ -129,8 +132,15 @@ def _values(message: Message, *, unsubscribe_url: str = "") -> dict[str, object]
 def resend_unknown(*, message_id: int, actor: str) -> Message:
     """Send a message again that nobody knows the fate of: the recipient may get it twice, and this is on record.
 
-    Raises: MessageError for one that is not unknown; Message.DoesNotExist.
+    A campaign that is done sends again until it is. Raises: MessageError for one that is not unknown, or whose campaign
+    is cancelled or has expired; Message.DoesNotExist.
     """
+    known = Message.objects.select_related("campaign").get(pk=message_id)
+    expires_at = known.campaign.expires_at if known.campaign else None
+    if admit([known]) or (expires_at is not None and expires_at <= timezone.now()):
+        raise MessageError(
+            "Its campaign is cancelled or has expired, and sends no more: say what became of it instead."
+        )
     message = _lock_unknown(message_id)
     work.replay(Message.objects.filter(pk=message.pk))
     record(name="message.resent", subject=f"message:{message.pk}", actor=actor)
@@ -147,13 +157,15 @@ def settle_unknown(*, message_id: int, was_sent: bool, actor: str, now: datetime
     message = _lock_unknown(message_id)
     message.status, message.finished_at = work.Status.DONE, timezone.now()
     message.outcome = Message.Outcome.SENT if was_sent else Message.Outcome.FAILED
-    message.reason = "" if was_sent else f"not sent, says {actor}"[:200]
+    message.reason = "" if was_sent else f"{NOT_SENT}{actor}"[:200]
     message.sent_at = message.started_at if was_sent else None
     message.save(update_fields=["status", "finished_at", "outcome", "reason", "sent_at"])
     reference = f"message:{message.pk}"
     if was_sent:
         settle_messages([message.pk], reference=reference, now=now)
     else:
+        if message.campaign_id is not None and message.attempt_id is not None:
+            uncount_sends(message.attempt_id, ids=[message.pk])
         release_messages([message.pk], reference=reference)
     record(name="message.settled", subject=reference, actor=actor, data={"was_sent": was_sent})
     return message

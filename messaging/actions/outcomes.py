@@ -12,27 +12,32 @@ from datetime import datetime
 from typing import Any
 
 from django.db import connection, transaction
-from django.db.models import Case, F, Value, When
 from django.utils import timezone
 
+from config.infra.transactions import retrying_atomic
 from config.infra.work import Status
-from config.infra.work.claims import in_seconds, ring_after_commit
-from messaging.actions.charges import add_up, post_released, post_settled, release_messages
+from messaging.actions.charges import add_up, charge_house_for, post_released, post_settled, release_messages
 from messaging.actions.claiming import Call
 from messaging.actions.frequencies import uncount_sends
 from messaging.actions.reports import adopt_reports, lock_reports
+from messaging.actions.returning import admit, put_back, skip_cancelled
 from messaging.models import Attempt, Message
 from messaging.providers.base import Accepted, Outcome, Refused
 
 logger = logging.getLogger(__name__)
 
+NOT_SENT = "not sent, says "  # how the reason begins of what a person decided on
+# What a person, or time, had ended without knowing is open to a late answer too: that it was taken is proof.
 _STORE = """
 WITH answer AS (
     SELECT * FROM unnest(%(ids)s::bigint[], %(outcomes)s::text[], %(provider_ids)s::text[], %(reasons)s::text[])
            AS t(id, outcome, provider_id, reason)),
 held AS (
-    SELECT m.id, m.credit, m.price, m.status IN ('leased', 'unknown', 'ready') AS is_open
-    FROM messaging_message m JOIN answer USING (id) WHERE m.attempt_id = %(attempt)s ORDER BY m.id FOR UPDATE OF m)
+    SELECT m.id, m.credit, m.price, m.status IN ('leased', 'unknown', 'ready')
+           OR a.outcome = 'sent' AND (m.outcome IN ('unknown_final', 'skipped')
+               OR m.outcome = 'failed' AND m.reason LIKE %(decided)s)
+           AS is_open
+    FROM messaging_message m JOIN answer a USING (id) WHERE m.attempt_id = %(attempt)s ORDER BY m.id FOR UPDATE OF m)
 UPDATE messaging_message m SET
     status = CASE WHEN h.is_open THEN 'done' ELSE m.status END,
     outcome = CASE WHEN h.is_open THEN a.outcome ELSE m.outcome END,
@@ -43,7 +48,7 @@ UPDATE messaging_message m SET
     provider_id = CASE WHEN m.provider_id = '' THEN a.provider_id ELSE m.provider_id END,
     sent_at = CASE WHEN a.outcome = 'sent' THEN coalesce(m.sent_at, %(now)s) ELSE m.sent_at END,
     credit = CASE WHEN h.credit <> 'held' THEN m.credit WHEN a.outcome = 'sent' THEN 'settled' ELSE 'released' END
-FROM answer a JOIN held h USING (id) WHERE m.id = a.id RETURNING h.credit = 'held', m.credit, m.price"""
+FROM answer a JOIN held h USING (id) WHERE m.id = a.id RETURNING m.id, h.credit = 'held', m.credit, m.price"""
 
 
 def store(call: Call, answers: Sequence[Outcome], *, now: datetime) -> None:
@@ -55,20 +60,24 @@ def store(call: Call, answers: Sequence[Outcome], *, now: datetime) -> None:
     if [answer.reference for answer in answers] != references:
         park(call, error="the answer does not match what was sent")
         return
-    with transaction.atomic():
-        _store(call, answers, now=now)
+    _store(call, answers, now=now)
 
 
+@retrying_atomic
 def _store(call: Call, answers: Sequence[Outcome], *, now: datetime) -> None:
     via = call.attempt.connection_id
-    lock_reports(via)
     paired = [(row.id, answer) for row, answer in zip(call.rows, answers, strict=True)]
     again = _once_more([id_ for id_, answer in paired if isinstance(answer, Refused) and not answer.permanent])
+    back = [row for row in call.rows if row.id in again]
+    cancelled = admit(back)
+    lock_reports(via)
     final = [(message_id, answer) for message_id, answer in paired if message_id not in again]
+    taken = {message_id for message_id, answer in final if isinstance(answer, Accepted)}
     provider_ids = _own_ids(via, [answer.provider_id for _, answer in final if isinstance(answer, Accepted)])
     parameters: dict[str, Any] = {
         "attempt": call.attempt.pk,
         "now": now,
+        "decided": f"{NOT_SENT}%",
         "ids": [message_id for message_id, _ in final],
         "outcomes": ["sent" if isinstance(answer, Accepted) else "failed" for _, answer in final],
         "provider_ids": [
@@ -78,16 +87,20 @@ def _store(call: Call, answers: Sequence[Outcome], *, now: datetime) -> None:
     }
     with connection.cursor() as cursor:
         cursor.execute(_STORE, parameters)
-        moved = [(credit, price) for was_held, credit, price in cursor.fetchall() if was_held]
+        found = cursor.fetchall()
+    moved = [(credit, price) for _, was_held, credit, price in found if was_held]
+    proven = [pk for pk, _, credit, _ in found if credit == Message.Credit.RELEASED and pk in taken]
     not_sent = [message_id for message_id, answer in paired if isinstance(answer, Refused)]
     if not_sent:
         uncount_sends(call.attempt.pk, ids=not_sent)
-    _requeue(sorted(again), call, blocker="provider_refused", error="refused for now", wait_seconds=2.0)
+    put_back(back, attempt_id=call.attempt.pk, blocker="provider_refused", error="refused for now", was_called=True)
     adopt_reports(connection_id=via, provider_ids=[value for value in parameters["provider_ids"] if value], now=now)
-    _close(call, outcome="answered")
+    close(call, outcome="answered")
     reference = f"attempt:{call.attempt.pk}"
     post_settled(add_up(price for credit, price in moved if credit == "settled"), reference=reference, now=now)
     post_released(add_up(price for credit, price in moved if credit == "released"), reference=reference)
+    charge_house_for(proven, reference=reference)
+    skip_cancelled(back, cancelled)
 
 
 _TAKEN = (
@@ -115,16 +128,17 @@ def _own_ids(via: int, provider_ids: Sequence[str]) -> dict[str, str]:
 def park(call: Call, *, error: str) -> None:
     """Leave the call's messages unknown: perhaps sent. What is held for them stays held."""
     _open_rows(call).update(status=Status.UNKNOWN, lease_until=None, last_error=error[:2000])
-    _close(call, outcome="unknown", error=error)
+    close(call, outcome="unknown", error=error)
 
 
-@transaction.atomic
-def hand_back(call: Call, *, blocker: str, error: str, wait_seconds: float) -> None:
+@retrying_atomic
+def hand_back(call: Call, *, blocker: str, error: str) -> None:
     """Return the call's messages to the queue: surely nothing was sent, and their attempt is not counted."""
-    ids = [row.id for row in call.rows]
-    uncount_sends(call.attempt.pk, ids=ids)
-    _requeue(ids, call, blocker=blocker, error=error, wait_seconds=wait_seconds, uncounted=1)
-    _close(call, outcome="not_sent", error=error)
+    cancelled = admit(call.rows)
+    put_back(call.rows, attempt_id=call.attempt.pk, blocker=blocker, error=error, was_called=False)
+    uncount_sends(call.attempt.pk, ids=[row.id for row in call.rows])
+    close(call, outcome="not_sent", error=error)
+    skip_cancelled(call.rows, cancelled)
 
 
 @transaction.atomic
@@ -133,51 +147,13 @@ def refuse(call: Call, *, reason: str) -> None:
     uncount_sends(call.attempt.pk, ids=[row.id for row in call.rows])
     done: dict[str, Any] = {"status": Status.DONE, "outcome": Message.Outcome.FAILED, "reason": reason[:200]}
     _open_rows(call).update(**done, lease_until=None, finished_at=timezone.now(), last_error="")
-    _close(call, outcome="refused", error=reason)
+    close(call, outcome="refused", error=reason)
     release_messages([row.id for row in call.rows], reference=f"attempt:{call.attempt.pk}")
-
-
-@transaction.atomic
-def split(call: Call, *, error: str) -> list[Call]:
-    """Make two calls of one that was refused as a whole: nothing of it was sent, one of its messages is at fault."""
-    _close(call, outcome="refused", error=error)
-    begun_at = Attempt.objects.values_list("started_at", flat=True).get(pk=call.attempt.pk)
-    middle = len(call.rows) // 2
-    halves = []
-    for rows in (call.rows[:middle], call.rows[middle:]):
-        attempt = Attempt(connection_id=call.attempt.connection_id, message_count=len(rows))
-        attempt.started_at = begun_at  # what counts towards a cap was counted then
-        attempt.save()
-        mine = _open_rows(call).filter(pk__in=[row.id for row in rows])
-        mine.update(attempt=attempt, lease_until=in_seconds(Message.queue.lease_seconds))
-        halves.append(Call(attempt, rows))
-    return halves
-
-
-def _requeue(
-    ids: Sequence[int], call: Call, *, blocker: str, error: str, wait_seconds: float, uncounted: int = 0
-) -> None:
-    if not ids:
-        return
-    own = [row.id for row in call.rows if not row.sender]  # they took the connection's as the call began
-    _open_rows(call).filter(pk__in=ids).update(
-        sender=Case(When(pk__in=own, then=Value("")), default=F("sender")),
-        status=Status.READY,
-        token=None,
-        attempt=None,
-        started_at=None,
-        lease_until=None,
-        attempts=F("attempts") - uncounted,
-        blocker=blocker[:60],
-        last_error=error[:2000],
-        due_at=in_seconds(wait_seconds),
-    )
-    ring_after_commit(Message)
 
 
 def _open_rows(call: Call) -> Any:
     return Message.objects.filter(attempt=call.attempt, status__in=(Status.LEASED, Status.UNKNOWN))
 
 
-def _close(call: Call, *, outcome: str, error: str = "") -> None:
+def close(call: Call, *, outcome: str, error: str = "") -> None:
     Attempt.objects.filter(pk=call.attempt.pk).update(closed_at=timezone.now(), outcome=outcome, error=error)

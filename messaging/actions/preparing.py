@@ -29,7 +29,7 @@ from messaging.models import Campaign, Message, MessageBody, SendQueue
 logger = logging.getLogger(__name__)
 
 BATCH = 500
-SINGLES_WAIT_SECONDS = 60.0
+SINGLES_WAIT_SECONDS = 10.0
 LACKS = NO_CREDITS, DAILY_CAP = "no_credits", "daily_cap"
 
 _PLACE = """

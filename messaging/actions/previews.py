@@ -99,7 +99,9 @@ def ask_for_report(*, campaign_id: int, now: datetime) -> Campaign:
         sums = Sums().as_json()
         campaign.preflight = {"status": "asked", "part": 0, "of": math.ceil(contacts / PART), "so_far": sums}
         work.ring_queue_after_commit(MOVES)
-    campaign.save(update_fields=["preflight"])
+    same = Campaign.objects.filter(pk=campaign.pk, status=Campaign.Status.DRAFT, updated_at=campaign.updated_at)
+    if not same.update(preflight=campaign.preflight):
+        raise CampaignError("The campaign was changed meanwhile: ask for the report again.")
     return campaign
 
 

@@ -36,8 +36,13 @@ class Tariff:
 def tariff_of(channel: str) -> Tariff:
     """Read the tariff of the tenant in scope."""
     prices = dict(Price.objects.filter(channel=channel).values_list("country", "amount"))
+    return Tariff(prices, allowed_countries())
+
+
+def allowed_countries() -> frozenset[str]:
+    """Read the countries that the tenant in scope writes to; none: all."""
     policy = CreditPolicy.objects.first()
-    return Tariff(prices, frozenset(policy.countries) if policy else frozenset())
+    return frozenset(policy.countries) if policy else frozenset()
 
 
 def country_of(*, phone: str, known: str) -> str:

@@ -13,7 +13,7 @@ from django.utils import timezone
 from audit.actions import record
 from config.infra import tenancy, work
 from config.infra.turns import Turns
-from messaging.actions.campaigns import MOVES, begin_campaign, begins_at, lock_campaign
+from messaging.actions.campaigns import MOVES, begin_campaign, begins_at, lock_campaign, mind_sender
 from messaging.actions.claiming import skip_messages
 from messaging.actions.flows import FAILED
 from messaging.actions.preparing import prepare_campaign
@@ -77,7 +77,7 @@ def _step_or_say(campaign_id: int) -> int:
 
 def _step(campaign_id: int, *, now: datetime) -> int:
     """Take one step of a campaign; return 1 when there may be another at once, else 0."""
-    campaign = Campaign.objects.get(pk=campaign_id)
+    campaign = Campaign.objects.select_related("sender").get(pk=campaign_id)
     if campaign.status == Status.SCHEDULED:
         return int(begins_at(campaign) <= now and begin_campaign(campaign_id=campaign_id, now=now) is not None)
     if campaign.status == Status.DRAFT:
@@ -86,6 +86,8 @@ def _step(campaign_id: int, *, now: datetime) -> int:
         return close_rows(campaign_id, reason="cancelled")
     if campaign.expires_at is not None and campaign.expires_at <= now and close_rows(campaign_id, reason="expired"):
         return 1
+    if not mind_sender(campaign):
+        return 0
     if prepare_campaign(campaign_id, now=now):
         return 1
     _fold(campaign_id)

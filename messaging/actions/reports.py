@@ -32,8 +32,8 @@ first_sent AS (
     SELECT id, min(moment) AS moment FROM unnest(%(ids)s::bigint[], %(moments)s::timestamptz[]) AS t(id, moment)
     GROUP BY id),
 held AS (
-    SELECT m.id, t.rank > CASE m.outcome WHEN '' THEN 0 WHEN 'unknown_final' THEN 0 WHEN 'sent' THEN 1
-                                         WHEN 'failed' THEN 2 ELSE 3 END AS moves
+    SELECT m.id, t.rank > CASE WHEN m.outcome IN ('', 'unknown_final', 'skipped') THEN 0 WHEN m.outcome = 'sent' THEN 1
+                               WHEN m.outcome = 'failed' THEN 2 ELSE 3 END AS moves
     FROM messaging_message m JOIN told t USING (id) ORDER BY m.id FOR UPDATE OF m)
 UPDATE messaging_message m SET
     status = CASE WHEN h.moves THEN 'done' ELSE m.status END,
@@ -46,7 +46,7 @@ UPDATE messaging_message m SET
     delivered_at = CASE WHEN h.moves AND t.status = 'delivered' THEN t.moment ELSE m.delivered_at END,
     sent_at = coalesce(m.sent_at, first_sent.moment),
     provider_id = CASE WHEN m.provider_id = '' THEN t.provider_id ELSE m.provider_id END
-FROM told t JOIN held h USING (id) JOIN first_sent USING (id) WHERE m.id = t.id AND m.outcome <> 'skipped'"""
+FROM told t JOIN held h USING (id) JOIN first_sent USING (id) WHERE m.id = t.id"""
 
 
 @transaction.atomic(savepoint=False)

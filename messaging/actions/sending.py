@@ -18,7 +18,7 @@ from django.utils import timezone
 from config.infra import tenancy, work
 from config.infra.failpoints import failpoint
 from config.infra.ratelimit import Grant, Level, Refusal, clock_ms, grant, return_recipients, take_recipients
-from messaging.actions import outcomes
+from messaging.actions import bisecting, outcomes
 from messaging.actions.claiming import Call, Claimed, begin_call, pick_sender
 from messaging.actions.flows import FAILED, Turn, block_queue, keep_quiet, take_turn
 from messaging.actions.limits import levels_of
@@ -36,6 +36,7 @@ DRAIN_SECONDS = 5.0  # shorter than others: every process may be at it, and webh
 SHORT_WAIT_SECONDS = 1.5  # what is waited for here; longer waits are a blocker that is shown
 NO_ROUTE_WAIT_SECONDS = 30.0
 REMEMBER_SECONDS = 1.0
+LAPSED = "the grant lapsed before the call"
 PREPARE_EVERY_SECONDS = 0.5
 
 
@@ -143,7 +144,7 @@ def _take(turn: Turn, memory: _Memory) -> tuple[int, float]:
     failpoint("work.started")
     # 3. A lapsed grant would break the limit: hand back, nothing was sent.
     if not granted.is_fresh(clock_ms()):
-        outcomes.hand_back(call, blocker="rate_limit", error="the grant lapsed before the call", wait_seconds=0)
+        outcomes.hand_back(call, blocker="rate_limit", error=LAPSED)
         return 0, 0.0
     work.ring(Message.queue)  # there may be more: whoever is free joins in
     make_call(call, route, queue_id=turn.queue_id)
@@ -217,19 +218,51 @@ def _level_of(route: Route, sender: str | None) -> Level | None:
 
 
 def make_call(call: Call, route: Route, *, queue_id: int) -> None:
-    """4. Call, outside any transaction. 5. Write what came of it, in one transaction."""
+    """4. Call, outside any transaction. 5. Write what came of it, in one transaction. A refusal of the whole is
+    bisected: one of its messages is at fault, and nothing was sent."""
+    halves = _call(call, route, queue_id=queue_id)
+    while halves:
+        half, *halves = halves
+        granted = _await_grant(route)
+        if isinstance(granted, Refusal):
+            for left in (half, *halves):
+                bisecting.give_up(left, blocker=granted.reason)
+            return
+        bisecting.keep(halves)
+        granted_at = datetime.fromtimestamp(granted.granted_at_ms / 1000, UTC)
+        begun = bisecting.begin_half(half, via=route.connection, now=timezone.now(), granted_at=granted_at)
+        if begun is None:
+            continue
+        if granted.is_fresh(clock_ms()):
+            halves = [*_call(begun, route, queue_id=queue_id), *halves]
+        else:
+            outcomes.hand_back(begun, blocker="rate_limit", error=LAPSED)
+
+
+def _await_grant(route: Route) -> Grant | Refusal:
+    """Wait a little for a grant."""
+    deadline = time.monotonic() + SHORT_WAIT_SECONDS * 2
+    while isinstance(granted := grant(levels_of(route.connection)), Refusal):
+        if time.monotonic() + granted.retry_after_seconds > deadline:
+            return granted
+        time.sleep(granted.retry_after_seconds)
+    return granted
+
+
+def _call(call: Call, route: Route, *, queue_id: int) -> list[bisecting.Half]:
+    """Make one call and write what came of it; return the halves of one that was refused as a whole."""
     try:
         answers = route.provider.send([_outgoing(row, call, route.connection) for row in call.rows])
     except ProviderError as error:
         logger.warning("provider call of attempt %s: %s", call.attempt.pk, error)
-        _settle_failure(call, error, route, queue_id=queue_id)
-        return
+        return _settle_failure(call, error, queue_id=queue_id)
     except Exception as error:  # nobody can say whether the call went out: unknown, with the error
         logger.exception("attempt %s failed around its call", call.attempt.pk)
         outcomes.park(call, error=f"{type(error).__name__}: {error}")
-        return
+        return []
     failpoint("messages.called")
     outcomes.store(call, answers, now=timezone.now())
+    return []
 
 
 def _outgoing(row: Claimed, call: Call, via: Connection) -> OutgoingMessage:
@@ -240,29 +273,19 @@ def _outgoing(row: Claimed, call: Call, via: Connection) -> OutgoingMessage:
     return OutgoingMessage(str(row.reference), row.address, row.text, sender, row.subject, row.html, url)
 
 
-def _settle_failure(call: Call, error: ProviderError, route: Route, *, queue_id: int) -> None:
-    """Turn a call without a usable answer into state: unknown is parked, surely-not-sent waits, a refusal of the whole
-    is bisected."""
+def _settle_failure(call: Call, error: ProviderError, *, queue_id: int) -> list[bisecting.Half]:
+    """Turn a call without a usable answer into state: unknown is parked, surely-not-sent waits; return the halves of
+    what was refused for what is in it."""
     if error.unknown:
         outcomes.park(call, error=f"no answer to the call: {error}")
-    elif not error.permanent:
-        wait = error.retry_after_seconds or Message.queue.backoff(1).total_seconds()
+    elif error.blocker or not error.permanent:
+        again = NO_ROUTE_WAIT_SECONDS if error.permanent else Message.queue.backoff(1).total_seconds()
         blocker = error.blocker or "provider_unavailable"
-        outcomes.hand_back(call, blocker=blocker, error=str(error), wait_seconds=0)
-        block_queue(queue_id, blocker=blocker, seconds=wait)
+        outcomes.hand_back(call, blocker=blocker, error=str(error))
+        block_queue(queue_id, blocker=blocker, seconds=error.retry_after_seconds or again)
     elif len(call.rows) == 1:
         outcomes.refuse(call, reason=str(error))
     else:
-        for half in outcomes.split(call, error=str(error)):
-            _call_half(half, route, queue_id=queue_id)
-
-
-def _call_half(half: Call, route: Route, *, queue_id: int) -> None:
-    """Call a half of a refused call, once there is a grant; without one soon it goes back to the queue."""
-    deadline = time.monotonic() + SHORT_WAIT_SECONDS * 2
-    while isinstance(granted := grant(levels_of(route.connection)), Refusal):
-        if time.monotonic() + granted.retry_after_seconds > deadline:
-            outcomes.hand_back(half, blocker=granted.reason, error="refused as part of a call", wait_seconds=0)
-            return
-        time.sleep(granted.retry_after_seconds)
-    make_call(half, route, queue_id=queue_id)
+        outcomes.close(call, outcome="refused", error=str(error))
+        return bisecting.halve(call)
+    return []

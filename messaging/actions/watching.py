@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from django.db import connection
+from django.db.models import Q
 
 from config.infra import tenancy
+from messaging.models import SendQueue
 from shopsync.actions.alerts import close_alert, raise_alert
 from shopsync.models import Tenant
 
-STUCK = "messages.stuck"
+STUCK, REFUSED = "messages.stuck", "messages.refused"
 SUBJECT = "sending"
 STUCK_AFTER_SECONDS = 60
 
@@ -25,6 +27,12 @@ FROM messaging_sendqueue q, late WHERE q.tenant_id = %(tenant)s AND q.served_at 
 UNION ALL
 SELECT 'message ' || m.id || ' is called for longer than a call lasts', m.lease_until
 FROM messaging_message m, late WHERE m.tenant_id = %(tenant)s AND m.status = 'leased' AND m.lease_until < late.moment
+UNION ALL
+SELECT 'message ' || m.id || ' is queued, and its campaign is over', m.due_at
+FROM late, messaging_campaign c JOIN messaging_flow f ON f.campaign_id = c.id
+     JOIN messaging_message m ON m.flow_id = f.id
+WHERE c.tenant_id = %(tenant)s AND c.finished_at > late.moment - interval '7 days' AND c.blocker = ''
+  AND f.blocker = 'finished' AND m.status = 'ready' AND m.due_at < late.moment
 UNION ALL
 SELECT 'message ' || m.id || ' waits to be prepared', m.due_at FROM messaging_message m, late
 WHERE m.tenant_id = %(tenant)s AND m.status = 'ready' AND m.flow_id IS NULL AND m.campaign_id IS NULL
@@ -54,9 +62,20 @@ def find_stuck(*, after_seconds: int = STUCK_AFTER_SECONDS) -> list[str]:
         return [f"{sentence} since {moment:%H:%M:%S} UTC" for sentence, moment in cursor.fetchall()]
 
 
+def _tell_of_refusals() -> None:
+    """Tell of connections that have to be mended: their key, their address or their account is refused."""
+    refused = Q(blocker__startswith="refused_with_") | Q(blocker="bad_address")
+    queues = SendQueue.objects.filter(refused).order_by("pk").values_list("channel", "blocker")
+    if found := [f"{channel}: {blocker}" for channel, blocker in queues]:
+        sentence = "The provider refuses the connection itself; look at its key, account and address: "
+        raise_alert(kind=REFUSED, subject=SUBJECT, message=sentence + ", ".join(found), severity="critical")
+    else:
+        close_alert(kind=REFUSED, subject=SUBJECT)
+
+
 def watch_sending() -> int:
-    """Tell of every tenant whose messages or campaigns are stuck, and close what was told of those that are not;
-    return how many are."""
+    """Tell of every tenant whose messages or campaigns are stuck, or whose provider refuses who asks, and close what
+    was told of those that are not; return how many are stuck."""
     stuck = 0
     for tenant_id in Tenant.objects.order_by("pk").values_list("pk", flat=True):
         with tenancy.tenant_scope(tenant_id):
@@ -65,5 +84,6 @@ def watch_sending() -> int:
                 raise_alert(kind=STUCK, subject=SUBJECT, message="; ".join(found[:5]), severity="critical")
             else:
                 close_alert(kind=STUCK, subject=SUBJECT)
+            _tell_of_refusals()
         stuck += bool(found)
     return stuck

@@ -220,7 +220,7 @@ class Message(TenantModel, WorkRow):
         if self.status != Status.READY:
             return "" if self.status != Status.UNKNOWN else "a_report_or_an_operator"
         holders = (self.campaign, self.flow, self.flow.queue if self.flow else None)
-        named = (self.blocker, *(holder.blocker for holder in holders if holder is not None))
+        named = (*(holder.blocker for holder in holders if holder is not None), self.blocker)
         return next(filter(None, named), "its_turn" if self.flow else "being_prepared")
 
 

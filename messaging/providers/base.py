@@ -136,6 +136,9 @@ def get_provider(account: ProviderAccount) -> Provider:
     return cast("Provider", import_string(path)(account))
 
 
+OF_THE_CONTENT = frozenset({400, 413, 422})  # refusals of what is in a request, not of who asks
+
+
 class Unusable:
     """What stands for an account that nobody can tell how to speak to: its messages wait, with a blocker, until
     somebody mends the connection."""
@@ -177,8 +180,15 @@ def call(account: ProviderAccount, name: str, *, method: str, url: str, **option
             unknown=error.unknown,
             retry_after_seconds=error.retry_after_seconds,
             status=error.status,
-            blocker=error.blocker,
+            blocker=error.blocker or _waits_for(error),
         ) from error
+
+
+def _waits_for(error: outbound.OutboundError) -> str:
+    """Name what has to be mended when a refusal is of the account or its address, and not of what was sent."""
+    if not error.permanent or error.status in OF_THE_CONTENT:
+        return ""
+    return f"refused_with_{error.status}" if error.status is not None else "bad_address"
 
 
 def is_id(value: object) -> bool:

@@ -40,9 +40,10 @@ class ClockTimestamp(models.Func):
     output_field = models.DateTimeField()
 
 
-def in_seconds(seconds: float) -> models.expressions.CombinedExpression:
+def in_seconds(seconds: float | models.Func) -> models.expressions.CombinedExpression:
     """Say when it will be, by the database's clock."""
-    interval = models.Func(Value(seconds), function="make_interval", template="make_interval(secs => %(expressions)s)")
+    given = seconds if isinstance(seconds, models.Func) else Value(seconds)
+    interval = models.Func(given, function="make_interval", template="make_interval(secs => %(expressions)s)")
     interval.output_field = models.DurationField()
     return ClockTimestamp() + interval
 

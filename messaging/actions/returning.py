@@ -1,0 +1,75 @@
+"""Back to the queue: what surely was not sent waits again, unless its campaign is cancelled; a done one sends again.
+
+Lock the campaigns first (`admit`), then flows and messages, the accounts of credits last (`skip_cancelled`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from typing import Protocol
+
+from django.db.models import Case, F, Value, When
+from django.db.models.functions import Least, Power
+
+from config.infra import work
+from config.infra.work.claims import ClockTimestamp, in_seconds
+from messaging.actions.campaigns import reopen_campaign
+from messaging.actions.claiming import Claimed, skip_messages
+from messaging.models import Campaign, Message
+
+FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 2.0, 900.0
+
+
+class OfCampaign(Protocol):
+    """A message, as far as its campaign goes."""
+
+    @property
+    def campaign_id(self) -> int | None:
+        """The campaign's id; None: it is of none."""
+
+
+def admit(rows: Iterable[OfCampaign]) -> set[int]:
+    """Lock the campaigns of messages that come back, and let those that are done send again.
+
+    Returns the ids of those that are cancelled: what comes back of them is skipped.
+    """
+    ids = {row.campaign_id for row in rows if row.campaign_id is not None}
+    cancelled = set[int]()
+    for campaign in Campaign.objects.select_for_update(no_key=True).filter(pk__in=ids).order_by("pk"):
+        if campaign.status == Campaign.Status.CANCELLED:
+            cancelled.add(campaign.pk)
+        elif campaign.status == Campaign.Status.DONE:
+            reopen_campaign(campaign)
+    return cancelled
+
+
+def put_back(rows: Sequence[Claimed], *, attempt_id: int, blocker: str, error: str, was_called: bool) -> None:
+    """Return messages of an attempt to the queue. Those that were called and refused for now wait longer each time;
+    of the others the attempt does not count."""
+    if not rows:
+        return
+    own = [row.id for row in rows if not row.sender]  # they took the connection's as the call began
+    mine = Message.objects.filter(
+        pk__in=[row.id for row in rows],
+        attempt_id=attempt_id,
+        status__in=(work.Status.LEASED, work.Status.UNKNOWN),
+    )
+    wait = Least(Value(FIRST_WAIT_SECONDS) * Power(Value(2.0), F("attempts")), Value(LONGEST_WAIT_SECONDS))
+    mine.update(
+        sender=Case(When(pk__in=own, then=Value("")), default=F("sender")),
+        status=work.Status.READY,
+        token=None,
+        attempt=None,
+        started_at=None,
+        lease_until=None,
+        attempts=F("attempts") - (0 if was_called else 1),
+        blocker=blocker[:60],
+        last_error=error[:2000],
+        due_at=in_seconds(wait) if was_called else ClockTimestamp(),
+    )
+    work.ring_after_commit(Message)
+
+
+def skip_cancelled(rows: Sequence[Claimed], cancelled: Collection[int]) -> None:
+    """Complete what came back to campaigns that are cancelled, and give back what was held for it."""
+    skip_messages({row.id: "cancelled" for row in rows if row.campaign_id in cancelled})
