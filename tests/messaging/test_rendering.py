@@ -119,3 +119,18 @@ def test_an_attribute_may_be_called_as_liquid_calls_something(name):
         with pytest.raises(MissingValue, match=rf"^contact\.attributes\.{name}$"):
             render_text(template, {"contact": {"attributes": attributes}})
     assert render_text("{{ contact.tags.size }} {{ contact.tags.first }}", {"contact": {"tags": ["a", "b"]}}) == "2 a"
+
+
+@pytest.mark.parametrize(
+    ("template", "value"),
+    [
+        ("{{ contact.attributes.x | date: '%Y' }}", 1735689600000),
+        ("{{ contact.attributes.x | ceil }}", "inf"),
+        ("{{ contact.attributes.x | base64_decode }}", "/////w=="),
+        ("{{ contact.attributes.x | modulo: 0 }}", 1.5),
+    ],
+)
+def test_a_value_that_does_not_suit_a_filter_is_an_error_of_the_template(template, value):
+    check_template(template)
+    with pytest.raises(TemplateError, match="can't be rendered"):
+        render_text(template, {"contact": {"attributes": {"x": value}}})
