@@ -19,7 +19,7 @@ from messaging.emails import render_email
 from messaging.encoding import split_sms
 from messaging.models import Contact, Message, MessageBody, TemplateVersion
 from messaging.models.contacts import Channel
-from messaging.queries import postal_address
+from messaging.queries import consent_on, postal_address
 from messaging.rendering import MAX_TEXT, TemplateError, render_text, values_of
 from shopsync.models import Tenant
 
@@ -51,7 +51,7 @@ def send_single(*, draft: Draft, actor: str) -> Message:
     contact = Contact.objects.filter(pk=draft.contact_id).first()
     if contact is None:
         raise MessageError(f"contact_id: there is no contact {draft.contact_id}.")
-    address = contact.address_on(draft.channel)
+    address = _address(contact, draft)
     if not address:
         raise MessageError(f"contact_id: the contact can't be reached by {draft.channel}.")
     message = Message(
@@ -73,6 +73,12 @@ def send_single(*, draft: Draft, actor: str) -> Message:
     data = {"channel": draft.channel, "purpose": draft.purpose}
     record(name="message.written", subject=f"message:{message.pk}", actor=actor, data=data)
     return message
+
+
+def _address(contact: Contact, draft: Draft) -> str:
+    """Say where the message goes: marketing to the address that was agreed to, all else to the contact's own."""
+    consent = consent_on(contact_id=contact.pk, channel=draft.channel) if draft.purpose == Purpose.MARKETING else None
+    return (consent.address if consent else "") or contact.address_on(draft.channel)
 
 
 def _text(message: Message, draft: Draft) -> str:

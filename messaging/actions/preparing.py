@@ -98,15 +98,11 @@ def prepare_singles(*, now: datetime, limit: int = BATCH) -> int:
 def _prepare_singles_of_tenant(waiting: Q, *, now: datetime, limit: int) -> int:
     rows = Message.objects.select_for_update(of=("self",), skip_locked=True).select_related("contact")
     found = list(rows.filter(waiting).order_by("pk")[:limit])
-    for channel in sorted({row.channel for row in found}):
-        _prepare_singles([row for row in found if row.channel == channel], channel, now=now)
+    for channel, via in sorted({(row.channel, row.connection_id or 0) for row in found}):
+        tariff, queue = tariff_of(channel), queue_for(channel=channel, connection_id=via or None)
+        mine = [row for row in found if (row.channel, row.connection_id or 0) == (channel, via)]
+        _set_aside([_price(row, tariff) for row in mine], campaign=None, queue=queue, reference="single", now=now)
     return len(found)
-
-
-def _prepare_singles(rows: Sequence[Message], channel: str, *, now: datetime) -> None:
-    tariff = tariff_of(channel)
-    priced = [_price(row, tariff) for row in rows]
-    _set_aside(priced, campaign=None, queue=queue_for(channel=channel), reference="single", now=now)
 
 
 def _price(row: Message, tariff: Tariff) -> Composed:

@@ -143,7 +143,8 @@ def send_test(*, campaign: Campaign, contact_id: int, actor: str, now: datetime)
     if composed.reason:
         raise CampaignError(f"contact_id: the contact would get nothing: {composed.reason}.")
     message.text, message.sender = composed.text, composed.sender
-    message.save(update_fields=["text", "sender"])
+    message.connection_id = campaign.sender.connection_id if campaign.sender else None
+    message.save(update_fields=["text", "sender", "connection"])
     if composed.html:
         MessageBody.objects.create(message=message, subject=composed.subject, html=composed.html)
     record(name="campaign.tested", subject=f"campaign:{campaign.pk}", actor=actor, data={"contact": contact_id})

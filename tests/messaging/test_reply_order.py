@@ -56,11 +56,11 @@ def stop_beside(monkeypatch, tenant, *, where):
     """Let STOP be committed by another process while a call is being begun: before, or after consent is asked."""
     original, waiting, told = claiming._ask, threading.Event(), threading.Event()
 
-    def ask(ids):
+    def ask(ids, **named):
         if where == "before":
             waiting.set()
             assert told.wait(10)
-        found = original(ids)
+        found = original(ids, **named)
         if where == "after":
             waiting.set()
             assert told.wait(10)
@@ -127,6 +127,6 @@ def test_a_call_notes_the_number_that_it_was_made_from(tenant, due):
         call = begin(tenant)
         due.refresh_from_db()
         assert due.sender == NUMBER
-        outcomes.hand_back(call, blocker="rate_limit", error="", wait_seconds=0)
+        outcomes.hand_back(call, blocker="rate_limit", error="")
         due.refresh_from_db()
         assert (due.sender, due.state) == ("", "queued")  # another connection may take it, with a number of its own
