@@ -124,9 +124,10 @@ def begins_at(campaign: Campaign) -> datetime:
 
 @transaction.atomic(savepoint=False)
 def begin_campaign(*, campaign_id: int, now: datetime) -> int | None:
-    """Freeze a scheduled campaign whose time has come; return how many rows that made, None when it is not its time."""
-    campaign = lock_campaign(campaign_id)
-    if campaign.status != Status.SCHEDULED or begins_at(campaign) > now:
+    """Freeze a scheduled campaign whose time has come; return how many rows that made, None when it is not its time, or
+    somebody is at it."""
+    campaign = Campaign.objects.select_for_update(no_key=True, skip_locked=True).filter(pk=campaign_id).first()
+    if campaign is None or campaign.status != Status.SCHEDULED or begins_at(campaign) > now:
         return None
     return _begin(campaign, actor="schedule")
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from zoneinfo import ZoneInfo
 
 import pytest
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, connection, connections, transaction
 from django.utils import timezone
 
 from config.infra import tenancy
@@ -17,6 +18,7 @@ from config.local.processes import wait_until
 from messaging.actions import campaigns, sending
 from messaging.actions.campaigns import (
     CampaignError,
+    begin_campaign,
     cancel_campaign,
     pause_campaign,
     resume_campaign,
@@ -24,6 +26,7 @@ from messaging.actions.campaigns import (
 )
 from messaging.actions.composing import Composer
 from messaging.actions.credits import save_policy, top_up
+from messaging.actions.freezing import freeze
 from messaging.actions.limits import forget_limits
 from messaging.actions.progress import advance_campaigns
 from messaging.actions.suppressions import suppress
@@ -94,6 +97,31 @@ def test_a_large_audience_is_frozen_by_the_next_step_and_nobody_waits(tenant, in
     assert (campaign.status, Message.objects.count()) == ("scheduled", 0)
     advance_campaigns()
     assert counts(campaign) == {"queued": 6}
+
+
+def test_a_freeze_may_take_longer_than_other_statements_and_one_process_is_at_it(tenant, in_scope):
+    add_contacts(tenant, 3)
+    campaign = make_campaign(tenant)
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SET LOCAL statement_timeout = '30s'")
+        assert freeze(campaign) == 3
+        cursor.execute("SHOW statement_timeout")
+        assert cursor.fetchone() == ("220s",)
+        transaction.set_rollback(True)
+    Campaign.objects.update(status="scheduled", scheduled_at=timezone.now())
+    begun = []
+
+    def begin_beside():
+        with tenancy.tenant_scope(tenant.pk):
+            begun.append(begin_campaign(campaign_id=campaign.pk, now=timezone.now()))
+        connections.close_all()
+
+    with transaction.atomic():
+        begin_campaign(campaign_id=campaign.pk, now=timezone.now())
+        thread = threading.Thread(target=begin_beside)
+        thread.start()
+        thread.join()
+    assert (begun, counts(campaign)) == ([None], {"waiting": 3})
 
 
 def test_who_is_not_written_to_is_a_row_with_its_reason(tenant, in_scope, sandbox):
