@@ -21,7 +21,7 @@ def wrong_with_sender(channel: str, value: str) -> str:
     """Say in a sentence why nothing can be sent from this; empty when it can."""
     if channel == "email":
         name, address = parseaddr(value)
-        fits = normalise_email(address) == address.lower() != "" and value in {address, f"{name} <{address}>"}
+        fits = normalise_email(address) != "" and value in {address, f"{name} <{address}>"}
         return "" if fits else "Give an e-mail address, e.g. hello@shop.example or Shop <hello@shop.example>."
     if value.startswith("+") and normalise_phone(value, "") == value:
         return ""
