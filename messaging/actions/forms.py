@@ -160,13 +160,19 @@ def read_confirmation(token: str) -> tuple[int, int] | None:
 
 @transaction.atomic(savepoint=False)
 def confirm_consent(*, entry_id: int, ip: str, user_agent: str, now: datetime) -> bool:
-    """Turn a pending statement into a subscription; False where it is gone. A second time changes nothing."""
-    entry = ConsentEntry.objects.select_related("contact").filter(pk=entry_id, state=State.PENDING).first()
+    """Turn a pending statement into a subscription, once; False where it is gone, or something was stated since.
+
+    A second time changes nothing, and says whether they are subscribed there. A later `pending` is no statement: it is
+    the same form sent again, which the same link confirms.
+    """
+    # Locked, so that of two presses at once the second sees what the first has stated.
+    pending = ConsentEntry.objects.select_for_update(of=("self",)).select_related("contact")
+    entry = pending.filter(pk=entry_id, state=State.PENDING).first()
     if entry is None:
         return False
-    known = ConsentState.objects.filter(contact_id=entry.contact_id, channel=entry.channel).first()
-    if known is not None and known.state == State.SUBSCRIBED and known.address == entry.address:
-        return True
+    if _is_answered(entry):
+        known = ConsentState.objects.get(contact_id=entry.contact_id, channel=entry.channel)
+        return known.state == State.SUBSCRIBED and known.address == entry.address
     state_consent(
         contact=entry.contact,
         channel=entry.channel,
@@ -180,6 +186,12 @@ def confirm_consent(*, entry_id: int, ip: str, user_agent: str, now: datetime) -
         opt_in_level="confirmed_opt_in",
     )
     return True
+
+
+def _is_answered(entry: ConsentEntry) -> bool:
+    """Was anything but `pending` stated on the channel after this statement?"""
+    rows = ConsentEntry.objects.filter(contact_id=entry.contact_id, channel=entry.channel)
+    return rows.filter(source_version__gt=entry.source_version).exclude(state=State.PENDING).exists()
 
 
 def form_of(token: str) -> SignupForm | None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+import threading
 from datetime import timedelta
 
 import pytest
 from django.core.cache import caches
+from django.db import connection
 from django.test import Client
 from django.utils import timezone
 
@@ -109,6 +111,54 @@ def test_what_is_sent_is_pending_with_its_proof_until_the_button_behind_the_link
         newest = ConsentEntry.objects.get(channel="email", state="subscribed")
         assert (newest.opt_in_level, newest.text_shown) == ("confirmed_opt_in", TEXT)
         assert newest.contact.lifecycle == "subscriber"
+
+
+def say(tenant, state, address):
+    with tenancy.tenant_scope(tenant.pk):
+        contact = Contact.objects.get(email=address)
+        now = timezone.now()
+        state_consent(contact=contact, channel="email", state=state, source="x", stated_at=now, actor="t")
+
+
+@pytest.mark.parametrize("was_pressed", [False, True])
+@pytest.mark.parametrize("state", ["unsubscribed", "not_subscribed"])
+def test_a_link_confirms_nothing_once_something_else_was_said(client, make, tenant, state, was_pressed):
+    form = make(channels=["email"])
+    client.post(url(form), {"email": "a@example.com"})
+    (mail,) = messages(tenant)
+    if was_pressed:
+        assert client.post(link(mail)).status_code == 200
+    say(tenant, state, "a@example.com")
+    answer = client.post(link(mail))
+    assert (answer.status_code, states(tenant)) == (409, [("email", "a@example.com", state)])
+    assert "fill in the form once more" in answer.content.decode()
+    client.post(url(form), {"email": "a@example.com"})
+    again = messages(tenant)[-1]
+    assert client.post(link(mail)).status_code == 409  # the old link is no key to the new statement
+    assert client.post(link(again)).status_code == 200
+    assert states(tenant) == [("email", "a@example.com", "subscribed")]
+
+
+def test_a_link_still_confirms_after_the_form_was_sent_again_and_counts_once_for_many_presses(client, make, tenant):
+    form = make(channels=["email"])
+    for _ in range(2):
+        client.post(url(form), {"email": "a@example.com"})
+    (mail,) = messages(tenant)
+    presses = [threading.Thread(target=press, args=(link(mail),)) for _ in range(4)]
+    for thread in presses:
+        thread.start()
+    for thread in presses:
+        thread.join()
+    assert states(tenant) == [("email", "a@example.com", "subscribed")]
+    with tenancy.tenant_scope(tenant.pk):
+        assert ConsentEntry.objects.filter(state="subscribed").count() == 1
+
+
+def press(path):
+    try:
+        Client().post(path)
+    finally:
+        connection.close()
 
 
 def test_a_form_without_double_opt_in_subscribes_at_once_and_writes_nothing(client, make, tenant):
