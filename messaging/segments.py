@@ -34,10 +34,14 @@ class SegmentError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Compiled:
-    """A query for ids of contacts of one tenant: `sql` has %(name)s for each of `parameters`, and %(tenant)s."""
+    """A query for ids of contacts of one tenant: `sql` has %(name)s for each of `parameters`, and %(tenant)s.
+
+    `lists` are the ids of the static lists that it looks at.
+    """
 
     sql: str
     parameters: dict[str, Any]
+    lists: frozenset[int] = frozenset()
 
 
 @dataclass(slots=True)
@@ -46,6 +50,7 @@ class _Compiler:
     facts: dict[tuple[Any, ...], str] = field(default_factory=dict)  # CTEs by what they gather
     queries: list[str] = field(default_factory=list)
     conditions: int = 0
+    lists: set[int] = field(default_factory=set)
 
     def bind(self, value: Any) -> str:
         name = f"p{len(self.parameters)}"
@@ -63,7 +68,7 @@ def compile_segment(definition: Any) -> Compiled:
     ctes = f"WITH {', '.join(compiler.queries)} " if compiler.queries else ""
     joins = "".join(f" LEFT JOIN {name} ON {name}.contact_id = c.id" for name in compiler.facts.values())
     sql = f"{ctes}SELECT c.id FROM messaging_contact c{joins} WHERE c.tenant_id = %(tenant)s AND {where}"  # noqa: S608
-    return Compiled(sql, compiler.parameters)
+    return Compiled(sql, compiler.parameters, frozenset(compiler.lists))
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,6 +256,7 @@ def _list(place: _Place, rest: str) -> str:
     value = place.node.get("value")
     if rest or isinstance(value, bool) or not isinstance(value, int) or not 0 < value < 2**63:
         raise SegmentError(f"{place.at('value')}: the id of a static list is needed")
+    place.compiler.lists.add(value)
     of_list = f"m.contact_id = c.id AND m.tenant_id = %(tenant)s AND m.segment_id = {place.bind(value)}"
     found = f"EXISTS (SELECT 1 FROM messaging_segmentmember m WHERE {of_list})"  # noqa: S608
     return found if op == "in" else f"NOT {found}"

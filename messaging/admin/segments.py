@@ -12,9 +12,16 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from unfold.widgets import UnfoldAdminTextareaWidget
 
-from messaging.actions.segments import compiled, count_contacts, delete_segment, sample_contacts, save_segment
+from messaging.actions.segments import (
+    check_definition,
+    compiled,
+    count_contacts,
+    delete_segment,
+    sample_contacts,
+    save_segment,
+)
 from messaging.models import Segment
-from messaging.segments import SegmentError, compile_segment
+from messaging.segments import SegmentError
 from shopsync.admin.base import TenantModelAdmin, actor_of
 from shopsync.admin.forms import row_action
 from shopsync.sites import scope_of
@@ -51,7 +58,7 @@ class SegmentForm(forms.ModelForm):  # type: ignore[type-arg]
         if definition is None and self.instance.pk is None:
             return None
         try:
-            compile_segment(definition)
+            check_definition(definition)
         except SegmentError as error:
             raise forms.ValidationError(str(error)) from error
         return definition
