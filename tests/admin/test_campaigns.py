@@ -107,9 +107,15 @@ def test_what_there_is_one_of_is_not_made_twice_and_says_so(owner, world, model,
 
 def test_an_owner_says_what_may_be_spent(owner, world):
     policy = world.rows[CreditPolicy]
-    fields = {"daily_cap": "7", "low_balance_at": "", "countries": '["GR"]'}
+    fields = {"daily_cap": "7", "low_balance_at": "", "countries": "gr, CY XK,GR"}
     assert owner.post(change_page(policy), fields).status_code == 302
-    assert (reload(policy).daily_cap, reload(policy).countries) == (7, ["GR"])
+    assert (reload(policy).daily_cap, reload(policy).countries) == (7, ["CY", "GR", "XK"])
+    assert 'value="CY, GR, XK"' in owner.get(change_page(policy)).content.decode()
+    for wrong in ("Greece", '["GR"]', "GR, QQ"):
+        answer = owner.post(change_page(policy), {**fields, "countries": wrong})
+        assert (answer.status_code, "Give ISO 3166-1 codes" in answer.content.decode()) == (200, True)
+    assert owner.post(change_page(policy), {**fields, "countries": " "}).status_code == 302
+    assert reload(policy).countries == []
 
 
 def test_the_house_alone_tops_up(owner, superuser, world):
