@@ -26,6 +26,7 @@ MAX_VALUES = 1000
 MAX_DAYS = 3660
 MAX_TEXT = 500
 LARGEST = Decimal(10) ** 18
+MOST_DECIMALS = 20  # of a number: 0.1 + 0.2 as Python writes it has 17
 
 
 class SegmentError(ValueError):
@@ -100,10 +101,9 @@ class _Place:
         return value
 
     def clean(self, value: object) -> str:
-        is_text = isinstance(value, str) and len(value) <= MAX_TEXT
-        if not is_text or any(character == "\0" or "\ud800" <= character <= "\udfff" for character in str(value)):
+        if not isinstance(value, str) or not _is_text(value):
             raise SegmentError(f"{self.at('value')}: a text of at most {MAX_TEXT} characters is needed")
-        return str(value)
+        return value
 
     def text(self) -> str:
         return self.clean(self.node.get("value"))
@@ -121,7 +121,7 @@ class _Place:
             number = Decimal(str(value)) if is_number else Decimal("NaN")
         except InvalidOperation:
             number = Decimal("NaN")
-        if not number.is_finite() or abs(number) >= LARGEST:
+        if not number.is_finite() or abs(number) >= LARGEST or number != round(number, MOST_DECIMALS):
             raise SegmentError(f"{self.at('value')}: a number is needed")
         return number
 
@@ -141,6 +141,11 @@ class _Place:
 
     def since(self, days: int) -> str:
         return f"now() - make_interval(days => {self.bind(days)})"
+
+
+def _is_text(value: str) -> bool:
+    """Can the database be asked for it? It takes neither NUL nor half of a surrogate pair."""
+    return len(value) <= MAX_TEXT and not any(one == "\0" or "\ud800" <= one <= "\udfff" for one in value)
 
 
 def _node(place: _Place) -> str:
@@ -186,8 +191,10 @@ def _contact(place: _Place, name: str) -> str:
         has = f"c.tags @> ARRAY[{place.bind(place.text())}]::varchar[]"
         return has if op == "has" else f"NOT {has}"
     if name.startswith("attributes."):
-        key = place.bind(name.removeprefix("attributes."))
-        return _attribute(place, key)
+        key = name.removeprefix("attributes.")
+        if not key or not _is_text(key):
+            raise SegmentError(f"{place.at('field')}: the name of an attribute is needed, e.g. contact.attributes.size")
+        return _attribute(place, place.bind(key))
     if name in _TIMES:
         return _moment(place, f"c.{name}")
     if name not in _TEXTS:

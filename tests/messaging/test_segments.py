@@ -165,6 +165,11 @@ def test_a_fact_is_gathered_once_however_often_it_is_asked_for():
         (field("contact.country", "is", 5), "value: a text"),
         (field("contact.country", "is", "a\0"), "value: a text"),
         (field("contact.country", "is", "\ud800"), "value: a text"),
+        *(
+            (field(f"contact.attributes.{name}", "is_known"), "field: the name of an attribute is needed")
+            for name in ("", "a\ud800", "\udfff", "a\0", "x" * 501)
+        ),
+        (field("orders.total", "at_least", "1e-20000"), "value: a number"),
         (field("contact.country", "in", []), "value: a list"),
         (field("contact.country", "is", "GR", extra=1), "extra: not known here"),
         (field("contact.created_at", "before", "tomorrow"), "value: a date"),
