@@ -16,7 +16,9 @@ from audit.actions import record
 from config.infra import tenancy, work
 from messaging.actions.consent import State, state_consent
 from messaging.actions.contacts import Profile, ensure_contact
-from messaging.models import ConsentEntry, ConsentState, Contact, Message, SignupForm
+from messaging.emails import render_email
+from messaging.models import ConsentEntry, ConsentState, Contact, Message, MessageBody, SignupForm
+from messaging.models.contacts import Channel
 from shopsync.models import Tenant
 
 _SALT = "messaging.forms.confirm"
@@ -24,6 +26,7 @@ LINK_DAYS = 30
 AGAIN_AFTER = timedelta(hours=1)  # a pending person is not written to more often than this
 FIELDS = ("name", "channels", "text_shown", "double_opt_in", "confirmation_text", "thanks_text", "redirect_url",
           "allowed_origins", "is_active")  # fmt: skip
+_CONFIRM_HTML = '<p>{{ text }}</p><p><a href="{{ url }}">{{ url }}</a></p>'
 _CONFIRM = "{name}: please confirm that you want to hear from us."
 
 
@@ -125,7 +128,7 @@ def _was_just_sent(known: ConsentState | None, form: SignupForm, now: datetime) 
 
 def send_confirmation(*, contact: Contact, form: SignupForm, channel: str, url: str) -> None:
     """Queue the message that carries the confirming link: it asks for consent, so it needs none, and it is sent unless
-    the address is suppressed."""
+    the address is suppressed. An e-mail has the sentence as its subject."""
     name = Tenant.objects.get(pk=form.tenant_id).name or "A shop"
     text = form.confirmation_text or _CONFIRM.format(name=name)
     consent = ConsentState.objects.get(contact=contact, channel=channel)
@@ -140,6 +143,10 @@ def send_confirmation(*, contact: Contact, form: SignupForm, channel: str, url: 
         priority=0,
     )
     work.add([message])
+    if channel == Channel.EMAIL:
+        values = {"text": text, "url": url}
+        email = render_email(subject="{{ text }}", body=_CONFIRM_HTML, values=values)
+        MessageBody(message=message, subject=email.subject, html=email.html).save()
 
 
 def confirmation_url(entry: ConsentEntry) -> str:

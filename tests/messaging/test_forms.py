@@ -6,6 +6,7 @@ import json
 import re
 import threading
 from datetime import timedelta
+from html import escape
 
 import pytest
 from django.core.cache import caches
@@ -23,9 +24,11 @@ from messaging.actions.messages import Draft, send_single
 from messaging.actions.suppressions import suppress
 from messaging.models import ConsentEntry, ConsentState, Contact, Message, SendQueue, SignupForm
 from messaging.providers.sandbox import SandboxServer
+from messaging.providers.sandbox_email import EmailSandboxServer
 from messaging.tasks import drain_messages
 from messaging.views import forms as views
 from shopsync.actions.tenants import connect_service
+from shopsync.models import Tenant
 from tests.factories import make_tenant
 from tests.messaging.people import as_member, with_key
 
@@ -350,3 +353,26 @@ def test_the_confirmation_arrives_and_what_follows_it_is_marketing(client, make,
             drain_messages()
             assert ("Sale" in [message.text for message in sandbox.accepted()]) == is_confirmed
             assert client.post(re.search(r"http://localhost(/forms/confirm/\S+)", sent.text)[1]).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("words", "name"), [("", "First shop\n<b>& sons</b> {{ x }}"), ("Ναι;  {% if %} <i>", "First shop")]
+)
+def test_the_confirming_e_mail_has_a_subject_html_and_text(client, make, tenant, words, name):
+    Tenant.objects.filter(pk=tenant.pk).update(name=name)
+    sentence = words or f"{name}: please confirm that you want to hear from us."
+    with EmailSandboxServer() as sandbox:
+        sandbox.behave(reports="none")
+        with tenancy.tenant_scope(tenant.pk):
+            fields = {"base_url": sandbox.base_url, "account_id": "postmark", "sender": "Shop <h@shop.example>"}
+            connect_service(service="email", actor="test", api_key="key", **fields)
+        wait_until(lambda: isinstance(grant([Level(f"warm-{tenant.pk}", 10**6)]), Grant), 5, "the limiter to warm up")
+        client.post(url(make(channels=["email"], confirmation_text=words)), {"email": "zoe@example.com"})
+        drain_messages()
+        (sent,) = sandbox.accepted()
+    (mail,) = messages(tenant)
+    path = link(mail)
+    assert sent.subject == " ".join(sentence.split())
+    assert (sent.text, sent.destination) == (f"{sentence} http://localhost{path}", "zoe@example.com")
+    assert f'<a href="http://localhost{path}">' in sent.html
+    assert f"<p>{escape(sentence, quote=False)}</p>" in sent.html
