@@ -43,11 +43,10 @@ def save_segment(*, segment_id: int | None, name: str, definition: Mapping[str, 
     return segment
 
 
-@transaction.atomic(savepoint=False)
 def check_definition(definition: Any) -> None:
     """Check a description, and that the lists it names are there: "not on a list" that is none would be everybody.
 
-    Locks those lists, in the open transaction, against whoever takes one away.
+    Needs an open transaction, in which those lists are locked against whoever takes one away.
 
     Raises: SegmentError.
     """
@@ -64,7 +63,7 @@ def delete_segment(*, segment_id: int, actor: str) -> None:
     Raises: Segment.DoesNotExist, SegmentError while something needs it.
     """
     segment = Segment.objects.select_for_update().get(pk=segment_id)
-    if names := _named_by(segment):
+    if names := named_by(segment):
         more = f" and {len(names) - 5} more" if len(names) > 5 else ""
         raise SegmentError(f"segment: it is named in {', '.join(names[:5])}{more}; take it out of there first")
     record(name="segment.deleted", subject=f"segment:{segment.pk}", actor=actor, data={"kind": segment.kind})
@@ -74,7 +73,7 @@ def delete_segment(*, segment_id: int, actor: str) -> None:
         raise SegmentError("segment: something was made with it that needs it still") from error
 
 
-def _named_by(segment: Segment) -> list[str]:
+def named_by(segment: Segment) -> list[str]:
     """List the names of the segments whose descriptions name this one."""
     described = Segment.objects.filter(kind=Kind.DYNAMIC).order_by("name")
     return [repr(one.name) for one in described if segment.pk in compile_segment(one.definition).lists]
