@@ -121,7 +121,8 @@ class _Place:
             number = Decimal(str(value)) if is_number else Decimal("NaN")
         except InvalidOperation:
             number = Decimal("NaN")
-        if not number.is_finite() or abs(number) >= LARGEST or number != round(number, MOST_DECIMALS):
+        exponent = number.as_tuple().exponent
+        if not isinstance(exponent, int) or abs(exponent) > MOST_DECIMALS or abs(number) >= LARGEST:  # NaN has a letter
             raise SegmentError(f"{self.at('value')}: a number is needed")
         return number
 

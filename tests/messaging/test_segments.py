@@ -169,7 +169,10 @@ def test_a_fact_is_gathered_once_however_often_it_is_asked_for():
             (field(f"contact.attributes.{name}", "is_known"), "field: the name of an attribute is needed")
             for name in ("", "a\ud800", "\udfff", "a\0", "x" * 501)
         ),
-        (field("orders.total", "at_least", "1e-20000"), "value: a number"),
+        *(
+            (field("orders.total", "at_least", text), "value: a number")
+            for text in ("1e-20000", "0e99999", "-inf", "1e18")
+        ),
         (field("contact.country", "in", []), "value: a list"),
         (field("contact.country", "is", "GR", extra=1), "extra: not known here"),
         (field("contact.created_at", "before", "tomorrow"), "value: a date"),
@@ -185,6 +188,13 @@ def test_a_fact_is_gathered_once_however_often_it_is_asked_for():
 def test_a_bad_description_names_the_place(definition, place):
     with pytest.raises(SegmentError, match=place):
         compile_segment(definition)
+
+
+@pytest.mark.parametrize("number", [0, -1, 10**18 - 1, 0.1 + 0.2, "12345.00000000000000000001", "-1e-20"])
+def test_any_number_that_can_be_is_asked_for(shop, number):
+    person("ada", attributes={"points": 10**15})
+    for name in ("orders.total", "contact.attributes.points"):
+        assert found({"any": [field(name, "at_least", number), field(name, "at_most", number)]}) == ["ada"]
 
 
 def test_too_deep_or_too_many_conditions_are_refused():
