@@ -52,6 +52,8 @@ _STATES = {
     **dict.fromkeys(("no", "n", "false", "0", "not_subscribed", "not subscribed"), "not_subscribed"),
 }
 _NUMBER = re.compile(r"-?(0|[1-9][0-9]{0,14})(\.[0-9]{1,15})?")
+# PostgreSQL's jsonb takes neither NUL nor half of a surrogate pair, which a text in quotes may spell as \uXXXX.
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
 def guess_columns(header: Sequence[str], given: Mapping[str, str]) -> list[str]:
@@ -192,13 +194,17 @@ class RowReader:
         elif target in IDENTITIES:
             self._identity(clean, target, cell)
         elif target.startswith(ATTRIBUTE):
-            value = read_attribute(cell)
-            if isinstance(value, str) and len(value) > MAX_ATTRIBUTE:
-                clean.notes.append(f"{target} is over {MAX_ATTRIBUTE} characters long")
-            else:
-                clean.attributes[target.removeprefix(ATTRIBUTE)] = value
+            self._attribute(clean, target, read_attribute(cell))
         else:
             self._consent(clean, target.removeprefix("consent."), cell)
+
+    def _attribute(self, clean: Clean, target: str, value: str | float | bool) -> None:
+        if isinstance(value, str) and len(value) > MAX_ATTRIBUTE:
+            clean.notes.append(f"{target} is over {MAX_ATTRIBUTE} characters long")
+        elif isinstance(value, str) and _UNSTORABLE.search(value):
+            clean.notes.append(f"{target} holds a NUL character, or half of a surrogate pair")
+        else:
+            clean.attributes[target.removeprefix(ATTRIBUTE)] = value
 
     def _identity(self, clean: Clean, target: str, cell: str) -> None:
         if target == "email":

@@ -40,16 +40,33 @@ class Inbound:
     sent_at: datetime | None = None
 
 
-def parse_replies(body: bytes) -> list[Inbound]:
-    """Read a post of replies: one JSON object, or an array of them. All are read or none is.
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """An entry that is no reply, as a body of its own: an array of it alone, which can't be read either."""
+
+    body: bytes
+
+
+def parse_replies(body: bytes) -> list[Inbound | Unread]:
+    """Read a post of replies, one JSON object or an array of them, in its order: one that is none costs no other.
 
     Raises:
-        UnreadableReport: the body is not JSON, holds too many, or one of its entries has no sender or no text.
+        UnreadableReport: the body is not JSON, holds too many, or none of its entries has both a sender and a text.
     """
     entries = _entries(body)
     if len(entries) > MAX_REPLIES:
         raise UnreadableReport(f"{len(entries)} replies in one body: at most {MAX_REPLIES} are taken")
-    return [_read(entry, place=f"reply {n} of {len(entries)}") for n, entry in enumerate(entries, start=1)]
+    found: list[Inbound | Unread] = []
+    problems = []
+    for number, entry in enumerate(entries, start=1):
+        try:
+            found.append(_read(entry, place=f"reply {number} of {len(entries)}"))
+        except UnreadableReport as problem:
+            problems.append(problem)
+            found.append(Unread(json.dumps([entry]).encode()))
+    if problems and len(problems) == len(entries):
+        raise problems[0]
+    return found
 
 
 def tells_repetitions(body: bytes) -> bool:
@@ -58,7 +75,7 @@ def tells_repetitions(body: bytes) -> bool:
     A body that can't be read is the same body when it comes again.
     """
     try:
-        return all(reply.provider_id or reply.sent_at for reply in parse_replies(body))
+        return all(one.provider_id or one.sent_at for one in parse_replies(body) if isinstance(one, Inbound))
     except UnreadableReport:
         return True
 

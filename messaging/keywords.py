@@ -88,7 +88,8 @@ def _known(languages: tuple[str, ...]) -> dict[str, Kind]:
 
 def _words(text: str) -> list[str]:
     """List the words: lower case, without accents, punctuation and symbols."""
-    decomposed = unicodedata.normalize("NFKD", text.casefold())
+    plainer = unicodedata.normalize("NFKC", text)  # first: letters of mathematics ("𝗦𝗧𝗢𝗣") have no lower case
+    decomposed = unicodedata.normalize("NFKD", plainer.casefold())
     plain = "".join(character for character in decomposed if not unicodedata.combining(character))
     apart = re.sub(r"[‘’'`]", "", plain)
     return re.findall(r"[^\W_]+", apart)

@@ -11,7 +11,7 @@ import hmac
 import re
 import secrets
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from html import escape, unescape
 
@@ -24,6 +24,7 @@ TOGETHER = timedelta(seconds=1)  # nobody follows two of its links within so lit
 _MAC_BYTES = 16
 _PURPOSE = b"unsubscribe|"
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{43}")
+_UNSUBSCRIBE = re.compile(r"https?://[^\s?#]+/u/[A-Za-z0-9_-]{43}", re.IGNORECASE)
 _URL = re.compile(r"https?://[^\s<>\"'\x00-\x20]+", re.IGNORECASE)
 _TRAILING = ".,;:!?…*_'\"»”’"
 _PAIRS = {")": "(", "]": "[", "}": "{"}
@@ -77,20 +78,25 @@ def _without_punctuation(url: str) -> str:
     return url
 
 
-def is_own_link(url: str, *, base_url: str) -> bool:
-    """Is it a link of ours already: an unsubscribe link, or a short one?"""
-    return url.startswith((f"{base_url}/u/", f"{base_url}/l/"))
+def is_own_link(url: str, *, base_urls: Iterable[str]) -> bool:
+    """Is it a link of ours already: a short one at one of these sites, or an unsubscribe link?
+
+    An unsubscribe link is told by its form at any site: whoever follows it opts out, which is no click, also where the
+    short links of a sender are at a site of its own.
+    """
+    ours = tuple(f"{base_url}/{path}/" for base_url in base_urls for path in ("u", "l"))
+    return url.startswith(ours) or _UNSUBSCRIBE.fullmatch(url) is not None
 
 
-def is_shortened(url: str, *, base_url: str) -> bool:
+def is_shortened(url: str, *, base_urls: Iterable[str]) -> bool:
     """Does this link become a short one?"""
-    return len(url) <= MAX_URL and not is_own_link(url, base_url=base_url)
+    return len(url) <= MAX_URL and not is_own_link(url, base_urls=base_urls)
 
 
 def sample_links(text: str, *, base_url: str) -> str:
     """Write a text with short links of the right length that lead nowhere, for a preview."""
     sample = sample_link(base_url)
-    return replace_links(text, lambda url: sample if is_shortened(url, base_url=base_url) else None, is_html=False)
+    return replace_links(text, lambda url: sample if is_shortened(url, base_urls=[base_url]) else None, is_html=False)
 
 
 def sample_link(base_url: str) -> str:

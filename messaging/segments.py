@@ -26,6 +26,7 @@ MAX_VALUES = 1000
 MAX_DAYS = 3660
 MAX_TEXT = 500
 LARGEST = Decimal(10) ** 18
+MOST_DECIMALS = 20  # of a number: 0.1 + 0.2 as Python writes it has 17
 
 
 class SegmentError(ValueError):
@@ -34,10 +35,14 @@ class SegmentError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Compiled:
-    """A query for ids of contacts of one tenant: `sql` has %(name)s for each of `parameters`, and %(tenant)s."""
+    """A query for ids of contacts of one tenant: `sql` has %(name)s for each of `parameters`, and %(tenant)s.
+
+    `lists` are the ids of the static lists that it looks at.
+    """
 
     sql: str
     parameters: dict[str, Any]
+    lists: frozenset[int] = frozenset()
 
 
 @dataclass(slots=True)
@@ -46,6 +51,7 @@ class _Compiler:
     facts: dict[tuple[Any, ...], str] = field(default_factory=dict)  # CTEs by what they gather
     queries: list[str] = field(default_factory=list)
     conditions: int = 0
+    lists: set[int] = field(default_factory=set)
 
     def bind(self, value: Any) -> str:
         name = f"p{len(self.parameters)}"
@@ -63,7 +69,7 @@ def compile_segment(definition: Any) -> Compiled:
     ctes = f"WITH {', '.join(compiler.queries)} " if compiler.queries else ""
     joins = "".join(f" LEFT JOIN {name} ON {name}.contact_id = c.id" for name in compiler.facts.values())
     sql = f"{ctes}SELECT c.id FROM messaging_contact c{joins} WHERE c.tenant_id = %(tenant)s AND {where}"  # noqa: S608
-    return Compiled(sql, compiler.parameters)
+    return Compiled(sql, compiler.parameters, frozenset(compiler.lists))
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,10 +101,9 @@ class _Place:
         return value
 
     def clean(self, value: object) -> str:
-        is_text = isinstance(value, str) and len(value) <= MAX_TEXT
-        if not is_text or any(character == "\0" or "\ud800" <= character <= "\udfff" for character in str(value)):
+        if not isinstance(value, str) or not _is_text(value):
             raise SegmentError(f"{self.at('value')}: a text of at most {MAX_TEXT} characters is needed")
-        return str(value)
+        return value
 
     def text(self) -> str:
         return self.clean(self.node.get("value"))
@@ -116,7 +121,8 @@ class _Place:
             number = Decimal(str(value)) if is_number else Decimal("NaN")
         except InvalidOperation:
             number = Decimal("NaN")
-        if not number.is_finite() or abs(number) >= LARGEST:
+        exponent = number.as_tuple().exponent
+        if not isinstance(exponent, int) or abs(exponent) > MOST_DECIMALS or abs(number) >= LARGEST:  # NaN has a letter
             raise SegmentError(f"{self.at('value')}: a number is needed")
         return number
 
@@ -136,6 +142,11 @@ class _Place:
 
     def since(self, days: int) -> str:
         return f"now() - make_interval(days => {self.bind(days)})"
+
+
+def _is_text(value: str) -> bool:
+    """Can the database be asked for it? It takes neither NUL nor half of a surrogate pair."""
+    return len(value) <= MAX_TEXT and not any(one == "\0" or "\ud800" <= one <= "\udfff" for one in value)
 
 
 def _node(place: _Place) -> str:
@@ -181,8 +192,10 @@ def _contact(place: _Place, name: str) -> str:
         has = f"c.tags @> ARRAY[{place.bind(place.text())}]::varchar[]"
         return has if op == "has" else f"NOT {has}"
     if name.startswith("attributes."):
-        key = place.bind(name.removeprefix("attributes."))
-        return _attribute(place, key)
+        key = name.removeprefix("attributes.")
+        if not key or not _is_text(key):
+            raise SegmentError(f"{place.at('field')}: the name of an attribute is needed, e.g. contact.attributes.size")
+        return _attribute(place, place.bind(key))
     if name in _TIMES:
         return _moment(place, f"c.{name}")
     if name not in _TEXTS:
@@ -251,6 +264,7 @@ def _list(place: _Place, rest: str) -> str:
     value = place.node.get("value")
     if rest or isinstance(value, bool) or not isinstance(value, int) or not 0 < value < 2**63:
         raise SegmentError(f"{place.at('value')}: the id of a static list is needed")
+    place.compiler.lists.add(value)
     of_list = f"m.contact_id = c.id AND m.tenant_id = %(tenant)s AND m.segment_id = {place.bind(value)}"
     found = f"EXISTS (SELECT 1 FROM messaging_segmentmember m WHERE {of_list})"  # noqa: S608
     return found if op == "in" else f"NOT {found}"

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from email.utils import parseaddr
 from urllib.parse import urlsplit
 
+from inventory.rules import COUNTRIES
 from shopsync.identity import normalise_email, normalise_phone
 
 SERVICES = {"sms": "mitto", "email": "email"}  # which service carries a channel
 
 # A name has 3 to 11 characters, a short number 3 to 14 digits: what Mitto documents, and networks in general take.
 _NAME = re.compile(r"(?=.*[A-Za-z])[A-Za-z0-9 ._&'+-]{3,11}")
+_WRITTEN_TO = frozenset((*COUNTRIES, "XK"))  # as phone numbers are told apart: Kosovo's are, and ISO has no code for it
 _COUNTRY = re.compile("[A-Z]{2}")
 _REGION = re.compile("[A-Z0-9]{1,3}")
 _DIGITS = re.compile(r"[0-9]{3,14}")
@@ -21,7 +24,7 @@ def wrong_with_sender(channel: str, value: str) -> str:
     """Say in a sentence why nothing can be sent from this; empty when it can."""
     if channel == "email":
         name, address = parseaddr(value)
-        fits = normalise_email(address) == address.lower() != "" and value in {address, f"{name} <{address}>"}
+        fits = normalise_email(address) != "" and value in {address, f"{name} <{address}>"}
         return "" if fits else "Give an e-mail address, e.g. hello@shop.example or Shop <hello@shop.example>."
     if value.startswith("+") and normalise_phone(value, "") == value:
         return ""
@@ -50,3 +53,9 @@ def wrong_with_place(country: str, region: str = "") -> str:
     if region and not _REGION.fullmatch(region):
         return "Give a state by what stands behind the hyphen in ISO 3166-2, e.g. FL."
     return ""
+
+
+def wrong_with_countries(codes: Iterable[str]) -> str:
+    """Say in a sentence which of these are no countries that can be written to; empty when all are."""
+    strange = sorted(set(codes) - _WRITTEN_TO)
+    return f"Give ISO 3166-1 codes, e.g. GR; {', '.join(strange)[:200]} is none." if strange else ""

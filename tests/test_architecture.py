@@ -163,7 +163,8 @@ REACHES = {  # every place that reaches over tenants, and why
     "messaging/actions/replies.py": ["a reply is kept once, whosever it has become"],
     "messaging/actions/reviews.py": [
         "find the opt-outs beside which calls may have begun",
-        "find the tenants whose replies wait for a person",
+        "find the tenants that were told of replies",
+        "find the tenants whose replies wait for a person, or could not be read",
     ],
     "messaging/actions/routing.py": [
         "a reply concerns every tenant that wrote from its number",

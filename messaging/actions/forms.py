@@ -16,7 +16,9 @@ from audit.actions import record
 from config.infra import tenancy, work
 from messaging.actions.consent import State, state_consent
 from messaging.actions.contacts import Profile, ensure_contact
-from messaging.models import ConsentEntry, ConsentState, Contact, Message, SignupForm
+from messaging.emails import render_email
+from messaging.models import ConsentEntry, ConsentState, Contact, Message, MessageBody, SignupForm
+from messaging.models.contacts import Channel
 from shopsync.models import Tenant
 
 _SALT = "messaging.forms.confirm"
@@ -24,6 +26,7 @@ LINK_DAYS = 30
 AGAIN_AFTER = timedelta(hours=1)  # a pending person is not written to more often than this
 FIELDS = ("name", "channels", "text_shown", "double_opt_in", "confirmation_text", "thanks_text", "redirect_url",
           "allowed_origins", "is_active")  # fmt: skip
+_CONFIRM_HTML = '<p>{{ text }}</p><p><a href="{{ url }}">{{ url }}</a></p>'
 _CONFIRM = "{name}: please confirm that you want to hear from us."
 
 
@@ -125,7 +128,7 @@ def _was_just_sent(known: ConsentState | None, form: SignupForm, now: datetime) 
 
 def send_confirmation(*, contact: Contact, form: SignupForm, channel: str, url: str) -> None:
     """Queue the message that carries the confirming link: it asks for consent, so it needs none, and it is sent unless
-    the address is suppressed."""
+    the address is suppressed. An e-mail has the sentence as its subject."""
     name = Tenant.objects.get(pk=form.tenant_id).name or "A shop"
     text = form.confirmation_text or _CONFIRM.format(name=name)
     consent = ConsentState.objects.get(contact=contact, channel=channel)
@@ -140,6 +143,10 @@ def send_confirmation(*, contact: Contact, form: SignupForm, channel: str, url: 
         priority=0,
     )
     work.add([message])
+    if channel == Channel.EMAIL:
+        values = {"text": text, "url": url}
+        email = render_email(subject="{{ text }}", body=_CONFIRM_HTML, values=values)
+        MessageBody(message=message, subject=email.subject, html=email.html).save()
 
 
 def confirmation_url(entry: ConsentEntry) -> str:
@@ -160,13 +167,19 @@ def read_confirmation(token: str) -> tuple[int, int] | None:
 
 @transaction.atomic(savepoint=False)
 def confirm_consent(*, entry_id: int, ip: str, user_agent: str, now: datetime) -> bool:
-    """Turn a pending statement into a subscription; False where it is gone. A second time changes nothing."""
-    entry = ConsentEntry.objects.select_related("contact").filter(pk=entry_id, state=State.PENDING).first()
+    """Turn a pending statement into a subscription, once; False where it is gone, or something was stated since.
+
+    A second time changes nothing, and says whether they are subscribed there. A later `pending` is no statement: it is
+    the same form sent again, which the same link confirms.
+    """
+    # Locked, so that of two presses at once the second sees what the first has stated.
+    pending = ConsentEntry.objects.select_for_update(of=("self",)).select_related("contact")
+    entry = pending.filter(pk=entry_id, state=State.PENDING).first()
     if entry is None:
         return False
-    known = ConsentState.objects.filter(contact_id=entry.contact_id, channel=entry.channel).first()
-    if known is not None and known.state == State.SUBSCRIBED and known.address == entry.address:
-        return True
+    if _is_answered(entry):
+        known = ConsentState.objects.get(contact_id=entry.contact_id, channel=entry.channel)
+        return known.state == State.SUBSCRIBED and known.address == entry.address
     state_consent(
         contact=entry.contact,
         channel=entry.channel,
@@ -180,6 +193,12 @@ def confirm_consent(*, entry_id: int, ip: str, user_agent: str, now: datetime) -
         opt_in_level="confirmed_opt_in",
     )
     return True
+
+
+def _is_answered(entry: ConsentEntry) -> bool:
+    """Was anything but `pending` stated on the channel after this statement?"""
+    rows = ConsentEntry.objects.filter(contact_id=entry.contact_id, channel=entry.channel)
+    return rows.filter(source_version__gt=entry.source_version).exclude(state=State.PENDING).exists()
 
 
 def form_of(token: str) -> SignupForm | None:

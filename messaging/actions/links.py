@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 
+from django.conf import settings
 from django.db import connection, transaction
 
 from config.infra.transactions import lock_name
@@ -25,8 +26,8 @@ def shorten_links(
     """Return messages' texts, by message id, with a short link in the place of each http(s) link.
 
     An e-mail's text is HTML as render_email writes it, unless `is_html` says that it is the plain one; both get the
-    same short link for the same address. Links of ours stay, the unsubscribe link above all. Two statements, whatever
-    the number of texts; doing it again gives the same codes.
+    same short link for the same address. Links of ours stay, at `base_url` or at PUBLIC_URL, the unsubscribe link above
+    all. Two statements, whatever the number of texts; doing it again gives the same codes.
 
     Raises: IntegrityError at the end of the transaction, for a message that is not the tenant's.
     """
@@ -41,7 +42,7 @@ def shorten_links(
 def _links_in(text: str, base_url: str, *, is_html: bool) -> set[str]:
     found = set[str]()
     replace_links(text, lambda url: found.add(url), is_html=is_html)
-    return {url for url in found if is_shortened(url, base_url=base_url)}
+    return {url for url in found if is_shortened(url, base_urls=(base_url, settings.PUBLIC_URL))}
 
 
 def _codes_of(wanted: set[tuple[int, str]]) -> dict[tuple[int, str], str]:

@@ -13,10 +13,11 @@ from audit.actions import record
 from config.infra import tenancy
 from messaging.actions.opt_outs import act_on, lock_address
 from messaging.actions.routing import conversations_with, recipient_of, route_reply
-from messaging.inbound import Inbound, parse_replies, phone_of
+from messaging.inbound import Inbound, Unread, parse_replies, phone_of
 from messaging.keywords import read_reply
 from messaging.models import InboundMessage, SendingPolicy
 from messaging.webhooks import UnreadableReport
+from shopsync.actions.inbox import Incoming, store_delivery
 from shopsync.models import Connection, Tenant
 from shopsync.shopify import Delivery, UnreadablePayloadError
 from shopsync.webhooks import body_digest
@@ -40,7 +41,9 @@ class _Arrival:
 def sync_replies(*, delivery: Delivery) -> None:
     """Take Mitto's replies (one or many in a body): keep each once, find whose it is, do what it asks for.
 
-    Raises: UnreadablePayloadError.
+    What is no reply among others becomes a delivery of its own, whose turn ends in quarantine with the reason.
+
+    Raises: UnreadablePayloadError when none can be read.
     """
     assert delivery.connection_id is not None  # the view stores it with the token's connection
     try:
@@ -49,11 +52,30 @@ def sync_replies(*, delivery: Delivery) -> None:
         raise UnreadablePayloadError(str(error)) from error
     via = Connection.objects.get(pk=delivery.connection_id)
     country = Tenant.objects.get(pk=delivery.tenant_id).country
-    arrivals = [_arrive(one, delivery, number=number, country=country) for number, one in enumerate(found)]
-    for address in sorted({one.address for one in arrivals}):  # one lock order for every body
+    arrivals: list[_Arrival] = []
+    for number, one in enumerate(found):
+        if isinstance(one, Unread):
+            _set_aside(one, delivery, number=number)
+        else:
+            arrivals.append(_arrive(one, delivery, number=number, country=country))
+    for address in sorted({arrival.address for arrival in arrivals}):  # one lock order for every body
         lock_address(address)
-    for one in arrivals:
-        _take(one, via=via, received_at=delivery.received_at)
+    for arrival in arrivals:
+        _take(arrival, via=via, received_at=delivery.received_at)
+
+
+def _set_aside(unread: Unread, delivery: Delivery, *, number: int) -> None:
+    store_delivery(
+        Incoming(
+            source=delivery.source,
+            topic=delivery.topic,
+            webhook_id=f"{delivery.id}:{number}",  # so that a delivery that is worked on again adds none
+            body=unread.body,
+            digest=body_digest(settings.DIGEST_KEY, unread.body),
+            tenant_id=delivery.tenant_id,
+            connection_id=delivery.connection_id,
+        )
+    )
 
 
 def _arrive(inbound: Inbound, delivery: Delivery, *, number: int, country: str) -> _Arrival:

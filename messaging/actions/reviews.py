@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.db import transaction
-from django.db.models import Count, Min
+from django.db.models import Count, Min, QuerySet
 
 from audit.actions import record
-from config.infra import tenancy
+from config.infra import tenancy, work
 from messaging.actions.opt_outs import act_on, count_possibly_sent, lock_address, opt_in, opt_out
 from messaging.actions.replies import NO_PHONE, read_kind
 from messaging.models import InboundMessage
 from shopsync.actions.alerts import close_alert, raise_alert
-from shopsync.models import Alert, Tenant
+from shopsync.models import Alert, Tenant, WebhookEvent
 
 Decision, Kind, Review = InboundMessage.Decision, InboundMessage.Kind, InboundMessage.Review
 WAITING = "replies.review"
+LOST = "replies.unreadable"
 SUBJECT = "replies"
+UNREAD = (work.Status.QUARANTINED, work.Status.BURIED)
+TOLD_FOR = timedelta(days=7)  # what can't be read stays among the dead letters; nobody is told of it for ever
 LOOKED_AT_AFTER = timedelta(minutes=15)
 RECOUNTED_FOR = timedelta(minutes=3)  # longer than the transaction that begins a call can last
 
@@ -82,23 +86,35 @@ def _lock(reply_id: int) -> InboundMessage:
 
 
 def watch_replies(*, now: datetime) -> int:
-    """Tell of every tenant whose replies wait for a person, close what was told of those that have none, and look once
-    more what was being sent as opt-outs came; return how many wait."""
+    """Tell of every tenant whose replies wait for a person or could not be read, close what was told of those that
+    have none, and look once more what was being sent as opt-outs came; return how many wait for a decision."""
     recount_possibly_sent(now=now)
-    with tenancy.all_tenants(reason="find the tenants whose replies wait for a person"):
+    with tenancy.all_tenants(reason="find the tenants whose replies wait for a person, or could not be read"):
         late = InboundMessage.objects.filter(review=Review.OPEN, received_at__lte=now - LOOKED_AT_AFTER)
-        found = late.values_list("tenant_id").annotate(count=Count("pk"), oldest=Min("received_at")).order_by()
-        waiting = {tenant_id: (count, oldest) for tenant_id, count, oldest in found}
-        told = set(Alert.objects.filter(kind=WAITING, closed_at__isnull=True).values_list("tenant_id", flat=True))
-    for tenant_id in sorted(told | set(waiting)):
-        with tenancy.tenant_scope(tenant_id):
-            if tenant_id not in waiting:
-                close_alert(kind=WAITING, subject=SUBJECT)
-                continue
-            count, oldest = waiting[tenant_id]
-            sentence = f"{count} replies wait for a decision, the oldest since {oldest:%Y-%m-%d %H:%M} UTC"
-            raise_alert(kind=WAITING, subject=SUBJECT, message=sentence)
+        waiting = _count_by_tenant(late, since="received_at")
+        kept = WebhookEvent.objects.filter(source="mitto", topic="inbound", status__in=UNREAD)
+        lost = _count_by_tenant(kept.filter(created_at__gt=now - TOLD_FOR), since="created_at")
+    _tell(WAITING, waiting, "{} replies wait for a decision, the oldest since {:%Y-%m-%d %H:%M} UTC")
+    _tell(LOST, lost, "{} bodies of replies were not worked on, the oldest of {:%Y-%m-%d %H:%M} UTC: one may say STOP")
     return sum(count for count, _ in waiting.values())
+
+
+def _count_by_tenant(rows: QuerySet[Any], *, since: str) -> dict[int, tuple[int, datetime]]:
+    """Count rows of every tenant, with the oldest of them."""
+    found = rows.values_list("tenant_id").annotate(count=Count("pk"), oldest=Min(since)).order_by()
+    return {tenant_id: (count, oldest) for tenant_id, count, oldest in found}
+
+
+def _tell(kind: str, found: dict[int, tuple[int, datetime]], sentence: str) -> None:
+    """Raise the alert of each tenant that was found, and close those of the others."""
+    with tenancy.all_tenants(reason="find the tenants that were told of replies"):
+        told = set(Alert.objects.filter(kind=kind, closed_at__isnull=True).values_list("tenant_id", flat=True))
+    for tenant_id in sorted(told | set(found)):
+        with tenancy.tenant_scope(tenant_id):
+            if tenant_id in found:
+                raise_alert(kind=kind, subject=SUBJECT, message=sentence.format(*found[tenant_id]))
+            else:
+                close_alert(kind=kind, subject=SUBJECT)
 
 
 def recount_possibly_sent(*, now: datetime) -> None:

@@ -21,7 +21,8 @@ Kind = Segment.Kind
 def save_segment(*, segment_id: int | None, name: str, definition: Mapping[str, Any] | None, actor: str) -> Segment:
     """Make or change a segment; without a description it is a static list.
 
-    Raises: SegmentError for a description that is none, or a name that is another's; Segment.DoesNotExist.
+    Raises: SegmentError for a description that is none, a list in it that there is not, or a name that is another's;
+    Segment.DoesNotExist.
     """
     if not name.strip() or len(name) > 100:
         raise SegmentError("name: 1 to 100 characters are needed")
@@ -29,7 +30,7 @@ def save_segment(*, segment_id: int | None, name: str, definition: Mapping[str, 
     if segment_id is not None and (definition is None) != (segment.kind == Kind.STATIC):
         raise SegmentError("definition: a list stays a list, and a described segment keeps a description")
     if definition is not None:
-        compile_segment(definition)
+        check_definition(definition)
     segment.name, segment.updated_at = name.strip(), timezone.now()
     segment.kind = Kind.STATIC if definition is None else Kind.DYNAMIC
     segment.definition = dict(definition or {})
@@ -42,18 +43,40 @@ def save_segment(*, segment_id: int | None, name: str, definition: Mapping[str, 
     return segment
 
 
+def check_definition(definition: Any) -> None:
+    """Check a description, and that the lists it names are there: "not on a list" that is none would be everybody.
+
+    Needs an open transaction, in which those lists are locked against whoever takes one away.
+
+    Raises: SegmentError.
+    """
+    wanted = compile_segment(definition).lists
+    lists = Segment.objects.select_for_update().filter(pk__in=wanted, kind=Kind.STATIC).order_by("pk")
+    if missing := sorted(wanted - {segment.pk for segment in lists}):
+        raise SegmentError(f"definition: there is no static list {missing[0]}")
+
+
 @transaction.atomic(savepoint=False)
 def delete_segment(*, segment_id: int, actor: str) -> None:
-    """Take a segment away; its contacts stay. Descriptions that name it as a list find nobody on it.
+    """Take a segment away that no description names and no campaign needs; its contacts stay.
 
     Raises: Segment.DoesNotExist, SegmentError while something needs it.
     """
     segment = Segment.objects.select_for_update().get(pk=segment_id)
+    if names := named_by(segment):
+        more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+        raise SegmentError(f"segment: it is named in {', '.join(names[:5])}{more}; take it out of there first")
     record(name="segment.deleted", subject=f"segment:{segment.pk}", actor=actor, data={"kind": segment.kind})
     try:
         segment.delete()
     except ProtectedError as error:
         raise SegmentError("segment: something was made with it that needs it still") from error
+
+
+def named_by(segment: Segment) -> list[str]:
+    """List the names of the segments whose descriptions name this one."""
+    described = Segment.objects.filter(kind=Kind.DYNAMIC).order_by("name")
+    return [repr(one.name) for one in described if segment.pk in compile_segment(one.definition).lists]
 
 
 @transaction.atomic(savepoint=False)

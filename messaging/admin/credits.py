@@ -12,6 +12,7 @@ from unfold.widgets import UnfoldAdminTextInputWidget
 
 from messaging.actions.credits import CreditError, adjust, save_policy, top_up
 from messaging.models import CreditAccount, CreditEntry, CreditPolicy, CreditTransaction
+from messaging.senders import wrong_with_countries
 from shopsync.admin.base import ReadOnlyInline, TenantModelAdmin, actor_of
 from shopsync.admin.forms import ActingAdmin, KeyedForm, Page, PlainDecimalField, row_action
 
@@ -92,10 +93,43 @@ class CreditTransactionAdmin(TenantModelAdmin):
         return super().get_queryset(request).prefetch_related("entries")
 
 
+class CountriesField(forms.CharField):
+    """Codes of countries, parted by blanks or commas; a list of them once it is read."""
+
+    def prepare_value(self, value: Any) -> Any:
+        """Write a list as one line."""
+        return ", ".join(map(str, value)) if isinstance(value, list) else value
+
+    def to_python(self, value: Any) -> Any:
+        """Read the codes, in either case.
+
+        Raises: ValidationError.
+        """
+        codes = sorted(set((super().to_python(value) or "").replace(",", " ").upper().split()))
+        if sentence := wrong_with_countries(codes):
+            raise forms.ValidationError(sentence)
+        return codes
+
+
+class CreditPolicyForm(forms.ModelForm):  # type: ignore[type-arg]
+    """What may be spent, and where."""
+
+    countries = CountriesField(
+        required=False,
+        widget=UnfoldAdminTextInputWidget,
+        help_text="ISO 3166-1 codes that messages may go to, e.g. GR, CY; empty: everywhere",
+    )
+
+    class Meta:
+        model = CreditPolicy
+        fields = ("daily_cap", "low_balance_at", "countries")
+
+
 @admin.register(CreditPolicy)
 class CreditPolicyAdmin(TenantModelAdmin):
     """What a tenant lets itself spend."""
 
+    form = CreditPolicyForm
     may_add = True
     settings_fields = ("daily_cap", "low_balance_at", "countries")
     list_display = ("daily_cap", "low_balance_at", "countries", "updated_at")

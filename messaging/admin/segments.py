@@ -7,14 +7,23 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
+from django.db import transaction
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from unfold.widgets import UnfoldAdminTextareaWidget
 
-from messaging.actions.segments import compiled, count_contacts, delete_segment, sample_contacts, save_segment
+from messaging.actions.segments import (
+    check_definition,
+    compiled,
+    count_contacts,
+    delete_segment,
+    named_by,
+    sample_contacts,
+    save_segment,
+)
 from messaging.models import Segment
-from messaging.segments import SegmentError, compile_segment
+from messaging.segments import SegmentError
 from shopsync.admin.base import TenantModelAdmin, actor_of
 from shopsync.admin.forms import row_action
 from shopsync.sites import scope_of
@@ -51,7 +60,7 @@ class SegmentForm(forms.ModelForm):  # type: ignore[type-arg]
         if definition is None and self.instance.pk is None:
             return None
         try:
-            compile_segment(definition)
+            check_definition(definition)
         except SegmentError as error:
             raise forms.ValidationError(str(error)) from error
         return definition
@@ -90,10 +99,17 @@ class SegmentAdmin(TenantModelAdmin):
         pk = obj.pk if change else None
         obj.pk = save_segment(segment_id=pk, name=obj.name, definition=definition, actor=actor_of(request)).pk
 
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
+        """Show, as what keeps one from being taken away, the descriptions that name it too."""
+        shown, counts, missing, protected = super().get_deleted_objects(objs, request)
+        names = [f"Description of the segment {name}" for segment in objs for name in named_by(segment)]
+        return shown, counts, missing, [*protected, *names]
+
     def delete_model(self, request: HttpRequest, obj: Segment) -> None:
         """Take it away as the API does."""
         try:
-            delete_segment(segment_id=obj.pk, actor=actor_of(request))
+            with transaction.atomic():  # a refusal ends this savepoint, not the page's transaction
+                delete_segment(segment_id=obj.pk, actor=actor_of(request))
         except SegmentError as error:
             self.message_user(request, str(error), messages.ERROR)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django.core.exceptions import ValidationError
+from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
@@ -11,6 +12,9 @@ from messaging.models.contacts import Channel
 from messaging.models.credits import Credits
 from messaging.senders import SERVICES, wrong_with_place, wrong_with_sender, wrong_with_site
 from shopsync.models import Connection, TenantModel
+
+# A batch is 5,000 messages of 24 parts at most: what it costs stays far below what one transaction of credits may move.
+LARGEST_PRICE = 10_000
 
 
 class Sender(TenantModel):
@@ -78,7 +82,10 @@ class Price(models.Model):
 
     channel = models.CharField(max_length=10, choices=Channel)
     country = models.CharField(max_length=2, blank=True, default="", help_text="ISO 3166-1; empty: everywhere else")
-    amount = Credits(help_text="credits for one part")
+    amount = Credits(
+        validators=(MinValueValidator(0), MaxValueValidator(LARGEST_PRICE)),
+        help_text=f"credits for one part; {LARGEST_PRICE:,} at most",
+    )
     updated_at = models.DateTimeField(db_default=Now())
 
     class Meta:
@@ -86,6 +93,7 @@ class Price(models.Model):
         constraints = (
             models.UniqueConstraint(fields=("channel", "country"), name="price_is_one_per_country"),
             models.CheckConstraint(name="price_is_not_negative", condition=Q(amount__gte=0)),
+            models.CheckConstraint(name="price_fits_into_a_batch", condition=Q(amount__lte=LARGEST_PRICE)),
         )
 
     def __str__(self) -> str:

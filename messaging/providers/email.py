@@ -27,6 +27,7 @@ from messaging.providers.base import (
     line_of,
 )
 from messaging.providers.base import call as ask
+from shopsync.identity import ascii_domain, normalise_email
 
 # What a connection's account_id begins with; behind a colon stands what the service calls its stream or domain.
 EMAIL_SERVICES = {
@@ -66,7 +67,7 @@ def domain_of(account: ProviderAccount, message: OutgoingMessage) -> str:
 @lru_cache(maxsize=256)
 def _domain_in(sender: str) -> str:
     try:
-        return str(parse_single_address(sender).domain)
+        return ascii_domain(parse_single_address(sender).domain)
     except AnymailError:
         return ""
 
@@ -75,6 +76,9 @@ def build(
     backend: Any, messages: Sequence[OutgoingMessage], account: ProviderAccount, *, headers: dict[str, str]
 ) -> dict[str, Any]:
     """Build what the service takes, by reference; an e-mail that can't be built is a Refused in its place.
+
+    So is one to an address that is not written as normalise_email() does: suppressions know no other spelling, and a
+    service that reads it otherwise than we do may write to somebody else.
 
     Each has a Message-ID of ours, is unsubscribed from by one click (RFC 8058), and carries its reference as metadata
     that call-backs echo. Opens and clicks are not tracked: short links of ours count the clicks.
@@ -95,6 +99,8 @@ def build(
 def _email(message: OutgoingMessage, account: ProviderAccount, headers: dict[str, str]) -> EmailMultiAlternatives:
     if any(map(_BREAK.search, (message.subject, message.to, message.unsubscribe_url, *headers.values()))):
         raise ValueError("a line break or a control character in a header")
+    if not message.to or normalise_email(message.to) != message.to:
+        raise ValueError(f"{message.to[:80]!r} is not one e-mail address in its plain form, e.g. zoe@example.com")
     if message.unsubscribe_url:
         headers |= {"List-Unsubscribe": f"<{message.unsubscribe_url}>", "List-Unsubscribe-Post": ONE_CLICK}
     sender = message.sender or account.sender

@@ -48,7 +48,8 @@ class PostmarkProvider:
             answer = self._call("POST", "/email/batch", json=[built[message.reference].data for message in sent])
             if not isinstance(answer, list) or len(answer) != len(sent):
                 raise ProviderError("Postmark's answer does not match what was sent", unknown=True)
-            outcomes |= {message.reference: _outcome(message, one) for message, one in zip(sent, answer, strict=True)}
+            for message, entry in zip(sent, answer, strict=True):
+                outcomes[message.reference] = _outcome(message, entry, to=built[message.reference].data["To"])
         return in_order(messages, outcomes)
 
     def status(self, provider_id: str) -> Status:
@@ -69,11 +70,11 @@ class PostmarkProvider:
         return call(self._account, method, url, headers=headers, **options)
 
 
-def _outcome(message: OutgoingMessage, entry: Any) -> Outcome:
-    """Read one entry of the answer; its recipient has to be the message's."""
+def _outcome(message: OutgoingMessage, entry: Any, *, to: str) -> Outcome:
+    """Read one entry of the answer; its recipient has to be whom the message went to, as it was written there."""
     entry = entry if isinstance(entry, dict) else {}
-    code, to = entry.get("ErrorCode", 0), entry.get("To")
-    if isinstance(to, str) and message.to.lower() not in to.lower():
+    code, said = entry.get("ErrorCode", 0), entry.get("To")
+    if isinstance(said, str) and to.lower() not in said.lower():
         raise ProviderError("Postmark's answer is in another order than what was sent", unknown=True)
     if code == 0 and is_id(entry.get("MessageID")):
         return Accepted(message.reference, entry["MessageID"])

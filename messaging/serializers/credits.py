@@ -6,6 +6,7 @@ from typing import Any
 
 from rest_framework import serializers
 
+from messaging.senders import wrong_with_countries
 from shopsync.serializers import Input
 
 
@@ -39,6 +40,15 @@ class PolicyInput(Input):
         default=list,
         help_text="ISO 3166-1 codes that messages may go to; empty: everywhere",
     )
+
+    def validate_countries(self, value: list[str]) -> list[str]:
+        """Refuse a code that is no country's: a typing error would keep messages from everybody.
+
+        Raises: ValidationError.
+        """
+        if sentence := wrong_with_countries(value):
+            raise serializers.ValidationError(sentence)
+        return value
 
 
 class EntryRow(serializers.Serializer[Any]):

@@ -36,6 +36,7 @@ _LOOK = "Please look at your messages: a link in one of them confirms it."
 _TOO_MANY = "Too many tries; wait a minute, then try again."
 _GONE = "This form is no longer here."
 _OLD_LINK = "This link is too old, or was cut on its way; fill in the form once more."
+_ANSWERED = "Something else was said since this link was sent, such as an opt-out; fill in the form once more."
 
 declare_problem(
     forms.FormError,
@@ -154,7 +155,7 @@ def _no_store(answer: HttpResponse) -> HttpResponse:
 def confirm(request: HttpRequest, token: str) -> HttpResponse:
     """Ask whoever follows a confirming link to press a button, and subscribe them once they do.
 
-    GET changes nothing: scanners of links and mailboxes fetch them all.
+    GET changes nothing: scanners of links and mailboxes fetch them all. 409 once they said something else since.
     """
     found = forms.read_confirmation(token)
     if found is None:
@@ -168,7 +169,9 @@ def confirm(request: HttpRequest, token: str) -> HttpResponse:
         if request.method != "POST":
             return _page(request, f"Confirm for {name}", [], agreed=entry.text_shown, button="Yes, I confirm")
         agent = request.headers.get("User-Agent", "").replace("\0", "")
-        forms.confirm_consent(entry_id=entry_id, ip=client_address(request), user_agent=agent, now=timezone.now())
+        ip = client_address(request)
+        if not forms.confirm_consent(entry_id=entry_id, ip=ip, user_agent=agent, now=timezone.now()):
+            return _page(request, "Nothing to confirm", [_ANSWERED], code=409)
     return _page(request, "Confirmed", ["Thank you: you are on the list."])
 
 

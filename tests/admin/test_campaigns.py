@@ -105,11 +105,34 @@ def test_what_there_is_one_of_is_not_made_twice_and_says_so(owner, world, model,
     assert "already exists" in answer.content.decode()
 
 
+def test_a_list_that_a_description_names_is_not_taken_away(operator, world):
+    listed = {"name": "do not write to"}
+    assert operator.post(add_page(Segment), listed).status_code == 302
+    with tenancy.tenant_scope(world.tenant.pk):
+        kept = Segment.objects.get(**listed)
+    described = {"name": "all but those", "definition": f'{{"field": "list", "op": "not_in", "value": {kept.pk}}}'}
+    assert operator.post(add_page(Segment), described).status_code == 302
+    page = operator.post(change_page(kept).replace("/change/", "/delete/"), {"post": "yes"})
+    assert (page.status_code, "all but those" in page.content.decode()) == (200, True)
+    chosen = {"action": "delete_selected", "_selected_action": [kept.pk], "post": "yes"}
+    assert "all but those" in operator.post(list_page(Segment), chosen).content.decode()
+    assert reload(kept) == kept
+    wrong = {"name": "late", "definition": '{"field": "list", "op": "not_in", "value": 999999999}'}
+    page = operator.post(add_page(Segment), wrong)
+    assert (page.status_code, "there is no static list 999999999" in page.content.decode()) == (200, True)
+
+
 def test_an_owner_says_what_may_be_spent(owner, world):
     policy = world.rows[CreditPolicy]
-    fields = {"daily_cap": "7", "low_balance_at": "", "countries": '["GR"]'}
+    fields = {"daily_cap": "7", "low_balance_at": "", "countries": "gr, CY XK,GR"}
     assert owner.post(change_page(policy), fields).status_code == 302
-    assert (reload(policy).daily_cap, reload(policy).countries) == (7, ["GR"])
+    assert (reload(policy).daily_cap, reload(policy).countries) == (7, ["CY", "GR", "XK"])
+    assert 'value="CY, GR, XK"' in owner.get(change_page(policy)).content.decode()
+    for wrong in ("Greece", '["GR"]', "GR, QQ"):
+        answer = owner.post(change_page(policy), {**fields, "countries": wrong})
+        assert (answer.status_code, "Give ISO 3166-1 codes" in answer.content.decode()) == (200, True)
+    assert owner.post(change_page(policy), {**fields, "countries": " "}).status_code == 302
+    assert reload(policy).countries == []
 
 
 def test_the_house_alone_tops_up(owner, superuser, world):

@@ -127,8 +127,9 @@ def test_credits_are_read_and_limited_and_not_topped_up_by_the_api(owner, staff,
     assert owner.put("/api/v1/credits/policy", policy, format="json").json()["countries"] == ["CY", "GR"]
     assert staff.put("/api/v1/credits/policy", policy, format="json").status_code == 403
     assert owner.get("/api/v1/credits").json()["left_today"] == "20.0000"
-    bad = owner.put("/api/v1/credits/policy", {**policy, "countries": ["Greece"]}, format="json")
-    assert bad.status_code == 400
+    for wrong in ("Greece", "QQ"):
+        bad = owner.put("/api/v1/credits/policy", {**policy, "countries": ["GR", wrong]}, format="json")
+        assert (bad.status_code, list(bad.json()["errors"])) == (400, ["countries"])
     assert owner.post("/api/v1/credits", {"amount": 5}, format="json").status_code == 405
     entries = owner.get("/api/v1/credits/transactions").json()["results"][0]["entries"]
     assert sorted(entry["amount"] for entry in entries) == ["-1000.0000", "1000.0000"]

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
+from django.core.exceptions import ValidationError
 from django.core.management import CommandError, call_command
 from django.db import IntegrityError, ProgrammingError, connection, transaction
 
@@ -24,8 +25,12 @@ from messaging.actions.credits import (
     settle_credits,
     top_up,
 )
-from messaging.models import CreditAccount, CreditDay, CreditEntry, CreditPolicy, CreditTransaction
+from messaging.encoding import split_sms
+from messaging.models import CreditAccount, CreditDay, CreditEntry, CreditPolicy, CreditTransaction, Price
+from messaging.models.policies import LARGEST_BATCH
+from messaging.models.senders import LARGEST_PRICE
 from messaging.queries import find_credit_drift
+from messaging.rendering import MAX_TEXT
 from shopsync.models import Alert
 from tests.factories import make_tenant, run_together
 
@@ -216,3 +221,17 @@ def test_the_command_proves_the_ledger_or_names_what_differs():
     call_command("verify_credits", tenant=tenant.shop_domain, stdout=out)
     with pytest.raises(CommandError, match="No tenant"):
         call_command("verify_credits", tenant="nobody.myshopify.com", stdout=out)
+
+
+def test_a_price_is_so_bounded_that_the_dearest_batch_can_be_paid(shop):
+    parts = max(len(split_sms(character * MAX_TEXT).parts) for character in ("a", "€", "я", "😀"))
+    dearest = LARGEST_BATCH * parts * LARGEST_PRICE
+    top_up(amount=Decimal(dearest), key="t", actor="t")
+    reserve_credits(amount=Decimal(dearest), key="r", reference="r", actor="t", now=NOON)
+    Price(channel="sms", country="GR", amount=LARGEST_PRICE).full_clean()
+    for amount, sentence in (("10000.0001", "less than or equal to 10000"), ("-1", "greater than or equal to 0")):
+        price = Price(channel="sms", country="GR", amount=Decimal(amount))
+        with pytest.raises(ValidationError, match=sentence):
+            price.full_clean()
+        with pytest.raises(IntegrityError, match="price_"), transaction.atomic():
+            price.save()

@@ -151,6 +151,36 @@ def test_one_is_refused_and_the_others_are_not(sandbox: EmailSandboxServer, acco
     assert [seen.destination for seen in sandbox.accepted()] == ["c1@x.example", "c5@x.example"]
 
 
+@pytest.mark.parametrize(
+    "to",
+    ["<v@d.example>", '"a"<v@d.example>', "x@e.example,v@d.example", "é@d.example", "a@dé.example", '"x"@d.example'],
+)
+@pytest.mark.parametrize("service", ["postmark", "mailgun"])
+def test_an_address_that_was_stored_in_another_form_is_refused_and_nobody_else_of_its_batch(
+    sandbox: EmailSandboxServer, account: ProviderAccount, to: str, service: str
+) -> None:
+    if service == "mailgun":
+        (outcome,) = get_provider(replace(account, account_id="mailgun")).send([message(to=to)])
+        assert (type(outcome), sandbox.state.calls) == (Refused, [])
+        return
+    outcomes = get_provider(account).send([message(1), message(2, to=to), message(3)])
+    assert [type(outcome) for outcome in outcomes] == [Accepted, Refused, Accepted]
+    assert "is not one e-mail address in its plain form" in outcomes[1].reason  # type: ignore[union-attr]
+    assert [seen.destination for seen in sandbox.accepted()] == ["c1@x.example", "c3@x.example"]
+
+
+def test_a_domain_of_any_script_is_sent_to_and_from(sandbox: EmailSandboxServer, account: ProviderAccount) -> None:
+    batch = [message(1), message(2, to="info@xn--mller-kva.example"), message(3)]
+    outcomes = get_provider(replace(account, sender="Shop <hello@müller.example>")).send(batch)
+    assert all(isinstance(outcome, Accepted) for outcome in outcomes)
+    seen: Any = sandbox.accepted()[1]
+    assert seen.destination == "info@xn--mller-kva.example"
+    assert (seen.sender, seen.headers["Message-ID"]) == (
+        "Shop <hello@xn--mller-kva.example>",
+        "<r2@xn--mller-kva.example>",
+    )
+
+
 def test_a_mail_without_link_or_html_is_sent_as_it_is(sandbox: EmailSandboxServer, account: ProviderAccount) -> None:
     get_provider(account).send([message(1, unsubscribe_url="", html="")])
     seen: Any = sandbox.accepted()[0]

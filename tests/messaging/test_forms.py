@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+import threading
 from datetime import timedelta
+from html import escape
 
 import pytest
 from django.core.cache import caches
+from django.db import connection
 from django.test import Client
 from django.utils import timezone
 
@@ -21,9 +24,11 @@ from messaging.actions.messages import Draft, send_single
 from messaging.actions.suppressions import suppress
 from messaging.models import ConsentEntry, ConsentState, Contact, Message, SendQueue, SignupForm
 from messaging.providers.sandbox import SandboxServer
+from messaging.providers.sandbox_email import EmailSandboxServer
 from messaging.tasks import drain_messages
 from messaging.views import forms as views
 from shopsync.actions.tenants import connect_service
+from shopsync.models import Tenant
 from tests.factories import make_tenant
 from tests.messaging.people import as_member, with_key
 
@@ -109,6 +114,54 @@ def test_what_is_sent_is_pending_with_its_proof_until_the_button_behind_the_link
         newest = ConsentEntry.objects.get(channel="email", state="subscribed")
         assert (newest.opt_in_level, newest.text_shown) == ("confirmed_opt_in", TEXT)
         assert newest.contact.lifecycle == "subscriber"
+
+
+def say(tenant, state, address):
+    with tenancy.tenant_scope(tenant.pk):
+        contact = Contact.objects.get(email=address)
+        now = timezone.now()
+        state_consent(contact=contact, channel="email", state=state, source="x", stated_at=now, actor="t")
+
+
+@pytest.mark.parametrize("was_pressed", [False, True])
+@pytest.mark.parametrize("state", ["unsubscribed", "not_subscribed"])
+def test_a_link_confirms_nothing_once_something_else_was_said(client, make, tenant, state, was_pressed):
+    form = make(channels=["email"])
+    client.post(url(form), {"email": "a@example.com"})
+    (mail,) = messages(tenant)
+    if was_pressed:
+        assert client.post(link(mail)).status_code == 200
+    say(tenant, state, "a@example.com")
+    answer = client.post(link(mail))
+    assert (answer.status_code, states(tenant)) == (409, [("email", "a@example.com", state)])
+    assert "fill in the form once more" in answer.content.decode()
+    client.post(url(form), {"email": "a@example.com"})
+    again = messages(tenant)[-1]
+    assert client.post(link(mail)).status_code == 409  # the old link is no key to the new statement
+    assert client.post(link(again)).status_code == 200
+    assert states(tenant) == [("email", "a@example.com", "subscribed")]
+
+
+def test_a_link_still_confirms_after_the_form_was_sent_again_and_counts_once_for_many_presses(client, make, tenant):
+    form = make(channels=["email"])
+    for _ in range(2):
+        client.post(url(form), {"email": "a@example.com"})
+    (mail,) = messages(tenant)
+    presses = [threading.Thread(target=press, args=(link(mail),)) for _ in range(4)]
+    for thread in presses:
+        thread.start()
+    for thread in presses:
+        thread.join()
+    assert states(tenant) == [("email", "a@example.com", "subscribed")]
+    with tenancy.tenant_scope(tenant.pk):
+        assert ConsentEntry.objects.filter(state="subscribed").count() == 1
+
+
+def press(path):
+    try:
+        Client().post(path)
+    finally:
+        connection.close()
 
 
 def test_a_form_without_double_opt_in_subscribes_at_once_and_writes_nothing(client, make, tenant):
@@ -300,3 +353,26 @@ def test_the_confirmation_arrives_and_what_follows_it_is_marketing(client, make,
             drain_messages()
             assert ("Sale" in [message.text for message in sandbox.accepted()]) == is_confirmed
             assert client.post(re.search(r"http://localhost(/forms/confirm/\S+)", sent.text)[1]).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("words", "name"), [("", "First shop\n<b>& sons</b> {{ x }}"), ("Ναι;  {% if %} <i>", "First shop")]
+)
+def test_the_confirming_e_mail_has_a_subject_html_and_text(client, make, tenant, words, name):
+    Tenant.objects.filter(pk=tenant.pk).update(name=name)
+    sentence = words or f"{name}: please confirm that you want to hear from us."
+    with EmailSandboxServer() as sandbox:
+        sandbox.behave(reports="none")
+        with tenancy.tenant_scope(tenant.pk):
+            fields = {"base_url": sandbox.base_url, "account_id": "postmark", "sender": "Shop <h@shop.example>"}
+            connect_service(service="email", actor="test", api_key="key", **fields)
+        wait_until(lambda: isinstance(grant([Level(f"warm-{tenant.pk}", 10**6)]), Grant), 5, "the limiter to warm up")
+        client.post(url(make(channels=["email"], confirmation_text=words)), {"email": "zoe@example.com"})
+        drain_messages()
+        (sent,) = sandbox.accepted()
+    (mail,) = messages(tenant)
+    path = link(mail)
+    assert sent.subject == " ".join(sentence.split())
+    assert (sent.text, sent.destination) == (f"{sentence} http://localhost{path}", "zoe@example.com")
+    assert f'<a href="http://localhost{path}">' in sent.html
+    assert f"<p>{escape(sentence, quote=False)}</p>" in sent.html

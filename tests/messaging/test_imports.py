@@ -215,6 +215,15 @@ def test_each_bad_row_is_told_with_its_line_and_the_good_ones_are_taken():
     assert "nothing says who it is" in told[11]
 
 
+@pytest.mark.parametrize("written", [r"\ud800", r"a\udfffb", r"\u0000", r"\ud83d \ude00"])
+def test_an_attribute_that_no_database_takes_is_left_out_and_told_and_the_others_are_taken(written):
+    rows = ("a@example.com,1", f'b@example.com,"""{written}"""', 'c@example.com,"""\\ud83d\\ude00"""')
+    made = take("\n".join(["email,attributes.x", *rows]))
+    assert (made.state, counts(made)) == ("finished", (3, 0, 0, 0, 1))
+    assert problems(made) == {3: "attributes.x holds a NUL character, or half of a surrogate pair"}
+    assert list(Contact.objects.order_by("id").values_list("attributes", flat=True)) == [{"x": 1}, {}, {"x": "😀"}]
+
+
 def test_a_quote_that_never_closes_is_one_error_and_not_the_end():
     text = 'email,first_name\na@example.com,Zoe\nb@example.com,"open' + "\n,,\n" * 400_000
     made = take(text, piece=2**20)

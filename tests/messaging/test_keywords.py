@@ -54,6 +54,13 @@ def test_case_and_punctuation_around_a_keyword_change_nothing(word, before, afte
         assert read_reply(f"{before}{written}{after}").kind == KEYWORDS["en"][word]
 
 
+@pytest.mark.parametrize(
+    "written", ["𝗦𝗧𝗢𝗣", "𝐒𝐭𝐨𝐩", "𝙎𝙏𝙊𝙋!", "𝓢𝓽𝓸𝓹", "𝕊𝕋𝕆ℙ", "Ⓢⓣⓞⓟ", "ＳＴＯＰ", "ｓｔｏｐ", "ŚTÖP", "𝗦.𝗧.𝗢.𝗣."]
+)
+def test_letters_of_another_look_are_read_as_what_they_look_like(written):
+    assert read_reply(written).kind == "optout"
+
+
 @given(text=st.text(max_size=400))
 def test_any_text_is_read(text):
     assert read_reply(text, languages=LANGUAGES).kind in {"optout", "optin", "help", "review", "conversation"}

@@ -18,8 +18,18 @@ from hypothesis import strategies as st
 
 from config.infra import tenancy
 from messaging.actions.links import shorten_links
+from messaging.actions.unsubscribes import unsubscribe_url
 from messaging.emails import render_email
-from messaging.links import ALPHABET, CODE_LENGTH, bot_reason, new_code, read_token, replace_links, unsubscribe_token
+from messaging.links import (
+    ALPHABET,
+    CODE_LENGTH,
+    bot_reason,
+    new_code,
+    read_token,
+    replace_links,
+    sample_links,
+    unsubscribe_token,
+)
 from messaging.models import Click, Contact, Message, ShortLink
 from tests.factories import reload, run_together
 
@@ -179,6 +189,23 @@ def test_an_e_mails_html_and_text_share_their_links_and_its_footer_stays(shop):
     assert f"({BASE}/l/{code})" in plain
     assert f'href="{BASE}/u/tok"' in html
     assert f"{BASE}/u/tok" in plain
+
+
+@pytest.mark.django_db
+def test_a_link_of_ours_stays_where_a_sender_has_a_site_of_its_own(shop, settings):
+    """An opt-out is no click: shortened, it would be one, and whoever opts out would look engaged."""
+    settings.PUBLIC_URL = "https://ours.example.com/app"
+    (message,) = make_messages(1)
+    own = [unsubscribe_url(reference=message.reference), f"{settings.PUBLIC_URL}/l/abc", "https://go.example.com/l/abc"]
+    text = f"Sale: https://a.example/u/x. Bye: {own[0]}. {own[1]}, ({own[2]})"
+    written = shorten_links(texts={message.pk: text}, base_url="https://go.example.com", channel="sms")[message.pk]
+    code = ShortLink.objects.get().code
+    assert written == text.replace("https://a.example/u/x", f"https://go.example.com/l/{code}")
+    html = "".join(f'<a href="{url}">x</a>' for url in own)
+    mail = shorten_links(texts={message.pk: html}, base_url="https://go.example.com", channel="email")
+    assert mail == {message.pk: html}
+    sample = sample_links(f"https://a.example {own[0]}", base_url="https://go.example.com")
+    assert sample == f"https://go.example.com/l/{'x' * CODE_LENGTH} {own[0]}"
 
 
 @pytest.mark.django_db

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 
 import pytest
+from django.utils import timezone
 from hypothesis import given
 from hypothesis import strategies as st
 
 from config.infra import tenancy
-from messaging.inbound import numbers_of, parse_replies, phone_of, tells_repetitions
+from messaging.actions.reviews import watch_replies
+from messaging.inbound import Inbound, Unread, numbers_of, parse_replies, phone_of, tells_repetitions
 from messaging.models import InboundMessage
 from messaging.webhooks import UnreadableReport
-from shopsync.models import WebhookEvent
+from shopsync.actions.inbox import replay_deliveries
+from shopsync.models import Alert, WebhookEvent
 from shopsync.tasks import drain_webhooks
 from tests.messaging.replying import (
     NUMBER,
@@ -78,7 +82,13 @@ def test_any_body_is_read_or_refused(body):
         found = parse_replies(body)
     except UnreadableReport:
         return
-    assert all("\x00" not in one.text + one.sender + one.recipient + one.provider_id for one in found)
+    read = [one for one in found if isinstance(one, Inbound)]
+    assert all("\x00" not in one.text + one.sender + one.recipient + one.provider_id for one in read)
+    assert bool(read) == bool(found)
+    for one in found:
+        if isinstance(one, Unread):
+            with pytest.raises(UnreadableReport):
+                parse_replies(one.body)
 
 
 @pytest.mark.parametrize(
@@ -98,6 +108,29 @@ def test_a_number_is_looked_for_as_it_may_be_written():
     assert numbers_of("54321") == ["54321"]
     assert numbers_of("Shop") == ["Shop"]
     assert numbers_of(" ") == []
+
+
+@pytest.mark.parametrize("bad", [{"from": PERSON}, {"text": "STOP"}, 7, [{"from": PERSON, "text": "STOP"}], None])
+def test_an_entry_that_is_no_reply_costs_no_other_its_stop_and_is_kept_and_told_of(tenant, in_scope, bad):
+    wrote(tenant)
+    other = "+306900000009"
+    wrote(tenant, address=other)
+    body = [{"from": PERSON, "text": "STOP", "id": "1"}, bad, {"from": other, "text": "STOP", "id": "2"}]
+    assert post(tenant, body).status_code == 202
+    drain_webhooks()
+    assert (state_of(tenant)[0], state_of(tenant, other)[0]) == ("stop", "stop")
+    done, kept = WebhookEvent.objects.order_by("pk")
+    assert (done.status, kept.status, json.loads(bytes(kept.body))) == ("done", "quarantined", [bad])
+    assert kept.last_error.startswith("reply 1 of 1")
+    replay_deliveries(rows=WebhookEvent.objects.filter(pk=done.pk), actor="test")
+    drain_webhooks()
+    assert (WebhookEvent.objects.count(), InboundMessage.objects.count()) == (2, 2)
+    watch_replies(now=timezone.now())
+    alert = Alert.objects.get(kind="replies.unreadable")
+    assert (alert.closed_at, "1 bodies of replies were not worked on" in alert.message) == (None, True)
+    watch_replies(now=timezone.now() + timedelta(days=8))
+    alert.refresh_from_db()
+    assert alert.closed_at is not None
 
 
 # The door

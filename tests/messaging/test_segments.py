@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import itertools
+import threading
 from datetime import timedelta
 from decimal import Decimal
 
 import pytest
+from django.db import connection, transaction
 from django.utils import timezone
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from config.infra import tenancy
+from config.local.processes import wait_until
 from messaging.actions.segments import (
     add_members,
     compiled,
     count_contacts,
+    delete_segment,
     remove_members,
     sample_contacts,
     save_segment,
@@ -161,6 +165,14 @@ def test_a_fact_is_gathered_once_however_often_it_is_asked_for():
         (field("contact.country", "is", 5), "value: a text"),
         (field("contact.country", "is", "a\0"), "value: a text"),
         (field("contact.country", "is", "\ud800"), "value: a text"),
+        *(
+            (field(f"contact.attributes.{name}", "is_known"), "field: the name of an attribute is needed")
+            for name in ("", "a\ud800", "\udfff", "a\0", "x" * 501)
+        ),
+        *(
+            (field("orders.total", "at_least", text), "value: a number")
+            for text in ("1e-20000", "0e99999", "-inf", "1e18")
+        ),
         (field("contact.country", "in", []), "value: a list"),
         (field("contact.country", "is", "GR", extra=1), "extra: not known here"),
         (field("contact.created_at", "before", "tomorrow"), "value: a date"),
@@ -176,6 +188,13 @@ def test_a_fact_is_gathered_once_however_often_it_is_asked_for():
 def test_a_bad_description_names_the_place(definition, place):
     with pytest.raises(SegmentError, match=place):
         compile_segment(definition)
+
+
+@pytest.mark.parametrize("number", [0, -1, 10**18 - 1, 0.1 + 0.2, "12345.00000000000000000001", "-1e-20"])
+def test_any_number_that_can_be_is_asked_for(shop, number):
+    person("ada", attributes={"points": 10**15})
+    for name in ("orders.total", "contact.attributes.points"):
+        assert found({"any": [field(name, "at_least", number), field(name, "at_most", number)]}) == ["ada"]
 
 
 def test_too_deep_or_too_many_conditions_are_refused():
@@ -208,6 +227,59 @@ def test_lists_are_filled_with_the_tenants_own_contacts_and_stay_lists(people):
         save_segment(segment_id=described.pk, name="friends", definition={"all": []}, actor="test")
     with tenancy.tenant_scope(make_tenant().pk), pytest.raises(Segment.DoesNotExist):
         save_segment(segment_id=segment.pk, name="stolen", definition=None, actor="test")
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("op", ["in", "not_in"])
+def test_a_list_stays_while_a_description_names_it(people, op):
+    listed = save_segment(segment_id=None, name="do not write to", definition=None, actor="test")
+    add_members(segment_id=listed.pk, contact_ids=[Contact.objects.get(first_name="ada").pk], actor="test")
+    definition = {"all": [{"not": {"any": [field("list", op, listed.pk)]}}]}
+    described = save_segment(segment_id=None, name="all but those", definition=definition, actor="test")
+    with pytest.raises(SegmentError, match="it is named in 'all but those'; take it out of there first"):
+        delete_segment(segment_id=listed.pk, actor="test")
+    save_segment(segment_id=described.pk, name="everybody", definition={"all": []}, actor="test")
+    delete_segment(segment_id=listed.pk, actor="test")
+    for wanted in (listed.pk, described.pk):
+        with pytest.raises(SegmentError, match=f"definition: there is no static list {wanted}"):
+            save_segment(segment_id=None, name="late", definition=field("list", op, wanted), actor="test")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_a_list_taken_away_and_one_who_names_it_at_once_one_is_refused(shop):
+    listed = save_segment(segment_id=None, name="list", definition=None, actor="test")
+    outcomes, is_named = [], threading.Event()
+
+    def name_it():
+        with tenancy.tenant_scope(shop.pk), transaction.atomic():
+            save_segment(segment_id=None, name="x", definition=field("list", "not_in", listed.pk), actor="test")
+            is_named.set()
+            wait_until(is_waited_for, 10, "the other one to wait for the lock")
+        connection.close()
+
+    def take_away():
+        is_named.wait(10)
+        with tenancy.tenant_scope(shop.pk):
+            try:
+                delete_segment(segment_id=listed.pk, actor="test")
+            except SegmentError as error:
+                outcomes.append(str(error))
+        connection.close()
+
+    threads = [threading.Thread(target=one) for one in (name_it, take_away)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert outcomes == ["segment: it is named in 'x'; take it out of there first"]
+
+
+def is_waited_for():
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT EXISTS (SELECT 1 FROM pg_locks WHERE NOT granted AND locktype IN ('tuple', 'transactionid'))"
+        )
+        return cursor.fetchone()[0]
 
 
 LEAVES = st.sampled_from([definition for definition, _ in CASES if "field" in definition])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 
 import pytest
@@ -89,6 +90,14 @@ def test_a_description_is_tried_out_and_not_kept(owner, people, tenant):
     assert owner.post(f"{URL}/preview", {"definition": {"x": 1}}, format="json").status_code == 400
     with tenancy.tenant_scope(tenant.pk):
         assert not Segment.objects.exists()
+
+
+@pytest.mark.parametrize("name", ["a\ud800", "a\0"])
+def test_a_name_that_no_database_takes_is_refused_by_its_place(owner, name):
+    body = json.dumps({"definition": {"field": f"contact.attributes.{name}", "op": "is_known"}})
+    answer = owner.post(f"{URL}/preview", body, content_type="application/json")
+    assert answer.status_code == 400
+    assert "the name of an attribute is needed" in str(answer.json()["errors"])
 
 
 def test_a_list_is_filled_and_emptied_by_ids(owner, people):

@@ -76,6 +76,14 @@ def test_addresses_are_written_as_contacts_have_them():
     assert normalise_address("sms", "nonsense") == ""
 
 
+def test_a_suppression_holds_for_every_spelling_of_an_address(shop):
+    written = normalise_address("email", "Info@Müller.de")
+    suppress(channel="email", addresses=[written], reason="complaint", source="t", actor="t")
+    other = normalise_address("email", "info@xn--mller-kva.de")
+    assert suppressed_of("email", [other]) == {other}
+    assert [normalise_address("email", one) for one in ("<info@müller.de>", "x@evil.co,info@müller.de")] == ["", ""]
+
+
 def test_the_state_of_consent_is_its_newest_statement_in_any_order(shop):
     contact = Contact.objects.create(phone="+306912345678")
     for number, state in ((2, "unsubscribed"), (1, "subscribed"), (3, "subscribed")):

@@ -1,0 +1,42 @@
+"""One world for all tests of a module, where each of them uses it: it takes longer to make than most of them last.
+
+The module runs in one transaction that is rolled back; each test in a savepoint of it, as always.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from copy import deepcopy
+from typing import Any
+
+import pytest
+from django.db import transaction
+
+from tests.world import World, make_world
+
+
+@pytest.fixture(scope="module")
+def shared_world(
+    request: pytest.FixtureRequest, django_db_setup: None, django_db_blocker: Any
+) -> Iterator[World | None]:
+    """The world of a module; None where a test does without, or ends transactions of its own."""
+    mine = [item for item in request.session.items if item.path == request.path]
+    if not all(map(_may_share, mine)):
+        yield None
+        return
+    with django_db_blocker.unblock(), transaction.atomic():
+        yield make_world()
+        transaction.set_rollback(True)
+
+
+@pytest.fixture
+def world(shared_world: World | None, db: None) -> World:
+    """A tenant with everything in it."""
+    return make_world() if shared_world is None else deepcopy(shared_world)
+
+
+def _may_share(item: pytest.Item) -> bool:
+    marker = item.get_closest_marker("django_db")
+    ends_transactions = marker is not None and marker.kwargs.get("transaction", False)
+    names = getattr(item, "fixturenames", ())
+    return "world" in names and "transactional_db" not in names and not ends_transactions
