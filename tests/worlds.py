@@ -24,7 +24,9 @@ def shared_world(
     if not all(map(_may_share, mine)):
         yield None
         return
-    with django_db_blocker.unblock(), transaction.atomic():
+    whole = transaction.atomic()
+    whole._from_testcase = True  # type: ignore[attr-defined]  # as of a TestCase: what is durable may begin in it
+    with django_db_blocker.unblock(), whole:
         yield make_world()
         transaction.set_rollback(True)
 

@@ -20,16 +20,14 @@ from shopsync.models import User
 from tests.admin.pages import change_page
 from tests.factories import make_tenant, stock_variant
 from tests.world import World, make_person, make_world
+from tests.worlds import shared_world, world
+
+__all__ = ["shared_world", "world"]
 
 
 @pytest.fixture(autouse=True)
 def _sign_in_is_fast(settings: Any) -> None:
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
-
-
-@pytest.fixture
-def world(db: None) -> World:
-    return make_world()
 
 
 @pytest.fixture

@@ -12,17 +12,15 @@ from config.infra import tenancy
 from shopsync.actions.tenants import create_api_key
 from tests.factories import make_tenant
 from tests.world import PASSWORD, World, make_person, make_world
+from tests.worlds import shared_world, world
+
+__all__ = ["shared_world", "world"]
 
 
 @pytest.fixture(autouse=True)
 def _sign_in_is_fast_and_unlimited(settings: Any) -> None:
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
     caches["system"].clear()
-
-
-@pytest.fixture
-def world(db: None) -> World:
-    return make_world()
 
 
 @pytest.fixture
