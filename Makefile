@@ -34,11 +34,11 @@ stop: setup ## Stop what an interrupted demo or run left behind
 	@$(BIN)/python -m config.local stop
 
 test: setup ## The test suite (real PostgreSQL, Redis and workers), under 10 minutes
-	@$(BIN)/python -m pytest -n 2 --dist loadgroup
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup --durations=15 --durations-min=5
 
 test-slow: setup ## Crash, concurrency and load proofs
-	@$(BIN)/python -m pytest -n 2 --dist loadgroup -m "slow and not alone" --timeout=1200
-	@$(BIN)/python -m pytest -m "slow and alone" --timeout=1200
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup -m "slow and not alone" --timeout=1200 --durations=25 --durations-min=10
+	@$(BIN)/python -m pytest -m "slow and alone" --timeout=1200 --durations=0 --durations-min=10
 
 test-browser: setup ## The admin in a real browser
 	@$(BIN)/python -m tests.browser.install

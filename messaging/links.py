@@ -11,6 +11,7 @@ import hmac
 import re
 import secrets
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from html import escape, unescape
@@ -27,6 +28,7 @@ _TOKEN = re.compile(r"[A-Za-z0-9_-]{43}")
 _UNSUBSCRIBE = re.compile(r"https?://[^\s?#]+/u/[A-Za-z0-9_-]{43}", re.IGNORECASE)
 _URL = re.compile(r"https?://[^\s<>\"'\x00-\x20]+", re.IGNORECASE)
 _TRAILING = ".,;:!?…*_'\"»”’"
+_SHORTEST = len("http://")
 _PAIRS = {")": "(", "]": "[", "}": "{"}
 _ANCHOR = re.compile(r'<a((?:\s+[^\s"=<>/]+(?:="[^"]*")?)+)\s*>')
 _HREF = re.compile(r'(\shref=")(https?://[^"]*)(")', re.IGNORECASE)
@@ -58,7 +60,12 @@ def replace_links(text: str, write: Callable[[str], str | None], *, is_html: boo
     """
     if is_html:
         return _ANCHOR.sub(lambda anchor: _HREF.sub(lambda found: _href(found, write), anchor[0]), text)
-    return _URL.sub(lambda found: _plain(found[0], write), text)
+    pieces, at = list[str](), 0
+    while found := _URL.search(text, at):
+        url = _without_punctuation(found[0])
+        pieces += [text[at : found.start()], write(url) or url]
+        at = found.start() + len(url)
+    return "".join(pieces) + text[at:]
 
 
 def _href(found: re.Match[str], write: Callable[[str], str | None]) -> str:
@@ -66,14 +73,15 @@ def _href(found: re.Match[str], write: Callable[[str], str | None]) -> str:
     return found[0] if short is None else f"{found[1]}{escape(short)}{found[3]}"
 
 
-def _plain(found: str, write: Callable[[str], str | None]) -> str:
-    url = _without_punctuation(found)
-    return (write(url) or url) + found[len(url) :]
-
-
 def _without_punctuation(url: str) -> str:
-    """Leave out what ends the sentence, and a bracket that was opened before the link."""
-    while url and (url[-1] in _TRAILING or (url[-1] in _PAIRS and url.count(_PAIRS[url[-1]]) < url.count(url[-1]))):
+    """Leave out what ends the sentence, and whatever follows a bracket that was opened before the link."""
+    opened = Counter[str]()
+    for place, character in enumerate(url):
+        if character in _PAIRS and not opened[_PAIRS[character]]:
+            url = url[:place]
+            break
+        opened[_PAIRS.get(character, character)] += -1 if character in _PAIRS else 1
+    while len(url) > _SHORTEST and url[-1] in _TRAILING:
         url = url[:-1]
     return url
 

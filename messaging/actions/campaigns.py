@@ -85,6 +85,8 @@ def check_plan(plan: Plan) -> None:
         raise CampaignError(f"template_version_id: there is no version {plan.template_version_id} of a template.")
     if version.template.channel != plan.channel:
         raise CampaignError(f"template_version_id: the template is for {version.template.channel}, not {plan.channel}.")
+    if version.template.archived_at is not None:
+        raise CampaignError("template_version_id: the template is archived; take another.")
     sender = Sender.objects.filter(pk=plan.sender_id).first() if plan.sender_id is not None else None
     if plan.sender_id is not None and (sender is None or sender.channel != plan.channel or not sender.is_active):
         raise CampaignError(f"sender_id: there is no active sender {plan.sender_id} for {plan.channel}.")

@@ -130,9 +130,11 @@ def advance_report(campaign_id: int, *, now: datetime) -> int:
 def send_test(*, campaign: Campaign, contact_id: int, actor: str, now: datetime) -> Message:
     """Send what a contact would get to that contact alone, as a single message that is charged.
 
-    Raises: CampaignError when the contact would get nothing, with the reason; Contact.DoesNotExist.
+    Raises: CampaignError when there is no such contact, or it would get nothing, with the reason.
     """
-    contact = Contact.objects.get(pk=contact_id)
+    contact = Contact.objects.filter(pk=contact_id).first()
+    if contact is None:
+        raise CampaignError(f"contact_id: there is no contact {contact_id}.")
     message = Message(contact=contact, channel=campaign.channel, address=contact.address_on(campaign.channel))
     if not message.address:
         raise CampaignError(f"contact_id: the contact can't be reached by {campaign.channel}.")

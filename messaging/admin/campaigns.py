@@ -17,8 +17,8 @@ from unfold.widgets import UnfoldAdminIntegerFieldWidget, UnfoldAdminSplitDateTi
 from messaging.actions import campaigns
 from messaging.actions.campaigns import CampaignError, Plan
 from messaging.actions.previews import ask_for_report, send_test
-from messaging.models import Campaign, Contact
-from messaging.queries import Count, tally_of
+from messaging.models import Campaign, TemplateVersion
+from messaging.queries import Count, tally_of, waits_for
 from shopsync.admin.base import TenantForm, actor_of, table
 from shopsync.admin.forms import ActingAdmin, KeyedForm, Page, PlainIntegerField, row_action
 from shopsync.sites import scope_of
@@ -73,17 +73,17 @@ class CampaignAdmin(ActingAdmin):
     """Messages to many."""
 
     form = CampaignForm
-    refusals = (CampaignError, Contact.DoesNotExist)
+    refusals = (CampaignError,)
     may_add = True
     settings_fields = _PLAN
     list_display = ("name", "channel", "state", "bar", "blocker", "scheduled_at", "finished_at")
     list_filter = ("status", "channel")
     search_fields = ("name",)
     list_select_related = ("segment",)
-    readonly_fields = ("state", "progress", "skipped", "report")
+    readonly_fields = ("state", "waits", "progress", "skipped", "report")
     actions_detail = ("report_before", "send_one", "launch", "pause", "resume", "cancel")
     fields = (
-        ("state", "blocker"),
+        ("state", "waits"),
         "progress",
         "skipped",
         "report",
@@ -96,6 +96,20 @@ class CampaignAdmin(ActingAdmin):
     def state(self, campaign: Campaign) -> str:
         """Say where it stands."""
         return campaign.status
+
+    @display(description="waits for")
+    def waits(self, campaign: Campaign) -> str:
+        """Say what it waits for."""
+        return (waits_for(campaign) if campaign.pk else "") or "nothing"
+
+    def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **options: Any) -> Any:
+        """Offer templates by their names, the newest versions first; archived ones are offered no more."""
+        field = super().formfield_for_foreignkey(db_field, request, **options)
+        if db_field.name == "template_version" and field is not None:
+            versions = TemplateVersion.objects.filter(template__archived_at__isnull=True).select_related("template")
+            field.queryset = versions.order_by("template__name", "-number")
+            field.label_from_instance = _label_of
+        return field
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Campaign]:
         """Add up how many messages there are, and how many have their end."""
@@ -223,6 +237,10 @@ class CampaignAdmin(ActingAdmin):
         run = lambda: campaigns.cancel_campaign(campaign_id=campaign.pk, actor=actor_of(request))  # noqa: E731
         sentence = "What is not called yet never is, and its credits are given back. This can't be undone."
         return self.ask(request, campaign, _page(request, "Cancel", sentence, "The campaign is cancelled.", run))
+
+
+def _label_of(version: TemplateVersion) -> str:
+    return f"{version.template.name} v{version.number} ({version.template.channel})"
 
 
 def _plan(values: dict[str, Any]) -> Plan:

@@ -1,6 +1,6 @@
 """Reads that span messaging's models."""
 
-from messaging.queries.campaigns import Count, Tally, count_rows, find_campaign_drift, tally_of
+from messaging.queries.campaigns import Count, Tally, count_rows, find_campaign_drift, tally_of, waits_for
 from messaging.queries.contacts import consent_on, find_contacts
 from messaging.queries.credits import find_credit_drift
 from messaging.queries.finding import find_link, find_unsubscriber
@@ -20,4 +20,5 @@ __all__ = [
     "postal_address",
     "preview_of",
     "tally_of",
+    "waits_for",
 ]

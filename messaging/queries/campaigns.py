@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from django.db import connection, transaction
-from django.db.models import Sum
+from django.db.models import Exists, OuterRef, Sum
+from django.utils import timezone
 
 from config.infra import tenancy
-from messaging.models import Campaign, CampaignTally, Message
+from config.infra.work import Status
+from messaging.models import Campaign, CampaignTally, Flow, Message, SendQueue
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,26 @@ class Tally:
     def total(self) -> int:
         """How many messages there are."""
         return sum(count.messages for count in self.states.values())
+
+
+def waits_for(campaign: Campaign) -> str:
+    """Name what a campaign waits for: its own blocker, its time, or what blocks all that it has to send; or nothing.
+
+    Several reasons are parted by commas: people in different zones have different hours.
+    """
+    if campaign.blocker or campaign.status not in {Campaign.Status.SCHEDULED, Campaign.Status.SENDING}:
+        return campaign.blocker
+    if campaign.status == Campaign.Status.SCHEDULED:
+        return "its_time"
+    has_ready = Exists(Message.objects.filter(flow=OuterRef("pk"), status=Status.READY))
+    flows = Flow.objects.filter(has_ready, campaign=campaign).select_related("queue")
+    named = {_blocker_of(flow) or _blocker_of(flow.queue) for flow in flows}
+    return "" if "" in named else ", ".join(sorted(named))
+
+
+def _blocker_of(holder: Flow | SendQueue) -> str:
+    is_over = holder.blocked_until is not None and holder.blocked_until <= timezone.now()
+    return "" if is_over else holder.blocker
 
 
 def tally_of(campaign_id: int) -> Tally:

@@ -10,7 +10,7 @@ from rest_framework import serializers
 
 from messaging.models import Campaign
 from messaging.models.contacts import Channel
-from messaging.queries import tally_of
+from messaging.queries import tally_of, waits_for
 from shopsync.serializers import IdField, Input
 
 
@@ -44,7 +44,9 @@ class CampaignRow(serializers.Serializer[Any]):
     template_version_id = serializers.IntegerField(read_only=True)
     sender_id = serializers.IntegerField(read_only=True, allow_null=True)
     status = serializers.CharField(read_only=True, help_text="draft, scheduled, sending, paused, done or cancelled")
-    blocker = serializers.CharField(read_only=True, help_text="what it waits for, e.g. no_credits; empty: nothing")
+    blocker = serializers.CharField(
+        read_only=True, help_text="what stops the campaign as a whole, e.g. no_credits; see waits_for of the detail"
+    )
     scheduled_at = serializers.DateTimeField(read_only=True, allow_null=True)
     is_local_time = serializers.BooleanField(read_only=True)
     expires_at = serializers.DateTimeField(read_only=True, allow_null=True)
@@ -63,7 +65,14 @@ class CampaignRow(serializers.Serializer[Any]):
 class CampaignDetail(CampaignRow):
     """A campaign with its progress."""
 
+    waits_for = serializers.SerializerMethodField(
+        help_text="its blocker, else its_time, or what all that it has to send waits for; empty: nothing"
+    )
     progress = serializers.SerializerMethodField()
+
+    def get_waits_for(self, campaign: Campaign) -> str:
+        """Look at what it has to send."""
+        return waits_for(campaign)
 
     @extend_schema_field(ProgressRow)
     def get_progress(self, campaign: Campaign) -> Any:

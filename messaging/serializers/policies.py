@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from messaging.models.contacts import Channel
@@ -47,14 +48,22 @@ class SenderInput(Input):
     is_active = serializers.BooleanField(required=False)
 
 
+@extend_schema_field({"type": "string", "pattern": "^([01][0-9]|2[0-3]):[0-5][0-9]$", "example": "08:00"})
+class ClockField(serializers.TimeField):
+    """What clocks show: hours and minutes."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(format="%H:%M", input_formats=["%H:%M"], **options)
+
+
 class HoursRow(serializers.Serializer[Any]):
     """The hours of a country or a state."""
 
     id = serializers.IntegerField(read_only=True)
     country = serializers.CharField(read_only=True)
     region = serializers.CharField(read_only=True)
-    starts_at = serializers.TimeField(read_only=True)
-    ends_at = serializers.TimeField(read_only=True)
+    starts_at = ClockField(read_only=True)
+    ends_at = ClockField(read_only=True)
 
 
 class HoursInput(Input):
@@ -66,8 +75,8 @@ class HoursInput(Input):
     region = serializers.CharField(
         max_length=10, allow_blank=True, required=False, help_text="ISO 3166-2 behind the hyphen, e.g. FL"
     )
-    starts_at = serializers.TimeField(help_text="e.g. 08:00")
-    ends_at = serializers.TimeField(help_text="e.g. 21:00")
+    starts_at = ClockField(help_text="sending may begin, e.g. 08:00")
+    ends_at = ClockField(help_text="sending ends, e.g. 21:00; before starts_at: the hours span midnight")
 
 
 class SendingRow(serializers.Serializer[Any]):

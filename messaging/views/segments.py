@@ -146,7 +146,10 @@ class Segments(ReadOrAct, ReadOnlyModelViewSet[Segment]):
         removed = 0
         if given["remove"]:
             removed = segments.remove_members(segment_id=pk, contact_ids=given["remove"], actor=actor)
-        return Response({"added": added, "removed": removed, "unknown": []})
+        ids = {*given["add"], *given["remove"]}
+        known = set(Contact.objects.filter(pk__in=ids).values_list("pk", flat=True))
+        unknown = [str(pk) for pk in sorted(ids - known)]
+        return Response({"added": added, "removed": removed, "unknown": unknown})
 
     @extend_schema(
         request={"multipart/form-data": UploadInput}, responses=MembersRow, parameters=[KEY],

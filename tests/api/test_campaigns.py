@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import uuid
+from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.utils import timezone
 from rest_framework.test import APIClient
 
 from config.infra import tenancy
 from messaging.actions.progress import advance_campaigns
-from messaging.models import Campaign, Contact, CreditAccount, Message
+from messaging.models import Campaign, Contact, CreditAccount, Message, QuietHours, TemplateVersion
+from messaging.tasks import drain_messages
 from tests.world import World
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -135,3 +138,28 @@ def test_credits_are_read_and_limited_and_not_topped_up_by_the_api(owner, staff,
     assert sorted(entry["amount"] for entry in entries) == ["-1000.0000", "1000.0000"]
     with tenancy.tenant_scope(world.tenant.pk):
         assert CreditAccount.objects.get(kind="available").balance == 1000
+
+
+def test_a_test_to_nobody_and_an_archived_template_are_refused_in_words(owner, world, campaign, body):
+    refused = post(owner, f"campaigns/{campaign.pk}/test", {"contact_id": 999_999_999})
+    assert (refused.status_code, "there is no contact" in refused.json()["detail"]) == (409, True)
+    with tenancy.tenant_scope(world.tenant.pk):
+        template_id = TemplateVersion.objects.get(pk=body["template_version_id"]).template_id
+    assert post(owner, f"templates/{template_id}/archive").status_code == 200
+    for path, given in (("campaigns", body), (f"campaigns/{campaign.pk}/launch", {})):
+        refused = post(owner, path, given)
+        assert (refused.status_code, "is archived" in refused.json()["detail"]) == (409, True)
+
+
+def test_what_a_campaign_waits_for_is_said_although_nothing_stops_it_as_a_whole(owner, world, campaign):
+    with tenancy.tenant_scope(world.tenant.pk):
+        QuietHours.objects.all().delete()
+        quiet = timezone.now() + timedelta(hours=30)
+        QuietHours.objects.create(starts_at=quiet.time(), ends_at=(quiet + timedelta(minutes=1)).time())
+    post(owner, f"campaigns/{campaign.pk}/launch", {"scheduled_at": "2099-01-01T09:00:00Z"})
+    assert owner.get(f"/api/v1/campaigns/{campaign.pk}").json()["waits_for"] == "its_time"
+    with tenancy.tenant_scope(world.tenant.pk):
+        Campaign.objects.filter(pk=campaign.pk).update(scheduled_at=timezone.now())
+    advance_campaigns()
+    drain_messages()
+    assert owner.get(f"/api/v1/campaigns/{campaign.pk}").json()["waits_for"] in {"quiet_hours", "no_connection"}

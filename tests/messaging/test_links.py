@@ -378,3 +378,16 @@ def test_a_message_without_a_time_of_sending_is_told_by_the_call(db):
 
 def test_a_reference_is_a_uuid():
     assert read_token(unsubscribe_token(uuid.UUID(int=0), secret=b"s"), secret=b"s") == uuid.UUID(int=0)
+
+
+def test_links_that_touch_in_a_text_made_of_html_are_each_their_own():
+    text = "[One](https://shop.example/one)[Two](https://shop.example/two), (see https://a.example/b_(c)). https://x.example!"
+    seen = []
+    written = replace_links(text, lambda url: seen.append(url) or "S", is_html=False)
+    assert seen == [
+        "https://shop.example/one",
+        "https://shop.example/two",
+        "https://a.example/b_(c)",
+        "https://x.example",
+    ]
+    assert written == "[One](S)[Two](S), (see S). S!"
