@@ -6,6 +6,7 @@ from django.db import connection
 from django.db.models import Q
 
 from config.infra import tenancy
+from config.infra.work.claims import in_seconds
 from messaging.models import SendQueue
 from shopsync.actions.alerts import close_alert, raise_alert
 from shopsync.models import Tenant
@@ -13,6 +14,7 @@ from shopsync.models import Tenant
 STUCK, REFUSED = "messages.stuck", "messages.refused"
 SUBJECT = "sending"
 STUCK_AFTER_SECONDS = 60
+TOLD_OF_FOR_SECONDS = 120.0
 
 # Each line is a way to be stuck: what, how many, and since when.
 _STUCK = """
@@ -65,7 +67,8 @@ def find_stuck(*, after_seconds: int = STUCK_AFTER_SECONDS) -> list[str]:
 def _tell_of_refusals() -> None:
     """Tell of connections that have to be mended: their key, their address or their account is refused."""
     refused = Q(blocker__startswith="refused_with_") | Q(blocker="bad_address")
-    queues = SendQueue.objects.filter(refused).order_by("pk").values_list("channel", "blocker")
+    is_new = Q(blocked_until__gt=in_seconds(-TOLD_OF_FOR_SECONDS))  # one with nothing to send is not asked again
+    queues = SendQueue.objects.filter(refused & is_new).order_by("pk").values_list("channel", "blocker")
     if found := [f"{channel}: {blocker}" for channel, blocker in queues]:
         sentence = "The provider refuses the connection itself; look at its key, account and address: "
         raise_alert(kind=REFUSED, subject=SUBJECT, message=sentence + ", ".join(found), severity="critical")

@@ -15,8 +15,11 @@ pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
 
 def press(page, link, button):
+    """Follow a link, press the button there, and let each page load in peace."""
     page.get_by_role("link", name=re.compile(f"{link}$")).first.click()
+    page.wait_for_load_state("networkidle")
     page.get_by_role("button", name=button, exact=True).click()
+    page.wait_for_load_state("networkidle")
 
 
 def test_a_campaign_goes_from_draft_to_its_end(tab, world):
@@ -36,6 +39,7 @@ def test_a_campaign_goes_from_draft_to_its_end(tab, world):
             [name, str(pk)],
         )
     page.get_by_role("button", name="Save", exact=True).click()
+    page.wait_for_load_state("networkidle")
     with tenancy.tenant_scope(world.tenant.pk):
         campaign = Campaign.objects.get(name="In the browser")
     path = f"/admin/messaging/campaign/{campaign.pk}/change/"
