@@ -42,7 +42,7 @@ test-slow: setup ## Crash, concurrency and load proofs
 
 test-browser: setup ## The admin in a real browser
 	@$(BIN)/python -m tests.browser.install
-	@$(BIN)/python -m pytest -m browser --timeout=600
+	@$(BIN)/python -m pytest -n 2 -m browser --timeout=600
 
 check: setup ## Format, lint, types, contracts, system checks, missing migrations
 	$(BIN)/ruff format --check .

@@ -65,10 +65,10 @@ class StockMachine(StockRules):
                 self.act(moves.mark_paid, order_id=order.pk)
             return
         held = sum(order.reservation.lines.values_list("held", flat=True))
-        free = self.free(line.variant)
+        free, was_sold = self.free(line.variant), order.stock_state == "committed"
         self.act(moves.mark_paid, order_id=order.pk)
         order.refresh_from_db()
-        if not line.unsent_quantity:
+        if was_sold or not line.unsent_quantity:  # sold when some of it was sent
             return
         if order.stock_state == "paid_unallocated":
             assert not held
