@@ -9,7 +9,7 @@ from audit.actions import Event, record
 from config.infra import work
 from messaging.actions.contacts import ensure_contact, profile_of
 from messaging.models import Automation, AutomationVersion, Contact, Message
-from messaging.queries import consent_on
+from messaging.queries import marketing_address
 from messaging.rendering import MissingValue, TemplateError, check_template, render_text
 from messaging.rules import Send, decide
 from orders.models import Order
@@ -55,8 +55,7 @@ def publish_automation(*, name: str, trigger_event: str, channel: str, template:
 
 
 def _message(version: AutomationVersion, contact: Contact, order: Order) -> Message:
-    consent = consent_on(contact_id=contact.pk, channel=version.channel)
-    address = (consent.address if consent else "") or contact.address_on(version.channel)
+    address = marketing_address(contact, version.channel)
     message = Message(
         tenant_id=contact.tenant_id,
         contact=contact,

@@ -105,7 +105,8 @@ ORDER BY due_at, id FOR UPDATE SKIP LOCKED"""
 # In a statement of its own, so that it sees what was committed until the rows were locked.
 _ASK = """
 SELECT m.id, m.campaign_id, m.channel, m.address, m.reference, m.sender, m.text, coalesce(b.subject, ''),
-       coalesce(b.html, ''), m.purpose, s.state, s.address, x.id IS NOT NULL,
+       coalesce(b.html, ''), m.purpose, s.state,
+       s.lapsed_at IS NULL AND s.address IN ('', m.address), x.id IS NOT NULL,
        coalesce(c.expires_at <= clock_timestamp(), FALSE)
 FROM messaging_message m
 LEFT JOIN messaging_consentstate s ON s.contact_id = m.contact_id AND s.channel = m.channel
@@ -310,10 +311,9 @@ def _ask(ids: list[int], *, taken: Container[str]) -> list[Claimed]:
         cursor.execute(_ASK, {"ids": ids, "inner": inner, "outer": outer})
         found = [(Claimed(*row[:10]), *row[10:]) for row in cursor.fetchall()]
     allowed, skipped = dict[str, Claimed](), dict[int, str]()
-    for row, state, agreed_address, is_suppressed, is_expired in found:
-        covers = state is not None and agreed_address in {"", row.address}
+    for row, state, is_for_address, is_suppressed, is_expired in found:
         skip = decide_at_call(
-            consent=state if covers else None,
+            consent=state if is_for_address else None,
             is_suppressed=is_suppressed,
             is_expired=is_expired,
             needs_consent=row.purpose == Message.Purpose.MARKETING,

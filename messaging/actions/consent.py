@@ -97,6 +97,7 @@ def _write(entry: ConsentEntry, *, actor: str) -> ConsentEntry:
     ).first()
     if same is not None:
         return same
+    Contact.objects.select_for_update(no_key=True).get(pk=entry.contact_id)  # its address stays while this is written
     entry.save()
     data = {"channel": entry.channel, "state": entry.state, "source": entry.source}
     record(name="consent.stated", subject=f"contact:{entry.contact_id}", actor=actor, data=data)

@@ -10,16 +10,18 @@ from messaging.actions.segments import compiled
 from messaging.actions.suppressions import key_pads
 from messaging.models import Campaign, SendingPolicy
 
-ADDRESSES = {"sms": "c.phone", "whatsapp": "c.phone", "email": "c.email"}  # where a contact is reached on a channel
+OWN = {"sms": "c.phone", "whatsapp": "c.phone", "email": "c.email"}  # a contact's own address on a channel
+# Where it is written to: at the address that was agreed to, unless its own was changed away from that since.
+ADDRESS = "CASE WHEN s.address <> '' AND s.lapsed_at IS NULL THEN s.address ELSE {own} END"
 
 # Why a contact is not written to, or '' when it is; the first that holds. Who is held out is a matter of both ids, so
 # that a person is not held out of every campaign, and freezing twice would hold out the same.
 _CHOSEN = """
-SELECT c.id AS contact_id, coalesce(nullif(s.address, ''), {address}) AS address,
-       CASE WHEN coalesce(nullif(s.address, ''), {address}) = '' THEN 'no_address'
+SELECT c.id AS contact_id, {address} AS address,
+       CASE WHEN {address} = '' THEN 'no_address'
             WHEN x.id IS NOT NULL THEN 'suppressed'
             WHEN s.state = 'unsubscribed' THEN 'unsubscribed'
-            WHEN s.state IS DISTINCT FROM 'subscribed' THEN 'no_consent'
+            WHEN s.state IS DISTINCT FROM 'subscribed' OR s.lapsed_at IS NOT NULL THEN 'no_consent'
             WHEN ('x' || substr(md5(%(campaign)s::text || ':' || c.id::text), 1, 8))::bit(32)::bigint %% 10000
                  < %(held_out)s THEN 'held_out'
             WHEN (SELECT count(*) FROM unnest(f.moments) m WHERE m > now() - make_interval(hours => %(hours)s))
@@ -27,13 +29,11 @@ SELECT c.id AS contact_id, coalesce(nullif(s.address, ''), {address}) AS address
             ELSE '' END AS reason
 FROM ({audience}) a JOIN messaging_contact c ON c.id = a.id
 LEFT JOIN messaging_consentstate s ON s.contact_id = c.id AND s.channel = %(channel)s
-LEFT JOIN LATERAL (SELECT messaging_address_key(%(inner)s, %(outer)s, %(channel)s,
-                                                coalesce(nullif(s.address, ''), {address})) AS key) k ON TRUE
+LEFT JOIN LATERAL (SELECT messaging_address_key(%(inner)s, %(outer)s, %(channel)s, {address}) AS key) k ON TRUE
 LEFT JOIN messaging_suppression x ON x.tenant_id = %(tenant)s AND x.channel = %(channel)s AND x.lifted_at IS NULL
       AND x.address_key = k.key
 LEFT JOIN messaging_frequency f ON f.tenant_id = %(tenant)s AND f.channel = %(channel)s AND f.address_key = k.key
-WHERE %(of)s = 1 OR (hashtextextended(coalesce(nullif(s.address, ''), {address}), 0) & 9223372036854775807) %% %(of)s
-      = %(part)s"""
+WHERE %(of)s = 1 OR (hashtextextended({address}, 0) & 9223372036854775807) %% %(of)s = %(part)s"""
 # Of several contacts with one address the first gets the message; the others' rows say why they don't.
 RECIPIENTS = (
     """
@@ -91,4 +91,5 @@ def recipients_of(campaign: Campaign, *, part: int = 0, of: int = 1) -> tuple[st
         "part": part,
         "of": of,
     }
-    return RECIPIENTS.format(address=ADDRESSES[campaign.channel], audience=audience.sql), parameters
+    address = ADDRESS.format(own=OWN[campaign.channel])
+    return RECIPIENTS.format(address=address, audience=audience.sql), parameters

@@ -19,7 +19,7 @@ from messaging.emails import render_email
 from messaging.encoding import split_sms
 from messaging.models import Contact, Message, MessageBody, TemplateVersion
 from messaging.models.contacts import Channel
-from messaging.queries import consent_on, postal_address
+from messaging.queries import marketing_address, postal_address
 from messaging.rendering import MAX_TEXT, TemplateError, render_text, values_of
 from shopsync.models import Tenant
 
@@ -77,8 +77,8 @@ def send_single(*, draft: Draft, actor: str) -> Message:
 
 def _address(contact: Contact, draft: Draft) -> str:
     """Say where the message goes: marketing to the address that was agreed to, all else to the contact's own."""
-    consent = consent_on(contact_id=contact.pk, channel=draft.channel) if draft.purpose == Purpose.MARKETING else None
-    return (consent.address if consent else "") or contact.address_on(draft.channel)
+    is_marketing = draft.purpose == Purpose.MARKETING
+    return marketing_address(contact, draft.channel) if is_marketing else contact.address_on(draft.channel)
 
 
 def _text(message: Message, draft: Draft) -> str:

@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from audit.actions import record
 from config.infra import tenancy
+from messaging.actions.frequencies import count_earlier
 from messaging.models import QuietHours, Sender, SendingPolicy
 
 Setting = Sender | QuietHours | SendingPolicy
@@ -29,6 +30,8 @@ def save_setting(row: Setting, values: Mapping[str, Any], *, actor: str) -> Sett
     if isinstance(row, SendingPolicy):
         row.updated_at = timezone.now()
     row.full_clean()
+    if isinstance(row, SendingPolicy):
+        count_earlier(row)
     try:
         with transaction.atomic():
             row.save()

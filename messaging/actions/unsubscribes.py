@@ -14,9 +14,8 @@ from django.db import transaction
 from audit.actions import record
 from messaging import links
 from messaging.actions.suppressions import address_key, lift_suppression, suppress
-from messaging.models import ConsentEntry, Contact, Message, Suppression
+from messaging.models import ConsentEntry, ConsentState, Contact, Message, Suppression
 from messaging.models.contacts import Channel
-from messaging.queries import consent_on
 from shopsync.shopify import version
 
 SOURCE = "unsubscribe_link"
@@ -87,12 +86,12 @@ def _address(message: Message, contact: Contact, channel: str) -> str:
 
 
 def _preference(contact: Contact, channel: str, address: str) -> Preference:
-    entry = consent_on(contact_id=contact.pk, channel=channel)
+    known = ConsentState.objects.filter(contact=contact, channel=channel, state=State.SUBSCRIBED).first()
     suppression = Suppression.objects.filter(
         channel=channel, address_key=address_key(channel, address), lifted_at__isnull=True
     ).first()
     blocked = "" if suppression is None or suppression.reason == Reason.UNSUBSCRIBED else suppression.reason
-    is_on = suppression is None and entry is not None and entry.state == State.SUBSCRIBED
+    is_on = suppression is None and known is not None and known.covers(address)
     return Preference(channel, address, is_on, suppression is not None, blocked)
 
 
@@ -115,8 +114,8 @@ def _state(contact: Contact, channel: str, *, state: str, address: str, now: dat
     Its version is the moment's: older statements of Shopify's lose to it, newer ones win, and of two of the same
     moment the person's own (rank 2) does.
     """
-    newest = consent_on(contact_id=contact.pk, channel=channel)
-    if newest is not None and newest.state == state:
+    known = ConsentState.objects.filter(contact=contact, channel=channel, state=state).first()
+    if known is not None and (state == State.UNSUBSCRIBED or known.covers(address)):
         return False
     entry = ConsentEntry(
         contact=contact,

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.contrib import admin
 from django.db import models
 from django.http import HttpRequest
 from unfold.admin import ModelAdmin
 
+from messaging.actions.frequencies import count_earlier
 from messaging.models import Price, QuietHours, SendingPolicy, SendLimit, SendQueue
 from shopsync.admin.base import TenantModelAdmin
 
@@ -19,6 +22,11 @@ class SendingPolicyAdmin(TenantModelAdmin):
     settings_fields = ("batch_size", "cap_messages", "cap_hours", "reply_languages", "stop_answer", "help_answer")
     list_display = ("batch_size", "cap_messages", "cap_hours", "updated_at")
     fields = (*settings_fields, "updated_at", "tenant")
+
+    def save_model(self, request: HttpRequest, obj: SendingPolicy, form: Any, change: bool) -> None:
+        """Count what was sent already towards a cap that is set now."""
+        count_earlier(obj)
+        super().save_model(request, obj, form, change)
 
 
 @admin.register(QuietHours)

@@ -163,7 +163,10 @@ class ConsentEntry(TenantModel):
 
 
 class ConsentState(TenantModel):
-    """The newest statement of a contact on a channel, written by trigger with the ledger: what a segment asks."""
+    """The newest statement of a contact on a channel, written by trigger with the ledger: what a segment asks.
+
+    It lapses when the contact's own address is changed away from the one it names, or taken away.
+    """
 
     contact = models.ForeignKey(Contact, on_delete=models.CASCADE, related_name="consent_states")
     channel = models.CharField(max_length=10, choices=Channel)
@@ -171,6 +174,9 @@ class ConsentState(TenantModel):
     address = models.CharField(max_length=320, blank=True, default="")
     source_version = models.CharField(max_length=120, db_collation="C")
     entry = models.ForeignKey(ConsentEntry, on_delete=models.CASCADE, related_name="+")
+    lapsed_at = models.DateTimeField(
+        null=True, blank=True, help_text="since when the contact has another address than the one it names"
+    )
 
     class Meta(TenantModel.Meta):
         ordering = ("contact_id", "channel")
@@ -178,6 +184,10 @@ class ConsentState(TenantModel):
 
     def __str__(self) -> str:
         return f"{self.channel} {self.state}"
+
+    def covers(self, address: str) -> bool:
+        """Say whether the statement is about this address, and has not lapsed."""
+        return self.lapsed_at is None and self.address in {"", address}
 
 
 class Suppression(TenantModel):

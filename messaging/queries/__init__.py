@@ -1,7 +1,7 @@
 """Reads that span messaging's models."""
 
 from messaging.queries.campaigns import Count, Tally, count_rows, find_campaign_drift, tally_of, waits_for
-from messaging.queries.contacts import consent_on, find_contacts
+from messaging.queries.contacts import consent_on, find_contacts, marketing_address
 from messaging.queries.credits import find_credit_drift
 from messaging.queries.finding import find_link, find_unsubscriber
 from messaging.queries.previews import Preview, postal_address, preview_of
@@ -17,6 +17,7 @@ __all__ = [
     "find_credit_drift",
     "find_link",
     "find_unsubscriber",
+    "marketing_address",
     "postal_address",
     "preview_of",
     "tally_of",

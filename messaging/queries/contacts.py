@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from messaging.models import ConsentEntry, Contact, ContactIdentity
+from messaging.models import ConsentEntry, ConsentState, Contact, ContactIdentity
 from shopsync.identity import normalise_email, normalise_phone
 
 
@@ -12,6 +12,13 @@ def consent_on(*, contact_id: int, channel: str) -> ConsentEntry | None:
     """Return the newest statement of a contact on a channel; None when nothing is known."""
     entries = ConsentEntry.objects.filter(contact_id=contact_id, channel=channel)
     return entries.order_by("-source_version").first()
+
+
+def marketing_address(contact: Contact, channel: str) -> str:
+    """Return where a contact is written to with its consent: at the address that it agreed to, unless its own was
+    changed away from that since; else at its own. Empty when nowhere. (As actions/freezing.py says it in SQL.)"""
+    states = ConsentState.objects.filter(contact=contact, channel=channel, lapsed_at__isnull=True)
+    return states.values_list("address", flat=True).first() or contact.address_on(channel)
 
 
 def find_contacts(names: Iterable[str], *, country: str) -> tuple[list[int], list[str]]:

@@ -12,7 +12,7 @@ from rest_framework import serializers
 
 from inventory.rules import COUNTRIES
 from messaging.imports import MAX_ATTRIBUTE, MAX_ATTRIBUTE_NAME, MAX_ATTRIBUTES, MAX_TAG, MAX_TAGS, is_timezone
-from messaging.models import ConsentEntry, Contact
+from messaging.models import ConsentEntry
 from messaging.models.contacts import Channel
 from shopsync.identity import normalise_email, normalise_phone
 from shopsync.serializers import Input
@@ -33,13 +33,25 @@ class ConsentRow(serializers.Serializer[Any]):
     channel = serializers.CharField(read_only=True)
     state = serializers.CharField(read_only=True)
     address = serializers.CharField(read_only=True)
+    source = serializers.CharField(source="entry.source", read_only=True)  # type: ignore[assignment]  # DRF moves fields
+    opt_in_level = serializers.CharField(source="entry.opt_in_level", read_only=True)
+    stated_at = serializers.DateTimeField(source="entry.stated_at", read_only=True, allow_null=True)
+    lapsed_at = serializers.DateTimeField(
+        read_only=True,
+        allow_null=True,
+        help_text="since when the contact has another address than the one agreed to; no marketing goes to either",
+    )
+
+
+class ConsentEntryRow(serializers.Serializer[Any]):
+    """A statement in the ledger."""
+
+    channel = serializers.CharField(read_only=True)
+    state = serializers.CharField(read_only=True)
+    address = serializers.CharField(read_only=True)
     source = serializers.CharField(read_only=True)  # type: ignore[assignment]  # DRF's metaclass moves fields away
     opt_in_level = serializers.CharField(read_only=True)
     stated_at = serializers.DateTimeField(read_only=True, allow_null=True)
-
-
-class ConsentEntryRow(ConsentRow):
-    """A statement in the ledger."""
 
     id = serializers.IntegerField(read_only=True)
     text_shown = serializers.CharField(read_only=True, help_text="what the person agreed to, word by word")
@@ -95,15 +107,11 @@ class ContactRow(serializers.Serializer[Any]):
     attributes = AttributesField(read_only=True)
     tags = serializers.ListField(child=serializers.CharField(), read_only=True)
     identities = IdentityRow(many=True, read_only=True)
-    consents = serializers.SerializerMethodField(help_text="the current one of each channel")
+    consents = ConsentRow(
+        source="consent_states", many=True, read_only=True, help_text="the current one of each channel"
+    )
     created_at = serializers.DateTimeField(read_only=True)
     updated_at = serializers.DateTimeField(read_only=True)
-
-    @extend_schema_field(ConsentRow(many=True))
-    def get_consents(self, contact: Contact) -> list[Any]:
-        """Pick the newest statement of each channel from those prefetched, oldest first."""
-        newest: dict[str, ConsentEntry] = {entry.channel: entry for entry in contact.consents.all()}
-        return list(ConsentRow(list(newest.values()), many=True).data)
 
 
 class TagField(serializers.CharField):

@@ -23,7 +23,7 @@ from messaging.actions import profiles
 from messaging.actions.consent import state_consent
 from messaging.actions.exports import export_contacts
 from messaging.actions.suppressions import normalise_address
-from messaging.models import ConsentEntry, Contact, Segment
+from messaging.models import ConsentEntry, ConsentState, Contact, Segment
 from messaging.serializers.contacts import ConsentEntryRow, ConsentInput, ContactInput, ContactRow
 from shopsync.auth import MayAct, ReadOrAct, actor_of
 from shopsync.identity import normalise_email
@@ -76,9 +76,9 @@ class ContactFilters(FilterSet):
 
 
 def shown_contacts() -> QuerySet[Contact]:
-    """Read contacts as ContactRow shows them: their consents oldest first."""
-    consents = ConsentEntry.objects.order_by("contact_id", "channel", "source_version")
-    return Contact.objects.prefetch_related("identities", Prefetch("consents", consents))
+    """Read contacts as ContactRow shows them."""
+    states = ConsentState.objects.select_related("entry")
+    return Contact.objects.prefetch_related("identities", Prefetch("consent_states", states))
 
 
 class Contacts(ReadOrAct, ReadOnlyModelViewSet[Contact]):

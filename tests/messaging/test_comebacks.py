@@ -4,11 +4,12 @@ call."""
 from __future__ import annotations
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-from django.db import connections
+from django.db import connection, connections, transaction
 from django.utils import timezone
 
 from config.infra import tenancy
@@ -20,6 +21,7 @@ from messaging.actions.campaigns import CampaignError, cancel_campaign, schedule
 from messaging.actions.claiming import begin_call
 from messaging.actions.credits import save_policy
 from messaging.actions.messages import MessageError, resend_unknown, settle_unknown
+from messaging.actions.policies import save_setting
 from messaging.actions.progress import advance_campaigns
 from messaging.actions.reports import keep_reports
 from messaging.actions.suppressions import suppress
@@ -29,6 +31,7 @@ from messaging.models import (
     Contact,
     CreditAccount,
     Flow,
+    Frequency,
     Message,
     QuietHours,
     Sender,
@@ -342,6 +345,65 @@ def test_two_campaigns_in_one_call_count_once_each_towards_a_cap(tenant, sandbox
     pass_time()
     assert (ends(first), ends(second)) == (("done", {"sent": 5}), ("done", {"sent": 5}))
     assert len(sandbox.accepted()) == 10
+
+
+def test_a_cap_that_is_set_later_counts_what_was_sent_before(tenant, sandbox):
+    add_contacts(tenant, 5)
+    first = make_campaign(tenant)
+    launch(first)
+    pass_time()
+    policy = save_setting(SendingPolicy(), {"cap_messages": 2}, actor="test")
+    assert [len(row.moments) for row in Frequency.objects.all()] == [1] * 5
+    second, third = make_campaign(tenant), make_campaign(tenant)
+    for campaign in (second, third):
+        launch(campaign)
+        pass_time()
+    assert (ends(second), ends(third)) == (("done", {"sent": 5}), ("done", {"skipped": 5}))
+    save_setting(policy, {"cap_messages": None}, actor="test")
+    fourth = make_campaign(tenant)
+    launch(fourth)
+    pass_time()
+    save_setting(policy, {"cap_messages": 4, "cap_hours": 48}, actor="test")
+    assert [len(row.moments) for row in Frequency.objects.all()] == [3] * 5
+    save_setting(policy, {"cap_hours": 72}, actor="test")  # looked at twice, counted once
+    assert [len(row.moments) for row in Frequency.objects.all()] == [3] * 5
+
+
+def test_a_cap_that_is_set_counts_a_call_that_is_just_beginning(tenant, sandbox):
+    launched(tenant, 3)
+    begun, may_end = threading.Event(), threading.Event()
+
+    def begin():
+        try:
+            with tenancy.tenant_scope(tenant.pk), transaction.atomic():
+                via = Connection.objects.get(service="mitto")
+                begin_call(queue_id=SendQueue.objects.get().pk, via=via, limit=10, now=timezone.now())
+                begun.set()
+                assert may_end.wait(20)
+        finally:
+            connections.close_all()
+
+    def set_cap():
+        try:
+            with tenancy.tenant_scope(tenant.pk):
+                save_setting(SendingPolicy(), {"cap_messages": 2}, actor="test")
+        finally:
+            connections.close_all()
+
+    def is_waited_for():
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
+            return cursor.fetchone()[0] == 1
+
+    with ThreadPoolExecutor(2) as pool:
+        beginning = pool.submit(begin)
+        assert begun.wait(20)
+        setting = pool.submit(set_cap)
+        wait_until(is_waited_for, 20, "the cap to wait for the call")
+        may_end.set()
+        beginning.result()
+        setting.result()
+    assert Frequency.objects.count() == 3
 
 
 def test_hours_that_an_owner_changed_hold_for_what_is_prepared(tenant, sandbox):
