@@ -13,11 +13,14 @@ from datetime import datetime
 from config.infra import work
 from config.infra.transactions import retrying_atomic
 from config.infra.work.claims import in_seconds
-from messaging.actions.claiming import Call, Claimed, begin, choose_again, lock_flows_of
+from messaging.actions.claiming import Call, begin, choose_again, lock_flows_of
 from messaging.actions.frequencies import uncount_sends
-from messaging.actions.returning import admit, put_back, skip_cancelled
+from messaging.actions.questions import Claimed
+from messaging.actions.returning import admit, put_back, return_rows, skip_cancelled
 from messaging.models import Message
 from shopsync.models import Connection
+
+REFUSED = "refused as part of a call"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +45,7 @@ def begin_half(half: Half, *, via: Connection, now: datetime, granted_at: dateti
     """
     cancelled = admit(half.rows)
     flows = lock_flows_of([row.id for row in half.rows])
-    put_back(half.rows, attempt_id=half.attempt_id, blocker="", error="refused as part of a call", was_called=False)
+    put_back(half.rows, attempt_id=half.attempt_id, blocker="", error=REFUSED, was_called=False)
     uncount_sends(half.attempt_id, ids=[row.id for row in half.rows])
     rows = choose_again([row.id for row in half.rows if row.campaign_id not in cancelled], flows, now=now)
     call = begin(rows, via=via, granted_at=granted_at) if rows else None
@@ -60,9 +63,4 @@ def keep(halves: Sequence[Half]) -> None:
 @retrying_atomic
 def give_up(half: Half, *, blocker: str) -> None:
     """Return a half to the queue: it is called another time."""
-    cancelled = admit(half.rows)
-    put_back(
-        half.rows, attempt_id=half.attempt_id, blocker=blocker, error="refused as part of a call", was_called=False
-    )
-    uncount_sends(half.attempt_id, ids=[row.id for row in half.rows])
-    skip_cancelled(half.rows, cancelled)
+    return_rows(half.rows, attempt_id=half.attempt_id, blocker=blocker, error=REFUSED)

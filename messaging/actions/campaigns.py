@@ -27,6 +27,7 @@ MOVES = work.Queue(
     name="campaigns", drain_task="messaging.tasks.move_campaigns", celery_queue="maintenance", on_expiry="repeat"
 )
 AT_ONCE = 5_000  # contacts that are frozen and reported on while somebody waits; more are left to the steps
+SENDER_INACTIVE = "sender_inactive"  # the blocker of a campaign whose sender was put away
 LOCAL_LEAD = timedelta(hours=26)  # how far the first clocks of the world are ahead of the last
 
 
@@ -178,7 +179,9 @@ def resume_campaign(*, campaign_id: int, actor: str, now: datetime) -> Campaign:
             _begin_soon(campaign, actor=actor)
         return campaign
     _move(campaign, Status.SENDING, actor=actor, blocker="")
-    release_flows(campaign)
+    if mind_sender(campaign):
+        release_flows(campaign)
+    campaign.refresh_from_db(fields=["blocker"])
     work.ring_after_commit(Message)
     work.ring_queue_after_commit(MOVES)
     return campaign
@@ -200,9 +203,6 @@ def cancel_campaign(*, campaign_id: int, actor: str) -> Campaign:
     return campaign
 
 
-SENDER_INACTIVE = "sender_inactive"
-
-
 @transaction.atomic
 def mind_sender(campaign: Campaign) -> bool:
     """Block a campaign whose sender was put away, and let go one whose sender is back; say whether it may be sent."""
@@ -220,6 +220,13 @@ def mind_sender(campaign: Campaign) -> bool:
     else:
         stop_flows(locked, blocker=SENDER_INACTIVE)
     return is_active
+
+
+@transaction.atomic
+def mind_campaigns_of(sender: Sender) -> None:
+    """Block the campaigns of a sender that was just put away, or let them go: no call of theirs begins after this."""
+    for campaign in Campaign.objects.filter(sender=sender, status=Status.SENDING).order_by("pk"):
+        mind_sender(campaign)
 
 
 def reopen_campaign(campaign: Campaign) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 import uuid
-from collections.abc import Container, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from operator import attrgetter
@@ -20,32 +20,12 @@ from django.db import connection
 from config.infra import tenancy
 from config.infra.transactions import retrying_atomic
 from config.infra.work import Status
-from messaging.actions.charges import add_up, post_released
-from messaging.actions.flows import Places, empty_queue, opens_at, place_of
-from messaging.actions.frequencies import count_sends
-from messaging.actions.prices import NOT_ALLOWED, allowed_countries, country_of
-from messaging.actions.suppressions import key_pads
+from messaging.actions.flows import empty_queue, opens_at
+from messaging.actions.questions import Claimed, Questions
 from messaging.models import Attempt, Flow, Message
-from messaging.rules import decide_at_call
 from shopsync.models import Connection
 
 MOST_ROUNDS = 20  # of claiming, while what was claimed turns out to be skipped
-
-
-@dataclass(frozen=True, slots=True)
-class Claimed:
-    """A message of a call: what is sent, and to whom."""
-
-    id: int
-    campaign_id: int | None
-    channel: str
-    address: str
-    reference: uuid.UUID
-    sender: str
-    text: str
-    subject: str
-    html: str
-    purpose: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,34 +81,6 @@ WHERE id = ANY(ARRAY(
     WHERE near.text = %(text)s AND coalesce(nullif(near.sender, ''), %(own_sender)s) = %(sender)s))
   AND status = 'ready' AND flow_id = %(flow)s
 ORDER BY due_at, id FOR UPDATE SKIP LOCKED"""
-
-# In a statement of its own, so that it sees what was committed until the rows were locked.
-_ASK = """
-SELECT m.id, m.campaign_id, m.channel, m.address, m.reference, m.sender, m.text, coalesce(b.subject, ''),
-       coalesce(b.html, ''), m.purpose, s.state,
-       s.lapsed_at IS NULL AND s.address IN ('', m.address), x.id IS NOT NULL,
-       coalesce(c.expires_at <= clock_timestamp(), FALSE)
-FROM messaging_message m
-LEFT JOIN messaging_consentstate s ON s.contact_id = m.contact_id AND s.channel = m.channel
-LEFT JOIN messaging_suppression x ON x.tenant_id = m.tenant_id AND x.channel = m.channel AND x.lifted_at IS NULL
-      AND x.address_key = messaging_address_key(%(inner)s, %(outer)s, m.channel, m.address)
-LEFT JOIN messaging_campaign c ON c.id = m.campaign_id
-LEFT JOIN messaging_messagebody b ON b.message_id = m.id
-WHERE m.id = ANY(%(ids)s) ORDER BY m.due_at, m.id"""
-
-_SKIP = """
-WITH found AS (SELECT * FROM unnest(%(ids)s::bigint[], %(reasons)s::text[]) AS t(id, reason)),
-held AS (SELECT m.id, m.price FROM messaging_message m JOIN found USING (id) WHERE m.credit = 'held')
-UPDATE messaging_message m SET status = 'done', outcome = 'skipped', reason = found.reason, blocker = '',
-    finished_at = clock_timestamp(), credit = CASE WHEN m.credit = 'held' THEN 'released' ELSE m.credit END
-FROM found LEFT JOIN held USING (id) WHERE m.id = found.id AND m.status = 'ready' RETURNING held.price"""
-
-_UNPREPARE = """
-WITH held AS (SELECT id, price FROM messaging_message WHERE id = ANY(%s) AND status = 'ready' AND credit = 'held'),
-moved AS (SELECT id FROM messaging_message WHERE id = ANY(%s) AND status = 'ready')
-UPDATE messaging_message m SET flow_id = NULL, credit = '', price = 0
-FROM moved LEFT JOIN held USING (id) WHERE m.id = moved.id RETURNING held.price"""
-_OF_PLACE = ("address", "contact__country", "contact__region", "contact__timezone", "contact__phone")
 
 _BEGIN = """
 UPDATE messaging_message SET status = 'leased', token = %(token)s, attempt_id = %(attempt)s, connection_id = %(via)s,
@@ -202,27 +154,27 @@ def lock_flows_of(ids: Sequence[int]) -> list[Flow]:
 
 def choose_again(ids: Sequence[int], flows: Sequence[Flow], *, now: datetime) -> list[Claimed]:
     """Ask once more of these messages, which are ready again, whether they may be sent now; return those that may."""
-    chosen: dict[str, Claimed] = {}
+    chosen, questions = dict[str, Claimed](), Questions()
     for flow in flows:
         if opens_at(flow, now=now) == now:
             locked = Message.objects.select_for_update(of=("self",)).filter(flow=flow, status=Status.READY, pk__in=ids)
             mine = list(locked.order_by("due_at", "pk").values_list("pk", flat=True))
-            for row in _ask(_in_place(mine, flow), taken=chosen):
+            for row in questions.ask(mine, flow, taken=chosen):
                 chosen[row.address] = row
     return list(chosen.values())
 
 
 def _choose(flows: list[Flow], limit: int, *, sharing: Connection | None, now: datetime) -> list[Claimed]:
     """Claim what goes into one call; with a connection whose calls share their text, what is alike of one flow."""
-    chosen: dict[str, Claimed] = {}
+    chosen, questions = dict[str, Claimed](), Questions()
     random.shuffle(flows)  # no campaign of a tenant waits for another's end
     for flow in sorted(flows, key=attrgetter("priority")):
         if opens_at(flow, now=now) != now:
             continue
         if sharing is None:
-            _fill(chosen, flow, limit)
+            _fill(chosen, flow, limit=limit, questions=questions)
         else:
-            _fill_alike(chosen, flow, limit, own_sender=sharing.sender)
+            _fill_alike(chosen, flow, limit=limit, questions=questions, own_sender=sharing.sender)
         if len(chosen) >= _enough(limit, sharing):
             break
     return list(chosen.values())
@@ -232,7 +184,7 @@ def _enough(limit: int, sharing: Connection | None) -> int:
     return limit if sharing is None else 1
 
 
-def _fill(chosen: dict[str, Claimed], flow: Flow, limit: int) -> None:
+def _fill(chosen: dict[str, Claimed], flow: Flow, *, limit: int, questions: Questions) -> None:
     """Add what may be sent of a flow, by address, until there is enough or nothing more is due."""
     claimed: list[int] = []
     for _ in range(MOST_ROUNDS):
@@ -242,14 +194,14 @@ def _fill(chosen: dict[str, Claimed], flow: Flow, limit: int) -> None:
         with connection.cursor() as cursor:
             cursor.execute(_CLAIM, [flow.pk, claimed, wanted])
             ids = [row[0] for row in cursor.fetchall()]
-        for row in _ask(_in_place(ids, flow), taken=chosen):
+        for row in questions.ask(ids, flow, taken=chosen):
             chosen[row.address] = row
         claimed += ids
         if len(ids) < wanted:
             return
 
 
-def _fill_alike(chosen: dict[str, Claimed], flow: Flow, limit: int, *, own_sender: str) -> None:
+def _fill_alike(chosen: dict[str, Claimed], flow: Flow, *, limit: int, questions: Questions, own_sender: str) -> None:
     """Add what may be sent of a flow and shares text and sender with the first that may be, by address."""
     parameters: dict[str, Any] = {"flow": flow.pk, "limit": limit, "own_sender": own_sender}
     for _ in range(MOST_ROUNDS):
@@ -260,81 +212,7 @@ def _fill_alike(chosen: dict[str, Claimed], flow: Flow, limit: int, *, own_sende
                 return
             cursor.execute(_CLAIM_ALIKE, parameters | dict(zip(("id", "due_at", "text", "sender"), lead, strict=True)))
             ids = [row[0] for row in cursor.fetchall()]
-        for row in _ask(_in_place(ids, flow), taken=chosen):
+        for row in questions.ask(ids, flow, taken=chosen):
             chosen[row.address] = row
         if chosen:  # those that were skipped leave room, and it stays empty
             return
-
-
-def _in_place(ids: list[int], flow: Flow) -> list[int]:
-    """Return the messages that may still go where and when they were prepared for.
-
-    Who has moved, or whose hours an owner has changed, is prepared anew; whose country is no longer written to is
-    skipped.
-    """
-    keeps_hours: bool = getattr(flow, "keeps_quiet_hours", False)
-    allowed = allowed_countries()
-    if not ids or not (keeps_hours or allowed):
-        return ids
-    places, place = Places(keeps_quiet_hours=keeps_hours), place_of(flow)
-    needs_country = bool(allowed) or places.need_country
-    moved, abroad = list[int](), dict[int, str]()
-    for row in Message.objects.filter(pk__in=ids).select_related("contact").only(*_OF_PLACE):
-        country = country_of(phone=row.address, known=row.contact.country) if needs_country else ""
-        if allowed and country not in allowed:
-            abroad[row.pk] = NOT_ALLOWED
-        elif keeps_hours and places.has_moved(row, country, since=place):
-            moved.append(row.pk)
-    _unprepare(moved)
-    skip_messages(abroad)
-    gone = {*moved, *abroad}
-    return [pk for pk in ids if pk not in gone]
-
-
-def _unprepare(ids: Sequence[int]) -> None:
-    """Let ready messages be prepared anew, and give back what was held for them."""
-    if not ids:
-        return
-    with connection.cursor() as cursor:
-        cursor.execute(_UNPREPARE, [list(ids), list(ids)])
-        held = [price for (price,) in cursor.fetchall() if price]
-    post_released(add_up(held), reference=f"message:{min(ids)}")
-
-
-def _ask(ids: list[int], *, taken: Container[str]) -> list[Claimed]:
-    """Complete as skipped what may not be sent; return the rest, but for addresses that are taken or stand twice: those
-    wait for another call, and are not counted."""
-    if not ids:
-        return []
-    inner, outer = key_pads()
-    with connection.cursor() as cursor:
-        cursor.execute(_ASK, {"ids": ids, "inner": inner, "outer": outer})
-        found = [(Claimed(*row[:10]), *row[10:]) for row in cursor.fetchall()]
-    allowed, skipped = dict[str, Claimed](), dict[int, str]()
-    for row, state, is_for_address, is_suppressed, is_expired in found:
-        skip = decide_at_call(
-            consent=state if is_for_address else None,
-            is_suppressed=is_suppressed,
-            is_expired=is_expired,
-            needs_consent=row.purpose == Message.Purpose.MARKETING,
-            confirms_opt_out=row.purpose == Message.Purpose.CONFIRMATION,
-        )
-        if skip is not None:
-            skipped[row.id] = skip.reason
-        elif row.address not in taken:
-            allowed.setdefault(row.address, row)
-    capped = count_sends([row for row in allowed.values() if row.campaign_id is not None])
-    skipped |= dict.fromkeys(capped, "frequency_cap")
-    skip_messages(skipped)
-    return [row for row in allowed.values() if row.id not in capped]
-
-
-def skip_messages(reasons: dict[int, str]) -> None:
-    """Complete ready messages as skipped, each with its reason, and give back what was held for them."""
-    if not reasons:
-        return
-    parameters: dict[str, Any] = {"ids": list(reasons), "reasons": [reason[:200] for reason in reasons.values()]}
-    with connection.cursor() as cursor:
-        cursor.execute(_SKIP, parameters)
-        held = [price for (price,) in cursor.fetchall() if price]
-    post_released(add_up(held), reference=f"message:{min(reasons)}")

@@ -82,7 +82,7 @@ def count_earlier(policy: SendingPolicy) -> None:
     if policy.cap_messages is None or (before is not None and before.cap_hours >= policy.cap_hours):
         return
     inner, outer = key_pads()
-    parameters = {"tenant": tenant, "hours": policy.cap_hours, "inner": inner, "outer": outer}
+    parameters: dict[str, Any] = {"tenant": tenant, "hours": policy.cap_hours, "inner": inner, "outer": outer}
     with connection.cursor() as cursor:
         cursor.execute("SET LOCAL statement_timeout = '220s'")  # a million take half a minute
         cursor.execute(_COUNT_EARLIER, parameters)

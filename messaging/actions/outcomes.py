@@ -20,7 +20,7 @@ from messaging.actions.charges import add_up, charge_house_for, post_released, p
 from messaging.actions.claiming import Call
 from messaging.actions.frequencies import uncount_sends
 from messaging.actions.reports import adopt_reports, lock_reports
-from messaging.actions.returning import admit, put_back, skip_cancelled
+from messaging.actions.returning import admit, put_back, return_rows, skip_cancelled
 from messaging.models import Attempt, Message
 from messaging.providers.base import Accepted, Outcome, Refused
 
@@ -134,11 +134,8 @@ def park(call: Call, *, error: str) -> None:
 @retrying_atomic
 def hand_back(call: Call, *, blocker: str, error: str) -> None:
     """Return the call's messages to the queue: surely nothing was sent, and their attempt is not counted."""
-    cancelled = admit(call.rows)
-    put_back(call.rows, attempt_id=call.attempt.pk, blocker=blocker, error=error, was_called=False)
-    uncount_sends(call.attempt.pk, ids=[row.id for row in call.rows])
+    return_rows(call.rows, attempt_id=call.attempt.pk, blocker=blocker, error=error)
     close(call, outcome="not_sent", error=error)
-    skip_cancelled(call.rows, cancelled)
 
 
 @transaction.atomic

@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from audit.actions import record
 from config.infra import tenancy
+from messaging.actions.campaigns import mind_campaigns_of
 from messaging.actions.frequencies import count_earlier
 from messaging.models import QuietHours, Sender, SendingPolicy
 
@@ -37,6 +38,8 @@ def save_setting(row: Setting, values: Mapping[str, Any], *, actor: str) -> Sett
             row.save()
     except IntegrityError as error:
         raise ValidationError("Somebody else wrote the same at this moment; look, then try again.") from error
+    if isinstance(row, Sender):
+        mind_campaigns_of(row)
     record(name=f"{_noun(row)}.{verb}", subject=f"{_noun(row)}:{row.pk}", actor=actor, data={"fields": sorted(values)})
     return row
 

@@ -18,11 +18,11 @@ from django.db.models import Q
 
 from config.infra import tenancy, work
 from config.infra.work.claims import ClockTimestamp, in_seconds
-from messaging.actions.claiming import skip_messages
 from messaging.actions.composing import Composed, Composer
 from messaging.actions.credits import OutOfCredits, OverDailyCap, left_today, read_balance, reserve_credits
 from messaging.actions.flows import Place, flows_for, queue_for
 from messaging.actions.prices import Tariff, country_of, tariff_of
+from messaging.actions.questions import skip_messages
 from messaging.encoding import split_sms
 from messaging.models import Campaign, Message, MessageBody, SendQueue
 

@@ -14,10 +14,10 @@ from audit.actions import record
 from config.infra import tenancy, work
 from config.infra.turns import Turns
 from messaging.actions.campaigns import MOVES, begin_campaign, begins_at, lock_campaign, mind_sender
-from messaging.actions.claiming import skip_messages
 from messaging.actions.flows import FAILED
 from messaging.actions.preparing import prepare_campaign
 from messaging.actions.previews import advance_report
+from messaging.actions.questions import skip_messages
 from messaging.models import Campaign, CampaignTally, Flow, Message
 from messaging.queries import Count, tally_of
 

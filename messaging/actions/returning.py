@@ -14,7 +14,8 @@ from django.db.models.functions import Least, Power
 from config.infra import work
 from config.infra.work.claims import ClockTimestamp, in_seconds
 from messaging.actions.campaigns import reopen_campaign
-from messaging.actions.claiming import Claimed, skip_messages
+from messaging.actions.frequencies import uncount_sends
+from messaging.actions.questions import Claimed, skip_messages
 from messaging.models import Campaign, Message
 
 FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 2.0, 900.0
@@ -68,6 +69,15 @@ def put_back(rows: Sequence[Claimed], *, attempt_id: int, blocker: str, error: s
         due_at=in_seconds(wait) if was_called else ClockTimestamp(),
     )
     work.ring_after_commit(Message)
+
+
+def return_rows(rows: Sequence[Claimed], *, attempt_id: int, blocker: str, error: str) -> None:
+    """Return messages of an attempt to the queue, or close those of cancelled campaigns: surely nothing was sent, and
+    the attempt does not count, neither as a try nor towards the cap."""
+    cancelled = admit(rows)
+    put_back(rows, attempt_id=attempt_id, blocker=blocker, error=error, was_called=False)
+    uncount_sends(attempt_id, ids=[row.id for row in rows])
+    skip_cancelled(rows, cancelled)
 
 
 def skip_cancelled(rows: Sequence[Claimed], cancelled: Collection[int]) -> None:

@@ -19,10 +19,11 @@ from config.infra import tenancy, work
 from config.infra.failpoints import failpoint
 from config.infra.ratelimit import Grant, Level, Refusal, clock_ms, grant, return_recipients, take_recipients
 from messaging.actions import bisecting, outcomes
-from messaging.actions.claiming import Call, Claimed, begin_call, pick_sender
+from messaging.actions.claiming import Call, begin_call, pick_sender
 from messaging.actions.flows import FAILED, Turn, block_queue, keep_quiet, take_turn
 from messaging.actions.limits import levels_of
 from messaging.actions.preparing import prepare_singles
+from messaging.actions.questions import Claimed
 from messaging.actions.unsubscribes import unsubscribe_url
 from messaging.models import Message, Sender, SendQueue
 from messaging.models.contacts import Channel

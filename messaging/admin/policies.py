@@ -9,6 +9,7 @@ from django.db import models
 from django.http import HttpRequest
 from unfold.admin import ModelAdmin
 
+from config.infra import tenancy
 from messaging.actions.frequencies import count_earlier
 from messaging.models import Price, QuietHours, SendingPolicy, SendLimit, SendQueue
 from shopsync.admin.base import TenantModelAdmin
@@ -25,7 +26,8 @@ class SendingPolicyAdmin(TenantModelAdmin):
 
     def save_model(self, request: HttpRequest, obj: SendingPolicy, form: Any, change: bool) -> None:
         """Count what was sent already towards a cap that is set now."""
-        count_earlier(obj)
+        with tenancy.tenant_scope(obj.tenant_id or tenancy.current_tenant_id()):
+            count_earlier(obj)
         super().save_model(request, obj, form, change)
 
 

@@ -17,7 +17,13 @@ from config.infra.ratelimit import Grant, Level, grant
 from config.infra.work.claims import sweep
 from config.local.processes import wait_until
 from messaging.actions import bisecting, outcomes
-from messaging.actions.campaigns import CampaignError, cancel_campaign, schedule_campaign
+from messaging.actions.campaigns import (
+    CampaignError,
+    cancel_campaign,
+    pause_campaign,
+    resume_campaign,
+    schedule_campaign,
+)
 from messaging.actions.claiming import begin_call
 from messaging.actions.credits import save_policy
 from messaging.actions.messages import MessageError, resend_unknown, settle_unknown
@@ -443,13 +449,14 @@ def test_a_sender_that_was_put_away_stops_the_launch_or_blocks_what_runs(tenant,
     sender = Sender.objects.create(channel="sms", value="+302101112233")
     draft, running = (make_campaign(tenant, sender_id=sender.pk) for _ in range(2))
     launch(running)
-    Sender.objects.update(is_active=False)
+    save_setting(sender, {"is_active": False}, actor="test")
     with pytest.raises(CampaignError, match="no active sender"):
         schedule_campaign(campaign_id=draft.pk, at=None, actor="test", now=timezone.now())
-    advance_campaigns()
-    pass_time()
-    running.refresh_from_db()
-    assert (running.blocker, sandbox.accepted()) == ("sender_inactive", [])
-    Sender.objects.update(is_active=True)
+    drain_messages()  # its campaign took no step since
+    pause_campaign(campaign_id=running.pk, actor="test")
+    resumed = resume_campaign(campaign_id=running.pk, actor="test", now=timezone.now())
+    drain_messages()
+    assert (resumed.blocker, sandbox.accepted()) == ("sender_inactive", [])
+    save_setting(sender, {"is_active": True}, actor="test")
     pass_time()
     assert ends(running) == ("done", {"sent": 2})

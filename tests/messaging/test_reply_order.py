@@ -9,7 +9,7 @@ from django.db import connection
 from django.utils import timezone
 
 from config.infra import tenancy
-from messaging.actions import claiming, outcomes
+from messaging.actions import claiming, outcomes, questions
 from messaging.actions.messages import Draft, send_single
 from messaging.actions.preparing import prepare_singles
 from messaging.actions.reviews import recount_possibly_sent
@@ -54,7 +54,7 @@ def begin(tenant):
 
 def stop_beside(monkeypatch, tenant, *, where):
     """Let STOP be committed by another process while a call is being begun: before, or after consent is asked."""
-    original, waiting, told = claiming._ask, threading.Event(), threading.Event()
+    original, waiting, told = questions._ask, threading.Event(), threading.Event()
 
     def ask(ids, **named):
         if where == "before":
@@ -66,7 +66,7 @@ def stop_beside(monkeypatch, tenant, *, where):
             assert told.wait(10)
         return found
 
-    monkeypatch.setattr(claiming, "_ask", ask)
+    monkeypatch.setattr(questions, "_ask", ask)
     calls = []
 
     def run():
