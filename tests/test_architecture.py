@@ -90,7 +90,7 @@ NOUNS = {  # what a module that became a package may be split into
         "sending",
         "reports",
         *("credits", "segments", "suppressions"),
-        *("imports", "merging", "profiles", "exports", "forms", "templates", "links", "unsubscribes", "senders"),
+        *("imports", "merging", "profiles", "exports", "forms", "templates", "links", "unsubscribes", "senders", "questions"),
         *("prices", "replies", "campaigns", "freezing", "preparing", "composing", "flows", "claiming", "unknowns"),
         *("routing", "answers", "opt_outs", "reviews"),
         *("previews", "limits", "charges", "frequencies", "outcomes", "progress", "messages", "bounces"),
