@@ -17,7 +17,7 @@ from config.local.story import Chapter, Totals
 from config.local.tenants import DemoTenant
 from inventory.models import Product, Reservation, StockLevel, StockMovement
 from messaging.models import Attempt, ConsentEntry, Contact, DeliveryReport, Message
-from messaging.queries import consent_on
+from messaging.queries import consent_on, held_up
 from orders.models import GatewayRefund, Order, OrderLine, Payment, Shipment
 from shopsync.models import RefusedDelivery, WebhookEvent
 
@@ -165,9 +165,12 @@ def message_of(demo: DemoTenant, order_shopify_id: int) -> Message | None:
 
 
 def has_messages_on_their_way(demo: DemoTenant) -> bool:
-    """Is there a message that is not sent yet (it may wait for the limiter), or sent and not reported on?"""
+    """Is there a message that is not sent yet (it may wait for the limiter), or sent and not reported on?
+
+    What waits for a person, or for the hours of the day, is left by somebody who tried something out.
+    """
     with tenancy.tenant_scope(demo.tenant_id):
-        not_sent = Q(status__in=(Status.READY, Status.LEASED))
+        not_sent = Q(status=Status.READY) & ~Q(pk__in=Message.objects.filter(held_up())) | Q(status=Status.LEASED)
         return Message.objects.filter(not_sent | Q(outcome=Message.Outcome.SENT)).exists()
 
 

@@ -12,11 +12,14 @@ from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 from redis.exceptions import RedisError
 
+from config.infra import tenancy
 from config.infra.cache import redis_client
 from config.infra.heartbeat import HEARTBEATS
 from config.infra.ratelimit import Level, grant
 from config.infra.work import queues
 from config.local.processes import wait_until
+from messaging.models import Message
+from messaging.queries import held_up
 
 
 def migrate() -> int:
@@ -45,7 +48,8 @@ def prepare_redis() -> None:
 
 @dataclass(frozen=True)
 class Left:
-    """Work of every queue that is due, and work that somebody holds."""
+    """Work of every queue that is due, and work that somebody holds. A message that waits for a person or for the hours
+    of the day is neither."""
 
     due: int
     held: int
@@ -59,13 +63,16 @@ class Left:
 def work_left() -> Left:
     """Count the work left, in one statement: work that makes more work is done in one step with it."""
     names = [connection.ops.quote_name(model._meta.db_table) for model in queues()]
+    with tenancy.all_tenants(reason="count the work that is left"):
+        waiting, parameters = Message.objects.filter(held_up(), status="ready").values("pk").query.sql_with_params()
     counted = [
         "SELECT count(*) FILTER (WHERE status = 'ready' AND due_at <= clock_timestamp()) AS due, "  # noqa: S608  our names
         f"count(*) FILTER (WHERE status = 'leased') AS held FROM {name} WHERE status IN ('ready', 'leased')"
-        for name in names
+        + (f" AND id NOT IN ({waiting})" if model is Message else "")
+        for name, model in zip(names, queues(), strict=True)
     ]
     with connection.cursor() as cursor:
-        cursor.execute(f"SELECT sum(due), sum(held) FROM ({' UNION ALL '.join(counted)}) AS counted")  # noqa: S608
+        cursor.execute(f"SELECT sum(due), sum(held) FROM ({' UNION ALL '.join(counted)}) AS counted", parameters)  # noqa: S608
         due, held = cursor.fetchone()
     return Left(int(due), int(held))
 

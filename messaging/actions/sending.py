@@ -284,7 +284,7 @@ def _settle_failure(call: Call, error: ProviderError, *, queue_id: int) -> list[
         blocker = error.blocker or "provider_unavailable"
         outcomes.hand_back(call, blocker=blocker, error=str(error))
         block_queue(queue_id, blocker=blocker, seconds=error.retry_after_seconds or again)
-    elif len(call.rows) == 1:
+    elif len(call.rows) == 1 or error.concerns_all:
         outcomes.refuse(call, reason=str(error))
     else:
         outcomes.close(call, outcome="refused", error=str(error))

@@ -77,6 +77,7 @@ class ProviderError(Exception):
     unknown    some or all messages may have been taken: never send them again by yourself
     neither    surely nothing was taken; ask again after `retry_after_seconds`, when given
     blocker    what the messages wait for, when the error knows it: an open breaker
+    concerns_all  what was refused is what all messages of the request share, such as one text: no half of them will do
     """
 
     def __init__(
@@ -88,6 +89,7 @@ class ProviderError(Exception):
         retry_after_seconds: float | None = None,
         status: int | None = None,
         blocker: str = "",
+        concerns_all: bool = False,
     ) -> None:
         super().__init__(message)
         self.permanent = permanent
@@ -95,6 +97,7 @@ class ProviderError(Exception):
         self.retry_after_seconds = retry_after_seconds
         self.status = status
         self.blocker = blocker
+        self.concerns_all = concerns_all
 
 
 class Provider(Protocol):

@@ -33,6 +33,7 @@ REFUSALS = {
     7: "empty receiver",
     8: "invalid receiver",
 }
+OF_ALL = {2, 3, 4, 5, 6}  # what is refused by these is what all messages of a request share
 
 
 class ClassicMittoProvider:
@@ -108,7 +109,7 @@ def _ids_in(answer: Any, entries: Any, *, count: int) -> list[str]:
     listed = entries if isinstance(entries, list) else []
     ids = [entry.get("id") if isinstance(entry, dict) else None for entry in listed]
     if code is not None and code in REFUSALS and (count == 1 or not any(ids)):
-        raise ProviderError(f"Mitto: {REFUSALS[code]} ({code})", permanent=True)
+        raise ProviderError(f"Mitto: {REFUSALS[code]} ({code})", permanent=True, concerns_all=code in OF_ALL)
     if code == INTERNAL_ERROR:
         raise ProviderError("Mitto: internal error (1): the outcome is unknown", unknown=True)
     if code != SENT or len(ids) != count or not all(map(is_id, ids)):

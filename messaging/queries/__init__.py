@@ -1,6 +1,6 @@
 """Reads that span messaging's models."""
 
-from messaging.queries.campaigns import Count, Tally, count_rows, find_campaign_drift, tally_of, waits_for
+from messaging.queries.campaigns import Count, Tally, count_rows, find_campaign_drift, held_up, tally_of, waits_for
 from messaging.queries.contacts import consent_on, find_contacts, marketing_address
 from messaging.queries.credits import find_credit_drift
 from messaging.queries.finding import find_link, find_unsubscriber
@@ -17,6 +17,7 @@ __all__ = [
     "find_credit_drift",
     "find_link",
     "find_unsubscriber",
+    "held_up",
     "marketing_address",
     "postal_address",
     "preview_of",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from django.db import connection, transaction
-from django.db.models import Exists, OuterRef, Sum
+from django.db.models import Exists, OuterRef, Q, Sum
 from django.utils import timezone
 
 from config.infra import tenancy
@@ -17,7 +17,7 @@ from messaging.models import Campaign, CampaignTally, Flow, Message, SendQueue
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """Messages in one state, their SMS parts, and what they cost in credits."""
+    """Messages in one state, their SMS parts, and what is held or was paid for them in credits."""
 
     messages: int = 0
     parts: int = 0
@@ -52,6 +52,18 @@ def waits_for(campaign: Campaign) -> str:
     return "" if "" in named else ", ".join(sorted(named))
 
 
+def held_up() -> Q:
+    """Find messages that wait for a person or the clock: their flow is blocked for that, or their campaign is.
+
+    Not those of a cancelled campaign: they are closed by and by; nor those whose queue waits, for seconds.
+    """
+    by_flow = ~Q(flow__blocker__in=("", "cancelled", "finished")) & (
+        Q(flow__blocked_until__isnull=True) | Q(flow__blocked_until__gt=timezone.now())
+    )
+    unprepared = Q(flow__isnull=True, campaign__isnull=False) & ~Q(campaign__blocker__in=("", "closing"))
+    return Q(flow__isnull=False) & by_flow | unprepared
+
+
 def _blocker_of(holder: Flow | SendQueue) -> str:
     is_over = holder.blocked_until is not None and holder.blocked_until <= timezone.now()
     return "" if is_over else holder.blocker
@@ -73,7 +85,8 @@ def count_rows(campaign_id: int) -> Tally:
 
 _COUNT_ROWS = """
 SELECT messaging_state(status, outcome, flow_id, started_at) AS state,
-       CASE WHEN outcome = 'skipped' THEN reason ELSE '' END AS reason, count(*), sum(parts), sum(price)
+       CASE WHEN outcome = 'skipped' THEN reason ELSE '' END AS reason, count(*), sum(parts),
+       sum(CASE WHEN credit IN ('held', 'settled') THEN price ELSE 0 END)
 FROM messaging_message WHERE campaign_id = %s GROUP BY 1, 2 ORDER BY 1, 2"""
 
 

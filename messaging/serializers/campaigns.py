@@ -19,7 +19,7 @@ class StateCount(serializers.Serializer[Any]):
 
     messages = serializers.IntegerField(read_only=True)
     parts = serializers.IntegerField(read_only=True, help_text="SMS parts; one a message on other channels")
-    cost = serializers.DecimalField(18, 4, read_only=True, help_text="credits")
+    cost = serializers.DecimalField(18, 4, read_only=True, help_text="credits that are held for them, or were paid")
 
 
 class ProgressRow(serializers.Serializer[Any]):

@@ -11,10 +11,13 @@ from django.db import connection
 from django.utils import timezone
 
 from config.infra import tenancy
+from config.infra.ratelimit import Grant, Level, grant
+from config.local.processes import wait_until
 from messaging.actions.campaigns import Plan, save_campaign, schedule_campaign
 from messaging.actions.credits import top_up
 from messaging.actions.progress import advance_campaigns
-from messaging.models import Campaign, Price, Segment, SendQueue, Template, TemplateVersion
+from messaging.models import Campaign, CreditAccount, Price, Segment, SendQueue, Template, TemplateVersion
+from messaging.queries import count_rows, tally_of
 from shopsync.actions.tenants import connect_service
 from shopsync.models import Connection, Tenant
 from tests.factories import make_tenant
@@ -32,6 +35,13 @@ def make_sender_tenant(base_url: str, *, paid: str | None = "1000000", price: st
         connect_service(service="mitto", actor="test", **account)
         if paid is not None:
             top_up(amount=Decimal(paid), key="start", actor="test")
+    return tenant
+
+
+def make_ready_tenant(base_url: str) -> Tenant:
+    """Make a tenant that sends at once: the limiter has woken up."""
+    tenant = make_sender_tenant(base_url)
+    wait_until(lambda: isinstance(grant([Level(f"warm-{tenant.pk}", 10**6)]), Grant), 5, "the limiter to warm up")
     return tenant
 
 
@@ -79,3 +89,15 @@ def unblock() -> None:
     with tenancy.all_tenants(reason="test"):
         SendQueue.objects.update(blocker="", blocked_until=None)
         Connection.objects.count()
+
+
+def balances() -> dict[str, Decimal]:
+    """Return what is on each account of the tenant in scope."""
+    return {row.kind: row.balance for row in CreditAccount.objects.all()}
+
+
+def counts(campaign: Campaign) -> dict[str, int]:
+    """Return how many messages are in each state; the tally is what the rows say."""
+    tally = tally_of(campaign.pk)
+    assert tally == count_rows(campaign.pk)
+    return {state: count.messages for state, count in tally.states.items()}

@@ -13,7 +13,6 @@ from django.db import connection, connections, transaction
 from django.utils import timezone
 
 from config.infra import tenancy
-from config.infra.ratelimit import Grant, Level, grant
 from config.infra.work.claims import sweep
 from config.local.processes import wait_until
 from messaging.actions import bisecting, outcomes
@@ -45,27 +44,18 @@ from messaging.models import (
     SendQueue,
 )
 from messaging.providers.base import Accepted, Refused
-from messaging.providers.sandbox import SandboxServer
 from messaging.queries import count_rows, find_campaign_drift, find_credit_drift, tally_of
 from messaging.tasks import drain_messages
 from messaging.webhooks import DeliveryReport as ReportSnapshot
 from shopsync.models import Alert, Connection
-from tests.messaging.campaigns import add_contacts, launch, make_campaign, make_sender_tenant, unblock
+from tests.messaging.campaigns import add_contacts, launch, make_campaign, make_ready_tenant, unblock
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture
-def sandbox():
-    with SandboxServer() as server:
-        server.behave(reports="none")
-        yield server
-
-
-@pytest.fixture
 def tenant(sandbox):
-    tenant = make_sender_tenant(sandbox.base_url)
-    wait_until(lambda: isinstance(grant([Level(f"warm-{tenant.pk}", 10**6)]), Grant), 5, "the limiter to warm up")
+    tenant = make_ready_tenant(sandbox.base_url)
     with tenancy.tenant_scope(tenant.pk):
         yield tenant
         assert find_campaign_drift(tenant_id=tenant.pk) == []

@@ -22,12 +22,6 @@ def tenant():
     return make_tenant(country="GR")
 
 
-@pytest.fixture
-def in_scope(tenant):
-    with tenancy.tenant_scope(tenant.pk):
-        yield
-
-
 def customer(number=1, **fields):
     return {
         "id": number,

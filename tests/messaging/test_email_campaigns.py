@@ -68,12 +68,6 @@ def tenant(sandbox):
 
 
 @pytest.fixture
-def in_scope(tenant):
-    with tenancy.tenant_scope(tenant.pk):
-        yield
-
-
-@pytest.fixture
 def campaign(tenant, in_scope):
     """A campaign to three people who agreed to e-mail."""
     for number in (1, 2, 3):

@@ -16,7 +16,6 @@ from messaging.actions.profiles import change_contact
 from messaging.actions.sending import send_due
 from messaging.actions.unsubscribes import preferences_of, save_preferences
 from messaging.models import ConsentState, Contact, Message
-from messaging.providers.sandbox import SandboxServer
 from tests.factories import deliver, drain_all
 from tests.messaging.automations import give_thanks_automation
 from tests.messaging.campaigns import launch, make_campaign, make_sender_tenant
@@ -27,21 +26,8 @@ OLD, NEW, OTHER = "+306900000001", "+306900000002", "+306900000003"
 
 
 @pytest.fixture
-def sandbox():
-    with SandboxServer() as server:
-        server.behave(reports="none")
-        yield server
-
-
-@pytest.fixture
 def tenant(sandbox):
     return make_sender_tenant(sandbox.base_url)
-
-
-@pytest.fixture
-def in_scope(tenant):
-    with tenancy.tenant_scope(tenant.pk):
-        yield
 
 
 def change(**values):

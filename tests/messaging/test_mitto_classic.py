@@ -119,13 +119,6 @@ def test_an_unknown_option_is_refused_in_words(account_id):
 # Through the whole of sending
 
 
-@pytest.fixture
-def sandbox():
-    with SandboxServer() as server:
-        server.behave(reports="none")
-        yield server
-
-
 def classic_tenant(sandbox: SandboxServer) -> Tenant:
     tenant = make_sender_tenant(sandbox.base_url)
     with tenancy.tenant_scope(tenant.pk):
@@ -138,12 +131,6 @@ def classic_tenant(sandbox: SandboxServer) -> Tenant:
 @pytest.fixture
 def tenant(sandbox):
     return classic_tenant(sandbox)
-
-
-@pytest.fixture
-def in_scope(tenant):
-    with tenancy.tenant_scope(tenant.pk):
-        yield
 
 
 def send(campaign: Campaign) -> list[int]:
@@ -172,6 +159,17 @@ def test_one_text_for_all_goes_to_many_in_a_call(tenant, in_scope, sandbox):
     assert last.reference == str(Message.objects.get(address=last.destination).reference)
     assert (len(sandbox.accepted()), nobody_got_it_twice(sandbox)) == (9, True)
     assert find_campaign_drift(tenant_id=tenant.pk) == []
+
+
+def test_what_all_share_is_refused_of_all_in_one_call(tenant, in_scope, sandbox):
+    add_contacts(tenant, 4)
+    Connection.objects.update(sender="no sender has such a name")
+    launch(make_campaign(tenant, text="Sale"))
+    drain_messages()
+    assert set(Message.objects.values_list("outcome", "reason", "credit")) == {
+        ("failed", "Mitto: invalid sender (6)", "released")
+    }
+    assert (Attempt.objects.count(), sandbox.accepted()) == (1, [])
 
 
 @pytest.mark.parametrize("text", ["Hello {{ contact.first_name }}", "Stop: {{ unsubscribe_url }}"])

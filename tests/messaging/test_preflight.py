@@ -8,34 +8,23 @@ import pytest
 from django.utils import timezone
 
 from config.infra import tenancy
-from config.infra.ratelimit import Grant, Level, grant
-from config.local.processes import wait_until
 from messaging.actions import previews
 from messaging.actions.campaigns import Plan, save_campaign
 from messaging.actions.previews import ask_for_report
 from messaging.actions.progress import advance_campaigns
 from messaging.actions.suppressions import suppress
 from messaging.models import Contact, CreditAccount, Price, SendingPolicy
-from messaging.providers.sandbox import SandboxServer
 from messaging.queries import tally_of
 from messaging.tasks import drain_messages
-from tests.messaging.campaigns import add_contacts, launch, make_campaign, make_sender_tenant
+from tests.messaging.campaigns import add_contacts, launch, make_campaign, make_ready_tenant
 
 pytestmark = pytest.mark.django_db(transaction=True)
 TEXT = "{{ contact.first_name }}, look: https://shop.example/sale and {{ contact.attributes.more }} today only"
 
 
 @pytest.fixture
-def sandbox():
-    with SandboxServer() as server:
-        server.behave(reports="none")
-        yield server
-
-
-@pytest.fixture
 def tenant(sandbox):
-    tenant = make_sender_tenant(sandbox.base_url)
-    wait_until(lambda: isinstance(grant([Level(f"warm-{tenant.pk}", 10**6)]), Grant), 5, "the limiter to warm up")
+    tenant = make_ready_tenant(sandbox.base_url)
     with tenancy.tenant_scope(tenant.pk):
         yield tenant
 

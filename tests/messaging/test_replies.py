@@ -19,7 +19,6 @@ from messaging.actions.reviews import ReplyError, decide_reply, watch_replies
 from messaging.actions.suppressions import address_key
 from messaging.encoding import split_sms
 from messaging.models import ConsentEntry, InboundMessage, Message, SendingPolicy, SendQueue, Suppression
-from messaging.providers.sandbox import SandboxServer
 from messaging.rules import Skip, decide_at_call
 from messaging.tasks import drain_messages
 from shopsync.models import Alert, Connection, WebhookEvent
@@ -43,21 +42,8 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture
-def sandbox():
-    with SandboxServer() as server:
-        server.behave(reports="none")
-        yield server
-
-
-@pytest.fixture
 def tenant(sandbox):
     return make_ready(sandbox.base_url)
-
-
-@pytest.fixture
-def in_scope(tenant):
-    with tenancy.tenant_scope(tenant.pk):
-        yield
 
 
 def send():

@@ -14,7 +14,6 @@ from messaging.actions.messages import Draft, send_single
 from messaging.actions.preparing import prepare_singles
 from messaging.actions.reviews import recount_possibly_sent
 from messaging.models import SendQueue
-from messaging.providers.sandbox import SandboxServer
 from shopsync.models import Connection
 from tests.messaging.replying import (
     NUMBER,
@@ -27,21 +26,8 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture
-def sandbox():
-    with SandboxServer() as server:
-        server.behave(reports="none")
-        yield server
-
-
-@pytest.fixture
 def tenant(sandbox):
     return make_ready(sandbox.base_url)
-
-
-@pytest.fixture
-def in_scope(tenant):
-    with tenancy.tenant_scope(tenant.pk):
-        yield
 
 
 def begin(tenant):

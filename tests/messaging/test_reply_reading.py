@@ -10,7 +10,6 @@ from django.utils import timezone
 from hypothesis import given
 from hypothesis import strategies as st
 
-from config.infra import tenancy
 from messaging.actions.reviews import watch_replies
 from messaging.inbound import Inbound, Unread, numbers_of, parse_replies, phone_of, tells_repetitions
 from messaging.models import InboundMessage
@@ -34,12 +33,6 @@ pytestmark = pytest.mark.django_db(transaction=True)
 @pytest.fixture
 def tenant():
     return make_replied_to(name="First shop")
-
-
-@pytest.fixture
-def in_scope(tenant):
-    with tenancy.tenant_scope(tenant.pk):
-        yield
 
 
 @pytest.mark.parametrize("sender", ["from", "msisdn", "sender"])

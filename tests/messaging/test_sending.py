@@ -21,7 +21,6 @@ from messaging.actions.reports import adopt_reports
 from messaging.models import Attempt, ConsentState, DeliveryReport, Message, SendQueue
 from messaging.providers.base import Accepted
 from messaging.providers.mitto import MittoProvider
-from messaging.providers.sandbox import SandboxServer
 from messaging.tasks import drain_messages
 from shopsync.actions.tenants import connect_service
 from shopsync.models import Connection, Tenant
@@ -34,13 +33,6 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture
-def sandbox():
-    with SandboxServer() as server:
-        server.behave(reports="none")
-        yield server
-
-
-@pytest.fixture
 def tenant(sandbox):
     tenant = make_tenant(country="GR")
     give_thanks_automation(tenant)
@@ -49,12 +41,6 @@ def tenant(sandbox):
         connect_service(service="mitto", actor="test", **fields)
     wait_until(lambda: isinstance(grant([Level(f"warm-{tenant.pk}", 10**6)]), Grant), 5, "the limiter to warm up")
     return tenant
-
-
-@pytest.fixture
-def in_scope(tenant):
-    with tenancy.tenant_scope(tenant.pk):
-        yield
 
 
 def prepare(tenant, *, consent=True, number=1):

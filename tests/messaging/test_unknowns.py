@@ -9,9 +9,6 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
-from config.infra import tenancy
-from config.infra.ratelimit import Grant, Level, grant
-from config.local.processes import wait_until
 from messaging.actions.messages import MessageError, resend_unknown, settle_unknown
 from messaging.actions.progress import advance_campaigns
 from messaging.actions.unknowns import GIVE_UP_AFTER, give_up_unknowns, match_orphans
@@ -22,7 +19,7 @@ from messaging.queries import find_campaign_drift
 from messaging.tasks import drain_messages
 from shopsync.models import Alert, Connection
 from tests.factories import drain_all
-from tests.messaging.campaigns import add_contacts, launch, make_campaign, make_sender_tenant
+from tests.messaging.campaigns import add_contacts, launch, make_campaign, make_ready_tenant
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -36,15 +33,7 @@ def sandbox():
 
 @pytest.fixture
 def tenant(sandbox):
-    tenant = make_sender_tenant(sandbox.base_url)
-    wait_until(lambda: isinstance(grant([Level(f"warm-{tenant.pk}", 10**6)]), Grant), 5, "the limiter to warm up")
-    return tenant
-
-
-@pytest.fixture
-def in_scope(tenant):
-    with tenancy.tenant_scope(tenant.pk):
-        yield
+    return make_ready_tenant(sandbox.base_url)
 
 
 @pytest.fixture
