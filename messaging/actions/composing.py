@@ -14,7 +14,7 @@ from django.conf import settings
 from django.db import DatabaseError
 
 from config.infra import tenancy
-from messaging.actions.flows import ANYWHERE, Place, Places
+from messaging.actions.flows import ANYWHERE, Place, Places, connection_of
 from messaging.actions.links import shorten_links
 from messaging.actions.prices import country_of, tariff_of
 from messaging.actions.unsubscribes import unsubscribe_url
@@ -23,7 +23,6 @@ from messaging.encoding import smart_encode, split_sms
 from messaging.links import sample_link, sample_links
 from messaging.models import Campaign, Message, TemplateVersion
 from messaging.models.contacts import Channel
-from messaging.queries import postal_address
 from messaging.quiet import local_moment, next_time
 from messaging.rendering import MissingValue, TemplateError, render_text, values_of
 from shopsync.models import Tenant
@@ -67,7 +66,8 @@ class Composer:
         domain = campaign.sender.short_link_domain if campaign.sender else ""
         self._base_url = domain.rstrip("/") or settings.PUBLIC_URL
         self._samples = (f"{settings.PUBLIC_URL}/u/{_SAMPLE_TOKEN}", sample_link(self._base_url))
-        self._postal_address = postal_address() if campaign.channel == Channel.EMAIL else ""
+        via = connection_of(campaign.channel, campaign.sender.connection if campaign.sender else None)
+        self._postal_address = via.postal_address if via else ""
         self._places = Places(keeps_quiet_hours=campaign.keeps_quiet_hours)
 
     def compose(self, rows: Sequence[Message], *, now: datetime) -> list[Composed]:

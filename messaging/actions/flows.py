@@ -14,7 +14,8 @@ from config.infra import tenancy
 from config.infra.work.claims import ClockTimestamp, in_seconds
 from messaging.models import Campaign, Flow, Message, QuietHours, SendQueue
 from messaging.quiet import Hours, choose_hours, next_time, zones_of
-from shopsync.models import Tenant
+from messaging.senders import SERVICES
+from shopsync.models import Connection, Tenant
 
 QUANTUM = 500  # recipients that a turn adds
 FAILED = "failed: see the log"  # what waits for us: an error of ours, tried again by itself
@@ -79,6 +80,14 @@ def queue_for(*, channel: str, connection_id: int | None = None) -> SendQueue:
     via: dict[str, Any] = {"channel": channel, "connection_id": connection_id}
     queue, _ = SendQueue.objects.get_or_create(**via)
     return queue
+
+
+def connection_of(channel: str, own: Connection | None) -> Connection | None:
+    """Find the connection of a channel: the one that is given, else the first of its service; None: none is active."""
+    service = SERVICES.get(channel)
+    if own is None and service:
+        return Connection.objects.filter(service=service, is_active=True).first()
+    return own if own is not None and own.is_active else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from django.utils import timezone
 from audit.actions import record
 from config.infra import tenancy, work
 from messaging.actions.charges import release_messages, settle_messages
+from messaging.actions.flows import connection_of
 from messaging.actions.frequencies import uncount_sends
 from messaging.actions.outcomes import NOT_SENT
 from messaging.actions.returning import admit
@@ -19,7 +20,7 @@ from messaging.emails import render_email
 from messaging.encoding import split_sms
 from messaging.models import Contact, Message, MessageBody, TemplateVersion
 from messaging.models.contacts import Channel
-from messaging.queries import marketing_address, postal_address
+from messaging.queries import marketing_address
 from messaging.rendering import MAX_TEXT, TemplateError, render_text, values_of
 from shopsync.models import Tenant
 
@@ -106,6 +107,11 @@ def _write_email(message: Message, draft: Draft) -> MessageBody:
     if draft.template_version_id is None or draft.text.strip():
         raise MessageError("template_version_id: an e-mail is written by a template; give a version of one, no text.")
     version = _version(draft, draft.template_version_id)
+    via = connection_of(draft.channel, None)
+    if via is None:
+        raise MessageError(
+            "channel: there is no active connection of the service email, which the footer is taken from."
+        )
     try:
         email = render_email(
             subject=version.subject,
@@ -113,7 +119,7 @@ def _write_email(message: Message, draft: Draft) -> MessageBody:
             text=version.text,
             values=_values(message, unsubscribe_url=unsubscribe_url(reference=message.reference)),
             defaults=version.defaults,
-            postal_address=postal_address(),
+            postal_address=via.postal_address,
         )
     except TemplateError as error:
         raise MessageError(f"template_version_id: {error}") from error

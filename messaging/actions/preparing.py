@@ -20,7 +20,7 @@ from config.infra import tenancy, work
 from config.infra.work.claims import ClockTimestamp, in_seconds
 from messaging.actions.composing import Composed, Composer
 from messaging.actions.credits import OutOfCredits, OverDailyCap, left_today, read_balance, reserve_credits
-from messaging.actions.flows import Place, flows_for, queue_for
+from messaging.actions.flows import Place, connection_of, flows_for, queue_for
 from messaging.actions.prices import Tariff, country_of, tariff_of
 from messaging.actions.questions import skip_messages
 from messaging.encoding import split_sms
@@ -31,6 +31,7 @@ logger = logging.getLogger(__name__)
 BATCH = 500
 SINGLES_WAIT_SECONDS = 10.0
 LACKS = NO_CREDITS, DAILY_CAP = "no_credits", "daily_cap"
+NO_CONNECTION = "no_connection"
 
 _PLACE = """
 UPDATE messaging_message m SET flow_id = t.flow, text = t.text, sender = t.sender, parts = t.parts, price = t.price,
@@ -49,7 +50,7 @@ def prepare_campaign(campaign_id: int, *, now: datetime, limit: int = BATCH) -> 
     with transaction.atomic():
         campaign = (
             Campaign.objects.select_for_update(of=("self",), no_key=True)
-            .select_related("sender", "template_version")
+            .select_related("sender__connection", "template_version")
             .get(pk=campaign_id)
         )
         if campaign.status != Campaign.Status.SENDING or _still_waits(campaign, now=now):
@@ -62,9 +63,12 @@ def prepare_campaign(campaign_id: int, *, now: datetime, limit: int = BATCH) -> 
         )
         if not rows:
             return 0
+        own = campaign.sender.connection if campaign.sender else None
+        if connection_of(campaign.channel, own) is None:  # what is in an e-mail's footer is the connection's
+            Campaign.objects.filter(pk=campaign.pk).update(blocker=NO_CONNECTION, updated_at=now)
+            return 0
         composed = Composer(campaign).compose(rows, now=now)
-        via = campaign.sender.connection_id if campaign.sender else None
-        queue = queue_for(channel=campaign.channel, connection_id=via)
+        queue = queue_for(channel=campaign.channel, connection_id=own.pk if own else None)
         blocker = _set_aside(composed, campaign=campaign, queue=queue, reference=f"campaign:{campaign.pk}", now=now)
         Campaign.objects.filter(pk=campaign.pk).update(blocker=blocker, updated_at=now)
         return 0 if blocker else len(rows)

@@ -20,7 +20,7 @@ from config.infra.failpoints import failpoint
 from config.infra.ratelimit import Grant, Level, Refusal, clock_ms, grant, return_recipients, take_recipients
 from messaging.actions import bisecting, outcomes
 from messaging.actions.claiming import Call, begin_call, pick_sender
-from messaging.actions.flows import FAILED, Turn, block_queue, keep_quiet, take_turn
+from messaging.actions.flows import FAILED, Turn, block_queue, connection_of, keep_quiet, take_turn
 from messaging.actions.limits import levels_of
 from messaging.actions.preparing import prepare_singles
 from messaging.actions.questions import Claimed
@@ -28,7 +28,6 @@ from messaging.actions.unsubscribes import unsubscribe_url
 from messaging.models import Message, Sender, SendQueue
 from messaging.models.contacts import Channel
 from messaging.providers.base import OutgoingMessage, Provider, ProviderAccount, ProviderError, get_provider
-from messaging.senders import SERVICES
 from shopsync.models import Connection, Tenant
 
 logger = logging.getLogger(__name__)
@@ -161,21 +160,13 @@ def _look_up(turn: Turn) -> Route | str:
     if tenant.status != Tenant.Status.ACTIVE:
         return f"tenant_{tenant.status}"
     queue = SendQueue.objects.select_related("connection").get(pk=turn.queue_id)
-    connection = _connection_of(queue.channel, queue.connection)
+    connection = connection_of(queue.channel, queue.connection)
     return "no_connection" if connection is None else route_of(connection)
-
-
-def _connection_of(channel: str, own: Connection | None) -> Connection | None:
-    """Find the connection of a channel: the one that is given, else the first of its service; None: none is active."""
-    service = SERVICES.get(channel)
-    if own is None and service:
-        return Connection.objects.filter(service=service, is_active=True).first()
-    return own if own is not None and own.is_active else None
 
 
 def provider_of(channel: str, own: Connection | None) -> Provider | None:
     """Return what the tenant's messages on a channel go through; None: there is no active connection."""
-    connection = _connection_of(channel, own)
+    connection = connection_of(channel, own)
     return None if connection is None else route_of(connection).provider
 
 

@@ -40,28 +40,41 @@ _FLOOR_DONE = """
 UPDATE bench_floor b SET status = 'sent', provider_id = t.provider_id
 FROM unnest(%s::bigint[], %s::text[]) AS t(id, provider_id) WHERE b.id = t.id"""
 
+# The same in our own table: its indexes, the counts that its triggers keep.
+_TABLE_CLAIM = """
+UPDATE messaging_message SET status = 'leased', started_at = clock_timestamp() WHERE id IN (
+    SELECT id FROM messaging_message WHERE campaign_id = {campaign} AND status = 'ready' ORDER BY id LIMIT %s
+    FOR UPDATE SKIP LOCKED)
+RETURNING id, address, text, reference::text"""
+_TABLE_DONE = """
+UPDATE messaging_message m SET status = 'done', outcome = 'sent', provider_id = t.provider_id
+FROM unnest(%s::bigint[], %s::text[]) AS t(id, provider_id) WHERE m.id = t.id"""
+
 
 def measure_rate(folder: Path) -> dict[str, Any]:
-    """Interleave rounds: send MESSAGES through our own path, and by the floor, to the sandbox on loopback."""
+    """Interleave rounds: send MESSAGES through our own path, by the floor, and by the floor in our own table, to the
+    sandbox on loopback."""
     from config.local.processes import free_port, spawn, wait_for_http
 
     port = free_port()
     arguments = [sys.executable, "-m", "messaging.providers.sandbox", "--port", str(port)]
     sandbox = spawn("bench-sandbox", arguments, env=dict(os.environ), log_path=folder / "sandbox.log", cwd=Path.cwd())
     base_url = f"http://127.0.0.1:{port}"
-    found: dict[str, list[float]] = {"ours": [], "floor": []}
+    paths = {"ours": _ours, "floor": _floor, "floor_in_our_table": _floor_in_our_table}
+    found: dict[str, list[float]] = {name: [] for name in paths}
     try:
         wait_for_http(f"{base_url}/sandbox/behaviour", 20)
         httpx2.put(f"{base_url}/sandbox/behaviour", json={"reports": "none"})
         for number in range(1, ROUNDS + 1):
-            for name, run in (("ours", _ours), ("floor", _floor)):
+            for name, run in paths.items():
                 rate = run(base_url)
                 httpx2.delete(f"{base_url}/sandbox/log")
                 found[name].append(rate)
                 print(f"  round {number} {name}: {rate:,.0f}/s", flush=True)
     finally:
         sandbox.terminate(5)
-    ours, floor = statistics.median(found["ours"]), statistics.median(found["floor"])
+    ours, floor, in_our_table = (statistics.median(found[name]) for name in paths)
+    print(f"  beside the floor in our own table ({in_our_table:,.0f}/s): {ours / in_our_table:.3f}", flush=True)
     return _result(f"sending, batches of {BATCH}", "messages/s through one worker process", ours, floor, found)
 
 
@@ -124,10 +137,7 @@ def _ours(base_url: str) -> float:
 
 def _floor(base_url: str) -> float:
     """Claim, POST and update the same batches, with the same HTTP client and nothing else."""
-    with (
-        psycopg.connect(os.environ["DATABASE_URL"]) as connection,
-        httpx2.Client(base_url=base_url, timeout=30, headers={"X-Mitto-API-Key": "key"}) as client,
-    ):
+    with psycopg.connect(os.environ["DATABASE_URL"]) as connection:
         connection.execute(_FLOOR_TABLE)
         connection.execute(
             "INSERT INTO bench_floor (address, text) SELECT '+3069' || lpad(n::text, 8, '0'),"
@@ -135,8 +145,23 @@ def _floor(base_url: str) -> float:
             [MESSAGES],
         )
         connection.commit()
+        return _send_plainly(connection, base_url, claim=_FLOOR_CLAIM, done=_FLOOR_DONE)
+
+
+def _floor_in_our_table(base_url: str) -> float:
+    """The floor, with the messages of a campaign that is prepared."""
+    campaign = _campaign_of(base_url, MESSAGES)
+    _launch(campaign)
+    with psycopg.connect(os.environ["DATABASE_URL"]) as connection:
+        claim = _TABLE_CLAIM.format(campaign=campaign.pk)
+        return _send_plainly(connection, base_url, claim=claim, done=_TABLE_DONE)
+
+
+def _send_plainly(connection: psycopg.Connection[Any], base_url: str, *, claim: Any, done: Any) -> float:
+    """Send MESSAGES batch by batch; return how many a second."""
+    with httpx2.Client(base_url=base_url, timeout=30, headers={"X-Mitto-API-Key": "key"}) as client:
         began = time.perf_counter()
-        while rows := connection.execute(_FLOOR_CLAIM, [BATCH]).fetchall():
+        while rows := connection.execute(claim, [BATCH]).fetchall():
             connection.commit()
             entries = [
                 {
@@ -149,7 +174,7 @@ def _floor(base_url: str) -> float:
             ]
             answer = client.post("/api/v1.1/Messages/sendmessagesbulk", json={"messages": entries}).json()
             ids = [message["messageId"] for message in answer["messages"]]
-            connection.execute(_FLOOR_DONE, [[row[0] for row in rows], ids])
+            connection.execute(done, [[row[0] for row in rows], ids])
             connection.commit()
         return MESSAGES / (time.perf_counter() - began)
 

@@ -16,7 +16,9 @@ from config.infra.ratelimit import Grant, Level, grant
 from config.local.processes import wait_until
 from messaging.actions.campaigns import Plan, save_campaign
 from messaging.actions.credits import top_up
+from messaging.actions.messages import Draft, MessageError, send_single
 from messaging.actions.previews import ask_for_report
+from messaging.actions.progress import advance_campaigns
 from messaging.models import (
     Contact,
     CreditAccount,
@@ -123,6 +125,25 @@ def test_a_bounce_fails_the_message_and_the_address_is_written_to_no_more(tenant
     drain_all()
     message.refresh_from_db()
     assert (message.state, Suppression.objects.get().reason) == ("failed", "bounce")
+
+
+def test_without_a_connection_no_e_mail_is_written_and_the_campaign_says_so(tenant, in_scope, sandbox, campaign):
+    Connection.objects.update(is_active=False)
+    launch(campaign)
+    campaign.refresh_from_db()
+    assert (campaign.blocker, MessageBody.objects.count()) == ("no_connection", 0)
+    draft = Draft(
+        contact_id=Contact.objects.first().pk, channel="email", template_version_id=campaign.template_version_id
+    )
+    with pytest.raises(MessageError, match="no active connection"):
+        send_single(draft=draft, actor="test")
+    Connection.objects.update(is_active=True)
+    advance_campaigns()
+    campaign.refresh_from_db()
+    assert campaign.blocker == ""
+    assert all("1 Main St, Athens" in body.html for body in MessageBody.objects.all())
+    assert MessageBody.objects.count() == 3
+    assert send_single(draft=draft, actor="test").text.count("1 Main St, Athens") == 1
 
 
 def test_the_stored_e_mail_is_what_was_sent(tenant, in_scope, sandbox, campaign):
