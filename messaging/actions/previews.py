@@ -20,7 +20,7 @@ from django.db import connection, transaction
 
 from audit.actions import record
 from config.infra import work
-from messaging.actions.campaigns import AT_ONCE, MOVES, CampaignError
+from messaging.actions.campaigns import AT_ONCE, MOVES, CampaignError, InvalidCampaign
 from messaging.actions.composing import Composed, Composer
 from messaging.actions.credits import read_balance
 from messaging.actions.flows import Place
@@ -130,20 +130,20 @@ def advance_report(campaign_id: int, *, now: datetime) -> int:
 def send_test(*, campaign: Campaign, contact_id: int, actor: str, now: datetime) -> Message:
     """Send what a contact would get to that contact alone, as a single message that is charged.
 
-    Raises: CampaignError when there is no such contact, or it would get nothing, with the reason.
+    Raises: InvalidCampaign when there is no such contact, or it would get nothing, with the reason.
     """
     contact = Contact.objects.filter(pk=contact_id).first()
     if contact is None:
-        raise CampaignError(f"contact_id: there is no contact {contact_id}.")
+        raise InvalidCampaign("contact_id", f"There is no contact {contact_id}.")
     message = Message(contact=contact, channel=campaign.channel, address=contact.address_on(campaign.channel))
     if not message.address:
-        raise CampaignError(f"contact_id: the contact can't be reached by {campaign.channel}.")
+        raise InvalidCampaign("contact_id", f"The contact can't be reached by {campaign.channel}.")
     message.purpose, message.trigger = Message.Purpose.TRANSACTIONAL, f"test:campaign:{campaign.pk}"
     message.priority = 0
     work.add([message])
     (composed,) = Composer(campaign).compose([message], now=now)
     if composed.reason:
-        raise CampaignError(f"contact_id: the contact would get nothing: {composed.reason}.")
+        raise InvalidCampaign("contact_id", f"The contact would get nothing: {composed.reason}.")
     message.text, message.sender = composed.text, composed.sender
     message.connection_id = campaign.sender.connection_id if campaign.sender else None
     message.save(update_fields=["text", "sender", "connection"])

@@ -15,7 +15,7 @@ from unfold.decorators import display
 from unfold.widgets import UnfoldAdminIntegerFieldWidget, UnfoldAdminSplitDateTimeWidget
 
 from messaging.actions import campaigns
-from messaging.actions.campaigns import CampaignError, Plan
+from messaging.actions.campaigns import CampaignError, InvalidCampaign, Plan
 from messaging.actions.previews import ask_for_report, send_test
 from messaging.models import Campaign, TemplateVersion
 from messaging.queries import Count, tally_of, waits_for
@@ -56,15 +56,14 @@ class CampaignForm(TenantForm):
     """What a campaign is to be."""
 
     def clean(self) -> dict[str, Any]:
-        """Refuse what does not fit in the words of the API, beside the field that they begin with."""
+        """Refuse what does not fit in the words of the API, beside its field."""
         values = super().clean() or {}
         if not self.errors:
             try:
                 campaigns.check_plan(_plan(values))
-            except CampaignError as error:
-                field, _, sentence = str(error).partition(": ")
-                named = field.removesuffix("_id")
-                self.add_error(named if named in self.fields else None, sentence or str(error))
+            except InvalidCampaign as error:
+                named = error.field.removesuffix("_id")
+                self.add_error(named if named in self.fields else None, str(error))
         return values
 
 

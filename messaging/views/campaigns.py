@@ -16,7 +16,7 @@ from rest_framework.serializers import BaseSerializer
 from rest_framework.viewsets import ReadOnlyModelViewSet
 
 from messaging.actions import campaigns
-from messaging.actions.campaigns import CampaignError, Plan
+from messaging.actions.campaigns import CampaignError, InvalidCampaign, Plan
 from messaging.actions.previews import ask_for_report, send_test
 from messaging.models import Campaign
 from messaging.models.contacts import Channel
@@ -26,7 +26,13 @@ from shopsync.auth import ReadOrAct, actor_of
 from shopsync.serializers import read
 from shopsync.views import KEY, answer_once, declare_problem
 
-declare_problem(CampaignError, status=409, slug="campaign-refused", title="The campaign can't be moved so")
+
+def _named(error: InvalidCampaign) -> dict[str, object]:
+    return {"errors": {error.field: [str(error)]}}
+
+
+declare_problem(CampaignError, status=409, slug="campaign-refused", title="Not as the campaign stands")
+declare_problem(InvalidCampaign, status=400, slug="invalid-campaign", title="It does not fit", members=_named)
 
 
 class CampaignFilters(FilterSet):
@@ -52,12 +58,12 @@ class Campaigns(ReadOrAct, ReadOnlyModelViewSet[Campaign]):
 
     @extend_schema(request=CampaignInput, responses={201: CampaignDetail}, parameters=[KEY], summary="Write a draft")
     def create(self, request: Request) -> Response:
-        """Write a draft; nothing is sent."""
+        """Write a draft; nothing is sent. 400 names the field that does not fit."""
         return answer_once(request, lambda: self._save(request, None))
 
     @extend_schema(request=CampaignInput, responses=CampaignDetail, summary="Write a draft anew")
     def update(self, request: Request, pk: int) -> Response:
-        """Replace what a draft says."""
+        """Replace what a draft says. 400 names the field that does not fit, 409 says why it is a draft no more."""
         self.get_object()
         return self._save(request, pk)
 
@@ -79,7 +85,10 @@ class Campaigns(ReadOrAct, ReadOnlyModelViewSet[Campaign]):
 
     @extend_schema(request=TestSendInput, responses={201: MessageRow}, parameters=[KEY], summary="Send a test")
     def test_send(self, request: Request, pk: int) -> Response:
-        """Send what a contact would get to that contact alone; it is charged, and counts in no campaign."""
+        """Send what a contact would get to that contact alone; it is charged, and counts in no campaign.
+
+        400 says why the contact would get nothing.
+        """
         campaign = self.get_object()
         given = read(TestSendInput, request)
 
@@ -93,7 +102,7 @@ class Campaigns(ReadOrAct, ReadOnlyModelViewSet[Campaign]):
 
     @extend_schema(request=LaunchInput, responses=CampaignDetail, parameters=[KEY], summary="Launch, now or later")
     def launch(self, request: Request, pk: int) -> Response:
-        """Let a draft be sent."""
+        """Let a draft be sent. 400 for a time that does not fit; 409 for what is no draft, or has to be changed."""
         self.get_object()
         at = read(LaunchInput, request)["scheduled_at"]
         return self._move(

@@ -76,7 +76,7 @@ def test_an_operator_writes_reports_launches_pauses_and_cancels(operator, world,
 def test_what_does_not_fit_is_said_beside_its_field_and_nothing_is_written(operator, world, filled_in):
     answer = operator.post(add_page(Campaign), {**filled_in, "channel": "email", "sender": ""})
     assert answer.status_code == 200
-    assert "the template is for sms, not email" in answer.content.decode()
+    assert "The template is for sms, not email" in answer.content.decode()
     answer = operator.post(add_page(Campaign), {**filled_in, "holdout_percent": "91"})
     assert answer.status_code == 200
     with tenancy.tenant_scope(world.tenant.pk):
