@@ -224,6 +224,7 @@ SPECTACULAR_SETTINGS = {
     ],
     "ENUM_NAME_OVERRIDES": {  # of `country` and `country_code`, of `channel` and `channels`
         "CountryEnum": "inventory.rules.COUNTRIES",
+        "PlaceEnum": "messaging.senders.PLACES",
         "ChannelEnum": "messaging.models.contacts.Channel",
     },
     "SERVE_INCLUDE_SCHEMA": False,

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from django import forms
 from django.contrib import admin
 from django.db import models
+from django.db.models import Case, OuterRef, Subquery, When
+from django.db.models.functions import Cast
 from django.http import HttpRequest
 from unfold.admin import ModelAdmin
+from unfold.decorators import display
+from unfold.widgets import UnfoldAdminTextInputWidget
 
+from messaging.actions.limits import LimitError, subject_of
 from messaging.models import Price, QuietHours, SendingPolicy, SendLimit, SendQueue
 from shopsync.admin.base import TenantModelAdmin
+from shopsync.models import Tenant
 
 
 @admin.register(SendingPolicy)
@@ -52,12 +61,51 @@ class HouseAdmin(ModelAdmin):
         return bool(request.user.is_superuser)
 
 
+class SendLimitForm(forms.ModelForm):  # type: ignore[type-arg]
+    """A limit, of somebody there is."""
+
+    subject = forms.CharField(
+        max_length=255,
+        required=False,
+        widget=UnfoldAdminTextInputWidget,
+        help_text="level tenant: the shop's domain, or the tenant's id; account: SERVICE:ACCOUNT of a connection; "
+        "empty: all of the level that have no limit of their own, and with the level global the whole installation",
+    )
+
+    class Meta:
+        model = SendLimit
+        fields = ("level", "subject", "requests_per_second")
+
+    def clean(self) -> dict[str, Any]:
+        """Refuse a subject that there is not; one that was kept before may be gone by now."""
+        values = super().clean() or {}
+        if {"level", "subject"} & set(self.changed_data) and not self.errors:
+            try:
+                values["subject"] = subject_of(level=values["level"], given=values["subject"])
+            except LimitError as error:
+                self.add_error(error.field, str(error))
+        return values
+
+
 @admin.register(SendLimit)
 class SendLimitAdmin(HouseAdmin):
     """How many requests a second providers are asked at most; in force within two seconds."""
 
-    list_display = ("level", "subject", "requests_per_second", "updated_at")
+    form = SendLimitForm
+    list_display = ("level", "subject", "shop", "requests_per_second", "updated_at")
     fields = ("level", "subject", "requests_per_second")
+
+    @display(description="shop")
+    def shop(self, limit: Any) -> str:
+        """Name the tenant whose limit it is."""
+        return limit.shop_domain or ""
+
+    def get_queryset(self, request: HttpRequest) -> Any:
+        """Read the shop's domain along."""
+        named = Tenant.objects.annotate(subject=Cast("pk", models.CharField())).filter(subject=OuterRef("subject"))
+        domain = Subquery(named.values("shop_domain")[:1])
+        level = SendLimit.Level.TENANT
+        return super().get_queryset(request).annotate(shop_domain=Case(When(level=level, then=domain)))
 
 
 @admin.register(Price)
