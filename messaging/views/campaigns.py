@@ -23,7 +23,7 @@ from messaging.models.contacts import Channel
 from messaging.serializers.campaigns import CampaignDetail, CampaignInput, CampaignRow, LaunchInput, TestSendInput
 from messaging.serializers.messages import MessageRow
 from shopsync.auth import ReadOrAct, actor_of
-from shopsync.serializers import read
+from shopsync.serializers import Nothing, StrictQuery, read
 from shopsync.views import KEY, answer_once, declare_problem
 
 
@@ -42,7 +42,7 @@ class CampaignFilters(FilterSet):
     channel = ChoiceFilter(choices=Channel.choices)
 
 
-class Campaigns(ReadOrAct, ReadOnlyModelViewSet[Campaign]):
+class Campaigns(StrictQuery, ReadOrAct, ReadOnlyModelViewSet[Campaign]):
     """Messages to many; the detail shows where they stand."""
 
     queryset = Campaign.objects.none()
@@ -77,6 +77,7 @@ class Campaigns(ReadOrAct, ReadOnlyModelViewSet[Campaign]):
     def preflight(self, request: Request, pk: int) -> Response:
         """Ask how many get it, who does not and why, its parts, cost and time; a large one is reported on by and by."""
         self.get_object()
+        read(Nothing, request)
         return answer_once(request, lambda: self._asked(pk))
 
     def _asked(self, pk: int) -> Response:
@@ -115,12 +116,14 @@ class Campaigns(ReadOrAct, ReadOnlyModelViewSet[Campaign]):
     def pause(self, request: Request, pk: int) -> Response:
         """Stop until it is resumed; what is being called goes out."""
         self.get_object()
+        read(Nothing, request)
         return self._move(request, pk, lambda actor: campaigns.pause_campaign(campaign_id=pk, actor=actor))
 
     @extend_schema(request=None, responses=CampaignDetail, parameters=[KEY], summary="Resume")
     def resume(self, request: Request, pk: int) -> Response:
         """Go on where it was paused."""
         self.get_object()
+        read(Nothing, request)
         return self._move(
             request, pk, lambda actor: campaigns.resume_campaign(campaign_id=pk, actor=actor, now=timezone.now())
         )
@@ -129,6 +132,7 @@ class Campaigns(ReadOrAct, ReadOnlyModelViewSet[Campaign]):
     def cancel(self, request: Request, pk: int) -> Response:
         """End it: what is not called yet never is, and its credits are given back."""
         self.get_object()
+        read(Nothing, request)
         return self._move(request, pk, lambda actor: campaigns.cancel_campaign(campaign_id=pk, actor=actor))
 
     def _move(self, request: Request, pk: int, move: Any) -> Response:

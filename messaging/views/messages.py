@@ -21,7 +21,7 @@ from messaging.models import Message
 from messaging.models.contacts import Channel
 from messaging.serializers.messages import MessageDetail, MessageInput, MessageRow, SettleInput
 from shopsync.auth import ReadOrAct, actor_of
-from shopsync.serializers import WholeNumberFilter, read
+from shopsync.serializers import Nothing, StrictQuery, WholeNumberFilter, read
 from shopsync.views import KEY, answer_once, declare_problem
 
 
@@ -46,7 +46,7 @@ declare_problem(MessageError, status=409, slug="message-refused", title="Not as 
 declare_problem(InvalidMessage, status=400, slug="invalid-message", title="This is no message", members=_named)
 
 
-class Messages(ReadOrAct, ReadOnlyModelViewSet[Message]):
+class Messages(StrictQuery, ReadOrAct, ReadOnlyModelViewSet[Message]):
     """Messages and where each stands; in the detail with its delivery reports."""
 
     queryset = Message.objects.none()
@@ -79,6 +79,7 @@ class Messages(ReadOrAct, ReadOnlyModelViewSet[Message]):
     def resend(self, request: Request, pk: int) -> Response:
         """Send a message again that nobody knows the fate of: the recipient may get it twice. 409 for any other."""
         self.get_object()
+        read(Nothing, request)
         return answer_once(
             request, lambda: Response(MessageRow(resend_unknown(message_id=pk, actor=actor_of(request))).data)
         )

@@ -37,7 +37,7 @@ from messaging.views.contacts import shown_contacts
 from messaging.views.imports import digest_upload
 from shopsync.auth import ReadOrAct, actor_of
 from shopsync.models import Tenant
-from shopsync.serializers import read
+from shopsync.serializers import StrictQuery, read
 from shopsync.views import KEY, answer_once, declare_problem
 
 READS = frozenset({"list", "retrieve", "count", "sample"})
@@ -62,7 +62,7 @@ class SegmentFilters(FilterSet):
     kind = ChoiceFilter(choices=Segment.Kind.choices)
 
 
-class Segments(ReadOrAct, ReadOnlyModelViewSet[Segment]):
+class Segments(StrictQuery, ReadOrAct, ReadOnlyModelViewSet[Segment]):
     """Audiences: described, or listed."""
 
     reads = READS
