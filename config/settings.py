@@ -277,6 +277,7 @@ LANGUAGE_CODE = "en"
 USE_I18N = True
 TIME_ZONE = "UTC"
 USE_TZ = True
+FORMAT_MODULE_PATH = "config.formats"
 
 # --- what we tell ops ----------------------------------------------------------------------------------------------
 LOGGING_CONFIG = None

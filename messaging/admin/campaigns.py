@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from django import forms
@@ -9,6 +10,7 @@ from django.contrib import admin
 from django.db.models import Model, Q, QuerySet, Sum
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
+from django.utils.formats import date_format
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.decorators import display
@@ -19,7 +21,7 @@ from messaging.actions.campaigns import CampaignError, InvalidCampaign, Plan
 from messaging.actions.previews import ask_for_report, send_test
 from messaging.models import Campaign, TemplateVersion
 from messaging.queries import Count, tally_of, waits_for
-from shopsync.admin.base import TenantForm, actor_of, table
+from shopsync.admin.base import TenantForm, actor_of, in_zone, table
 from shopsync.admin.forms import ActingAdmin, KeyedForm, Page, PlainIntegerField, row_action
 from shopsync.sites import scope_of
 
@@ -44,6 +46,10 @@ class LaunchForm(KeyedForm):
     scheduled_at = forms.SplitDateTimeField(
         required=False, widget=UnfoldAdminSplitDateTimeWidget(), help_text="empty: now"
     )
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.fields["scheduled_at"].help_text = in_zone("empty: now")
 
 
 class TestForm(KeyedForm):
@@ -146,7 +152,7 @@ class CampaignAdmin(ActingAdmin):
             return "not asked for yet"
         if told["status"] == "asked":
             return f"being made: part {told['part'] + 1} of {told['of']}"
-        return table(("", ""), [(name.replace("_", " "), _plain(value)) for name, value in told.items()])
+        return table(("", ""), [(name.replace("_", " "), _plain(name, value)) for name, value in told.items()])
 
     def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         """A draft may be written anew, by operators and owners of one tenant."""
@@ -266,7 +272,9 @@ def _most(item: tuple[str, int]) -> int:
     return -item[1]
 
 
-def _plain(value: Any) -> str:
+def _plain(name: str, value: Any) -> str:
+    if name.endswith("_at") and value:
+        return date_format(timezone.localtime(datetime.fromisoformat(value)), "DATETIME_FORMAT")
     if isinstance(value, dict):
         return ", ".join(f"{name}: {count}" for name, count in value.items()) or "none"
     return str(value)

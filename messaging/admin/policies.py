@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from django import forms
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.db import models
 from django.db.models import Case, OuterRef, Subquery, When
 from django.db.models.functions import Cast
@@ -16,7 +16,7 @@ from unfold.widgets import UnfoldAdminTextInputWidget
 
 from messaging.actions.limits import LimitError, subject_of
 from messaging.models import Price, QuietHours, SendingPolicy, SendLimit, SendQueue
-from shopsync.admin.base import TenantModelAdmin
+from shopsync.admin.base import TenantForm, TenantModelAdmin
 from shopsync.models import Tenant
 
 
@@ -30,14 +30,46 @@ class SendingPolicyAdmin(TenantModelAdmin):
     fields = (*settings_fields, "updated_at", "tenant")
 
 
+class HoursForm(TenantForm):
+    """The hours of a place; the rest of the day is quiet."""
+
+    class Meta:
+        model = QuietHours
+        fields = ("country", "region", "starts_at", "ends_at")
+        labels: ClassVar = {"starts_at": "May be sent from", "ends_at": "May be sent until"}
+        help_texts: ClassVar = {
+            "starts_at": "local time of the recipient, e.g. 08:00",
+            "ends_at": "local time of the recipient, e.g. 21:00; the same as from: at any time of day; "
+            "earlier than from: over midnight, so that people are written to at night",
+        }
+
+
 @admin.register(QuietHours)
 class QuietHoursAdmin(TenantModelAdmin):
-    """The hours of the day in which campaigns may be sent."""
+    """The hours of the day in which campaigns may be sent; outside them it is quiet."""
 
+    form = HoursForm
     may_add = True
     settings_fields = ("country", "region", "starts_at", "ends_at")
-    list_display = ("country", "region", "starts_at", "ends_at")
+    list_display = ("country", "region", "may_be_sent")
     fields = (*settings_fields, "tenant")
+
+    @display(description="may be sent (local time of the recipient)", ordering="starts_at")
+    def may_be_sent(self, hours: QuietHours) -> str:
+        """Say from when until when."""
+        if hours.starts_at == hours.ends_at:
+            return "at any time"
+        return f"{hours.starts_at:%H:%M} to {hours.ends_at:%H:%M}{' over midnight' if hours.spans_midnight else ''}"
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        """Save the hours, and warn of those at night."""
+        super().save_model(request, obj, form, change)
+        if obj.spans_midnight:
+            sentence = (
+                f"These hours span midnight: campaigns may be sent from {obj.starts_at:%H:%M}, through the night, "
+                f"until {obj.ends_at:%H:%M}. If the quiet hours were meant, exchange the two."
+            )
+            self.message_user(request, sentence, messages.WARNING)
 
     def has_delete_permission(self, request: HttpRequest, obj: models.Model | None = None) -> bool:
         """Without a row the default holds."""

@@ -121,6 +121,11 @@ class QuietHours(Worded, TenantModel):
     def __str__(self) -> str:
         return f"{self.country}-{self.region} {self.starts_at}-{self.ends_at}"
 
+    @property
+    def spans_midnight(self) -> bool:
+        """May be sent at night, from one day into the next?"""
+        return self.ends_at < self.starts_at
+
     def clean(self) -> None:
         """Refuse a place that is none.
 

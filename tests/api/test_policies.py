@@ -65,6 +65,8 @@ def test_hours_are_set_changed_and_taken_away(owner, stranger):
     made = post(owner, "quiet-hours", country="US", region="FL", starts_at="09:00", ends_at="20:00")
     assert made.status_code == 201
     path = f"/api/v1/quiet-hours/{made.json()['id']}"
+    assert made.json()["spans_midnight"] is False
+    assert owner.patch(path, {"ends_at": "08:30"}, format="json").json()["spans_midnight"] is True
     assert owner.patch(path, {"ends_at": "19:30"}, format="json").json()["ends_at"] == "19:30"
     for fields, field in (
         ({"country": "US", "region": "FL"}, "country"),
