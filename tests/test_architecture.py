@@ -93,7 +93,7 @@ NOUNS = {  # what a module that became a package may be split into
         *("imports", "merging", "profiles", "exports", "forms", "templates", "links", "unsubscribes", "senders"),
         *("prices", "replies", "campaigns", "freezing", "preparing", "composing", "flows", "claiming", "unknowns"),
         *("routing", "answers", "opt_outs", "reviews"),
-        *("previews", "limits", "charges", "frequencies", "outcomes", "progress", "messages", "bounces"),
+        *("previews", "estimates", "limits", "charges", "frequencies", "outcomes", "progress", "messages", "bounces"),
         *("orders", "payments", "refunds", "calls", "reconciliation"),
     },
     "models": {

@@ -128,13 +128,21 @@ def check_time(campaign: Campaign, *, at: datetime | None, now: datetime) -> Non
 
     Raises: InvalidCampaign for a time that does not fit; CampaignError for a draft that has expired.
     """
-    if at is not None and at < now:
-        raise InvalidCampaign("scheduled_at", "It lies in the past: leave it out to launch now.")
+    check_moment(at, now=now)
     if campaign.expires_at is None or campaign.expires_at > (at or now):
         return
     if campaign.expires_at <= now:
         raise CampaignError(f"The draft expired at {campaign.expires_at.isoformat()}: give it a later expires_at.")
     raise InvalidCampaign("scheduled_at", f"The draft expires before, at {campaign.expires_at.isoformat()}.")
+
+
+def check_moment(at: datetime | None, *, now: datetime) -> None:
+    """Look whether a moment is to come; None: now.
+
+    Raises: InvalidCampaign.
+    """
+    if at is not None and at < now:
+        raise InvalidCampaign("scheduled_at", "It lies in the past: leave it out to launch now.")
 
 
 def _plan_of(campaign: Campaign) -> Plan:

@@ -152,7 +152,8 @@ class CampaignAdmin(ActingAdmin):
             return "not asked for yet"
         if told["status"] == "asked":
             return f"being made: part {told['part'] + 1} of {told['of']}"
-        return table(("", ""), [(name.replace("_", " "), _plain(name, value)) for name, value in told.items()])
+        rows = [(name.replace("_", " "), _plain(name, value)) for name, value in told.items() if name != "warnings"]
+        return table(("", ""), [*(("look at this", sentence) for sentence in told.get("warnings", ())), *rows])
 
     def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         """A draft may be written anew, by operators and owners of one tenant."""
@@ -171,14 +172,15 @@ class CampaignAdmin(ActingAdmin):
 
     @row_action("Report before the launch", path="report", icon="fact_check")
     def report_before(self, request: HttpRequest, campaign: Campaign) -> HttpResponse:
-        """Ask how many get it, at what cost."""
+        """Ask how many get it, at what cost, and what is in the way."""
+        form = LaunchForm(request.POST)
         page = Page(
             title="Report before the launch",
             sentences=("Everybody's message is written, in memory, to count parts and cost. Nothing is sent.",),
             button="Report",
             done="The report is on the campaign's page, or will be in a while.",
-            form=KeyedForm(request.POST),
-            run=lambda: ask_for_report(campaign_id=campaign.pk, now=timezone.now()),
+            form=form,
+            run=lambda: ask_for_report(campaign_id=campaign.pk, at=form.given()["scheduled_at"], now=timezone.now()),
         )
         return self.ask(request, campaign, page)
 
@@ -273,7 +275,7 @@ def _most(item: tuple[str, int]) -> int:
 
 
 def _plain(name: str, value: Any) -> str:
-    if name.endswith("_at") and value:
+    if value and (name.endswith("_at") or name == "reckoned_from"):
         return date_format(timezone.localtime(datetime.fromisoformat(value)), "DATETIME_FORMAT")
     if isinstance(value, dict):
         return ", ".join(f"{name}: {count}" for name, count in value.items()) or "none"

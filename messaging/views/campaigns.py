@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from django.db.models import QuerySet
@@ -20,7 +21,14 @@ from messaging.actions.campaigns import CampaignError, InvalidCampaign, Plan
 from messaging.actions.previews import ask_for_report, send_test
 from messaging.models import Campaign
 from messaging.models.contacts import Channel
-from messaging.serializers.campaigns import CampaignDetail, CampaignInput, CampaignRow, LaunchInput, TestSendInput
+from messaging.serializers.campaigns import (
+    CampaignDetail,
+    CampaignInput,
+    CampaignRow,
+    LaunchInput,
+    PreflightInput,
+    TestSendInput,
+)
 from messaging.serializers.messages import MessageRow
 from shopsync.auth import ReadOrAct, actor_of
 from shopsync.serializers import Nothing, StrictQuery, read
@@ -73,15 +81,20 @@ class Campaigns(StrictQuery, ReadOrAct, ReadOnlyModelViewSet[Campaign]):
         code = status.HTTP_201_CREATED if campaign_id is None else status.HTTP_200_OK
         return Response(self._shown(saved.pk), status=code)
 
-    @extend_schema(request=None, responses=CampaignDetail, parameters=[KEY], summary="Report before the launch")
+    @extend_schema(
+        request=PreflightInput, responses=CampaignDetail, parameters=[KEY], summary="Report before the launch"
+    )
     def preflight(self, request: Request, pk: int) -> Response:
-        """Ask how many get it, who does not and why, its parts, cost and time; a large one is reported on by and by."""
-        self.get_object()
-        read(Nothing, request)
-        return answer_once(request, lambda: self._asked(pk))
+        """Ask how many get it, who does not and why, its parts, cost and time, and what is in the way of it.
 
-    def _asked(self, pk: int) -> Response:
-        ask_for_report(campaign_id=pk, now=timezone.now())
+        A large one is reported on by and by. 400 for a time that is past, 409 for what is no draft.
+        """
+        self.get_object()
+        at = read(PreflightInput, request)["scheduled_at"]
+        return answer_once(request, lambda: self._asked(pk, at))
+
+    def _asked(self, pk: int, at: datetime | None) -> Response:
+        ask_for_report(campaign_id=pk, at=at, now=timezone.now())
         return Response(self._shown(pk))
 
     @extend_schema(request=TestSendInput, responses={201: MessageRow}, parameters=[KEY], summary="Send a test")

@@ -55,6 +55,10 @@ def test_a_campaign_goes_from_draft_to_cancelled_in_words(owner, campaign, body)
     report = post(owner, f"{path}/preflight").json()["preflight"]
     assert report["status"] == "ready"
     assert report["recipients"] + sum(report["skipped"].values()) == report["contacts"] > 0
+    later = post(owner, f"{path}/preflight", {"scheduled_at": "2099-01-01T09:00:00Z"}).json()
+    assert (later["preflight"]["reckoned_from"], later["scheduled_at"]) == ("2099-01-01T09:00:00+00:00", None)
+    past = post(owner, f"{path}/preflight", {"scheduled_at": "2001-01-01T09:00:00Z"})
+    assert is_refused(past, field="scheduled_at", words="in the past")
     launched = post(owner, f"{path}/launch", {"scheduled_at": "2099-01-01T09:00:00Z"})
     assert (launched.status_code, launched.json()["status"]) == (200, "scheduled")
     assert post(owner, f"{path}/pause").json()["status"] == "paused"
