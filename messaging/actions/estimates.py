@@ -18,7 +18,6 @@ from messaging.actions.flows import Place
 from messaging.actions.limits import batch_size, per_second
 from messaging.actions.sending import provider_of
 from messaging.models import Campaign, CreditPolicy, SendQueue
-from messaging.providers.base import Unusable
 from messaging.quiet import Hours, next_time
 from messaging.senders import SERVICES
 from shopsync.models import Connection, Tenant
@@ -208,8 +207,8 @@ def _blocker_of(campaign: Campaign) -> str:
     provider = provider_of(campaign.channel, own)
     if provider is None:
         return "no_connection"
-    if isinstance(provider, Unusable):
-        return provider.blocker
+    if unusable := str(getattr(provider, "blocker", "")):  # of an account that nobody can tell how to speak to
+        return unusable
     via = own or Connection.objects.filter(service=SERVICES.get(campaign.channel, ""), is_active=True).first()
     if campaign.sender is None and via is not None and not via.sender:
         return "bad_sender"
