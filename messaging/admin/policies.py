@@ -10,13 +10,16 @@ from django.db import models
 from django.db.models import Case, OuterRef, Subquery, When
 from django.db.models.functions import Cast
 from django.http import HttpRequest
+from django.utils import timezone
 from unfold.admin import ModelAdmin
 from unfold.decorators import display
 from unfold.widgets import UnfoldAdminTextInputWidget
 
+from audit.actions import record
+from config.infra import tenancy
 from messaging.actions.limits import LimitError, subject_of
 from messaging.models import Price, QuietHours, SendingPolicy, SendLimit, SendQueue
-from shopsync.admin.base import TenantForm, TenantModelAdmin
+from shopsync.admin.base import TenantForm, TenantModelAdmin, actor_of
 from shopsync.models import Tenant
 
 
@@ -86,11 +89,32 @@ class SendQueueAdmin(TenantModelAdmin):
 
 
 class HouseAdmin(ModelAdmin):
-    """Rows of the installation: superusers' alone."""
+    """Rows of the installation: superusers' alone; what is done to them is the system's to remember, no tenant's."""
 
     def has_module_permission(self, request: HttpRequest) -> bool:
         """Superusers see them."""
         return bool(request.user.is_superuser)
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        """Save a row, and record that it was."""
+        obj.updated_at = timezone.now()
+        super().save_model(request, obj, form, change)
+        self._note(request, obj, "updated" if change else "created", fields=sorted(form.changed_data))
+
+    def delete_model(self, request: HttpRequest, obj: Any) -> None:
+        """Take a row away, and record that it was."""
+        self._note(request, obj, "deleted")
+        super().delete_model(request, obj)
+
+    def delete_queryset(self, request: HttpRequest, queryset: Any) -> None:
+        """Take the chosen ones away, one by one."""
+        for row in queryset.order_by("pk"):
+            self.delete_model(request, row)
+
+    def _note(self, request: HttpRequest, row: Any, verb: str, **data: Any) -> None:
+        noun = str(self.opts.verbose_name).replace(" ", "_").lower()
+        with tenancy.no_scope():
+            record(name=f"{noun}.{verb}", subject=f"{noun}:{row.pk}", actor=actor_of(request), data=data)
 
 
 class SendLimitForm(forms.ModelForm):  # type: ignore[type-arg]

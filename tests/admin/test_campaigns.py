@@ -7,6 +7,7 @@ import re
 import pytest
 from django.urls import reverse
 
+from audit.models import AuditEvent
 from config.infra import tenancy
 from messaging.models import (
     Campaign,
@@ -172,10 +173,25 @@ def test_a_limit_is_of_somebody_there_is(superuser, owner, world):
 def test_a_limit_of_somebody_who_is_gone_can_be_changed(superuser, world):
     superuser.post("/admin/tenant", {"tenant": world.tenant.pk})
     gone = SendLimit.objects.create(level="account", subject="mitto:gone", requests_per_second=5)
+    gone.refresh_from_db()
     given = {"level": "account", "subject": "mitto:gone", "requests_per_second": "6"}
     assert superuser.post(change_page(gone), given).status_code == 302
+    before = gone.updated_at
     gone.refresh_from_db()
-    assert gone.requests_per_second == 6
+    assert (gone.requests_per_second, gone.updated_at > before) == (6, True)
+
+
+def test_what_is_done_to_the_houses_rows_is_the_systems_to_remember(superuser, world):
+    superuser.post("/admin/tenant", {"tenant": world.tenant.pk})
+    superuser.post(add_page(Price), {"channel": "email", "country": "GR", "amount": "1"})
+    price = Price.objects.get(channel="email", country="GR")
+    superuser.post(change_page(price), {"channel": "email", "country": "GR", "amount": "2"})
+    superuser.post(change_page(price).replace("/change/", "/delete/"), {"post": "yes"})
+    assert not Price.objects.filter(pk=price.pk).exists()
+    with tenancy.all_tenants(reason="test"):
+        events = AuditEvent.objects.filter(subject=f"price:{price.pk}").order_by("pk")
+        told = list(events.values_list("name", "tenant_id"))
+    assert told == [("price.created", None), ("price.updated", None), ("price.deleted", None)]
 
 
 def test_a_list_that_a_description_names_is_not_taken_away(operator, world):
