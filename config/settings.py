@@ -224,6 +224,7 @@ SPECTACULAR_SETTINGS = {
     ],
     "ENUM_NAME_OVERRIDES": {  # of `country` and `country_code`, of `channel` and `channels`
         "CountryEnum": "inventory.rules.COUNTRIES",
+        "PlaceEnum": "messaging.senders.PLACES",
         "ChannelEnum": "messaging.models.contacts.Channel",
     },
     "SERVE_INCLUDE_SCHEMA": False,
@@ -276,6 +277,7 @@ LANGUAGE_CODE = "en"
 USE_I18N = True
 TIME_ZONE = "UTC"
 USE_TZ = True
+FORMAT_MODULE_PATH = "config.formats"
 
 # --- what we tell ops ----------------------------------------------------------------------------------------------
 LOGGING_CONFIG = None

@@ -14,8 +14,8 @@ from functools import lru_cache
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from inventory.rules import COUNTRIES
 from messaging.identity import KINDS, OWN_KINDS, Identity, choose_contact
+from messaging.senders import PLACES
 from messaging.tables import Row, TableError, unguard
 from shopsync.identity import normalise_email, normalise_phone
 
@@ -222,7 +222,7 @@ class RowReader:
             clean.notes.append(f"{cell[:80]!r} is no {target}")
 
     def _country_of(self, clean: Clean, cell: str) -> None:
-        if cell.upper() in COUNTRIES:
+        if cell.upper() in PLACES:
             clean.values["country"] = cell.upper()
         else:
             clean.notes.append(f"{cell[:80]!r} is no country in two letters (ISO 3166-1)")

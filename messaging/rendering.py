@@ -6,6 +6,8 @@ for it, else there is no text. A condition may ask for it: `{% if contact.first_
 
 from __future__ import annotations
 
+import difflib
+import itertools
 import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache, wraps
@@ -116,14 +118,21 @@ class Person(Protocol):
         """The merchant's own words."""
 
 
+_FIELDS = ("first_name", "last_name", "email", "phone", "country", "locale")
+# What values_of returns; what stands below an open one is the merchant's to name, or Liquid's.
+_TEXTS = frozenset((*(f"contact.{name}" for name in _FIELDS), "tenant.name", "campaign.name", "unsubscribe_url"))
+_OPEN = frozenset(("contact.attributes", "contact.tags"))
+_LIQUIDS = frozenset(("now", "today"))  # moments of its own
+_SHOWN = (*sorted(_TEXTS), "contact.tags", "contact.attributes.NAME")
+
+
 def values_of(
     contact: Person, *, tenant_name: str, unsubscribe_url: str = "", campaign_name: str = ""
 ) -> dict[str, object]:
     """Return all that a message's template may write, by name."""
-    names = ("first_name", "last_name", "email", "phone", "country", "locale")
     return {
         "contact": {
-            **{name: getattr(contact, name) for name in names},
+            **{name: getattr(contact, name) for name in _FIELDS},
             "attributes": dict(contact.attributes or {}),
             "tags": list(contact.tags or ()),
         },
@@ -152,6 +161,34 @@ def check_template(
     check_defaults(defaults or {}, names)
     _try(template, names, is_html=is_html, field=field)
     return names
+
+
+def check_names(template: str, *, is_html: bool = False, field: str = "") -> None:
+    """Refuse a name that no message has: it would keep the message from everybody, or be empty in every condition.
+
+    The merchant's own attributes are known by no list: of these any name may be written.
+
+    Raises: TemplateError that names the first such name, and those there are; LiquidError.
+    """
+    used = _parsed(template, is_html).analyze().globals
+    for variable in itertools.chain.from_iterable(used.values()):
+        segments = variable.segments
+        is_plain = all(isinstance(segment, str | int) for segment in segments)
+        if is_plain and not _is_known(tuple(map(str, segments))):
+            name = ".".join(map(str, segments))
+            close = difflib.get_close_matches(name, [*_TEXTS, *_OPEN], n=1)
+            hint = f"; did you mean {close[0]}?" if close else "."
+            raise TemplateError(f"there is no {name}: a template may write {', '.join(_SHOWN)}{hint}", field=field)
+
+
+def _is_known(segments: tuple[str, ...]) -> bool:
+    """Is it a name there is, or something of one, e.g. contact.first_name.size? All of a contact is known too."""
+    below = segments[:2]
+    if ".".join(below) in _OPEN or segments == ("contact",):
+        return True
+    *parents, last = segments
+    texts = _TEXTS | _LIQUIDS
+    return ".".join(segments) in texts or (last == "size" and ".".join(parents) in texts)
 
 
 def check_defaults(defaults: Mapping[str, str], names: set[str]) -> None:

@@ -14,8 +14,7 @@ SERVICES = {"sms": "mitto", "email": "email"}  # which service carries a channel
 
 # A name has 3 to 11 characters, a short number 3 to 14 digits: what Mitto documents, and networks in general take.
 _NAME = re.compile(r"(?=.*[A-Za-z])[A-Za-z0-9 ._&'+-]{3,11}")
-_WRITTEN_TO = frozenset((*COUNTRIES, "XK"))  # as phone numbers are told apart: Kosovo's are, and ISO has no code for it
-_COUNTRY = re.compile("[A-Z]{2}")
+PLACES = tuple(sorted((*COUNTRIES, "XK")))  # as phone numbers are told apart: Kosovo's are, and ISO has no code for it
 _REGION = re.compile("[A-Z0-9]{1,3}")
 _DIGITS = re.compile(r"[0-9]{3,14}")
 
@@ -48,8 +47,8 @@ def wrong_with_site(value: str) -> str:
 
 def wrong_with_place(country: str, region: str = "") -> str:
     """Say in a sentence why this is no country, or no state of one; empty when it is, or when both are empty."""
-    if country and not _COUNTRY.fullmatch(country):
-        return "Give a country by its ISO 3166-1 code, e.g. GR."
+    if country and country not in PLACES:
+        return "Give a country that there is, by its ISO 3166-1 code in capital letters, e.g. GR."
     if region and not _REGION.fullmatch(region):
         return "Give a state by what stands behind the hyphen in ISO 3166-2, e.g. FL."
     return ""
@@ -57,5 +56,5 @@ def wrong_with_place(country: str, region: str = "") -> str:
 
 def wrong_with_countries(codes: Iterable[str]) -> str:
     """Say in a sentence which of these are no countries that can be written to; empty when all are."""
-    strange = sorted(set(codes) - _WRITTEN_TO)
+    strange = sorted(set(codes) - set(PLACES))
     return f"Give ISO 3166-1 codes, e.g. GR; {', '.join(strange)[:200]} is none." if strange else ""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from django.http import HttpRequest, HttpResponseBadRequest, HttpResponseBase
 from django.shortcuts import redirect
 from django.urls import reverse
+from django.utils import timezone
 from django.utils.http import urlencode
 
 from config.infra import tenancy
@@ -42,7 +44,7 @@ class AdminTenantMiddleware:
         scope = admin_scope(user=request.user, chosen=request.session.get("tenant"))
         request.admin_scope = scope  # type: ignore[attr-defined]  # read by shopsync.admin
         if scope.tenant_id is not None:
-            with tenancy.tenant_scope(scope.tenant_id):
+            with tenancy.tenant_scope(scope.tenant_id), timezone.override(_zone(scope.timezone)):
                 return self.get_response(request)
         if scope.is_all:
             with tenancy.all_tenants(reason="an administrator chose all tenants in the admin, which was recorded"):
@@ -50,6 +52,14 @@ class AdminTenantMiddleware:
         if _needs_scope(request.path):
             return redirect(f"{reverse('admin:shopsync_switch_tenant')}?{urlencode({'next': request.path})}")
         return self.get_response(request)
+
+
+def _zone(name: str) -> ZoneInfo:
+    """Find a zone; UTC for a name that is none, so that its page can still be opened and mended."""
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return ZoneInfo("UTC")
 
 
 # Pages without tenant data: with no tenant open they are shown, and every other page asks for one first.

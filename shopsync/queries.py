@@ -22,6 +22,7 @@ class AdminScope:
     tenant_id: int | None = None
     is_all: bool = False
     role: Literal["owner", "operator", "viewer", ""] = ""
+    timezone: str = "UTC"  # of the one tenant
 
 
 def admin_scope(*, user: User, chosen: object) -> AdminScope:
@@ -32,13 +33,17 @@ def admin_scope(*, user: User, chosen: object) -> AdminScope:
     if user.is_superuser:
         if chosen == "all":
             return AdminScope(is_all=True, role="owner")
-        return AdminScope(tenant_id=chosen, role="owner") if isinstance(chosen, int) else AdminScope(role="owner")
-    roles = {membership.tenant_id: membership.role for membership in user.memberships.all()}
-    if isinstance(chosen, int) and chosen in roles:
-        return AdminScope(tenant_id=chosen, role=_role(roles[chosen]))
-    for tenant_id, role in roles.items():
-        return AdminScope(tenant_id=tenant_id, role=_role(role))
-    return AdminScope()
+        if not isinstance(chosen, int):
+            return AdminScope(role="owner")
+        zone = Tenant.objects.filter(pk=chosen).values_list("timezone", flat=True).first()
+        return AdminScope(tenant_id=chosen, role="owner", timezone=zone or "UTC")
+    scopes = {
+        one.tenant_id: AdminScope(tenant_id=one.tenant_id, role=_role(one.role), timezone=one.tenant.timezone)
+        for one in user.memberships.select_related("tenant")
+    }
+    if isinstance(chosen, int) and chosen in scopes:
+        return scopes[chosen]
+    return next(iter(scopes.values()), AdminScope())
 
 
 def _role(value: str) -> Literal["owner", "operator", "viewer", ""]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping, Set
 from datetime import datetime
 from operator import attrgetter
-from typing import Any
+from typing import Any, ClassVar
 
 from django.db import models
 from django.forms import RegexField
@@ -68,6 +69,35 @@ def _bad_cursor() -> ValidationError:
     return ValidationError({"cursor": ["Not a cursor of ours; follow `next` and `previous` of an earlier answer."]})
 
 
+PAGE = frozenset({"cursor", "page_size"})
+
+
+def refuse_unknown(request: Request, known: Set[str]) -> None:
+    """Look whether a path knows each parameter of a request.
+
+    Raises: ValidationError.
+    """
+    if unknown := set(request.query_params) - known:
+        sentence = f"No such parameter; there are {', '.join(sorted(known)) or 'none here'}."
+        raise ValidationError({name.replace("\x00", ""): [sentence] for name in sorted(unknown)})
+
+
+class StrictQuery:
+    """A view that refuses parameters that it does not know; put it first. StrictFilters says what a list knows."""
+
+    parameters: ClassVar[Mapping[str, Set[str]]] = {}  # by action, or by method where a view has no actions
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        """Look once it is known who asks.
+
+        Raises: ValidationError.
+        """
+        super().initial(request, *args, **kwargs)  # type: ignore[misc]  # of the view
+        action = getattr(self, "action", None) or str(request.method).lower()
+        if action != "list":
+            refuse_unknown(request, self.parameters.get(action, frozenset()))
+
+
 class StrictFilters(DjangoFilterBackend):
     """Filters of a list; a parameter that no filter knows is refused, or a typing error would show everything."""
 
@@ -78,10 +108,7 @@ class StrictFilters(DjangoFilterBackend):
         """
         if view.detail:
             return queryset
-        known = {*view.filterset_class.base_filters, "cursor", "page_size"}
-        if unknown := set(request.query_params) - known:
-            sentence = f"No such parameter; there are {', '.join(sorted(known))}."
-            raise ValidationError({name.replace("\x00", ""): [sentence] for name in sorted(unknown)})
+        refuse_unknown(request, PAGE | set(view.filterset_class.base_filters))
         found: models.QuerySet[Any] = super().filter_queryset(request, queryset, view)
         return found
 
@@ -166,9 +193,13 @@ class Input(serializers.Serializer[Any]):
         Raises: ValidationError naming each field that is wrong or unknown.
         """
         if isinstance(data, dict) and (unknown := sorted(set(data) - set(self.fields))):
-            sentence = f"No such field; there are {', '.join(sorted(self.fields))}."
+            sentence = f"No such field; there are {', '.join(sorted(self.fields)) or 'none here'}."
             raise ValidationError({_UNPRINTABLE.sub("?", name)[:100]: [sentence] for name in unknown})
         return super().to_internal_value(data)
+
+
+class Nothing(Input):
+    """The body of a write that needs none."""
 
 
 def read(shape: type[Input], request: Request) -> dict[str, Any]:

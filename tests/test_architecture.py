@@ -93,7 +93,7 @@ NOUNS = {  # what a module that became a package may be split into
         *("imports", "merging", "profiles", "exports", "forms", "templates", "links", "unsubscribes", "senders"),
         *("prices", "replies", "campaigns", "freezing", "preparing", "composing", "flows", "claiming", "unknowns"),
         *("routing", "answers", "opt_outs", "reviews", "questions"),
-        *("previews", "limits", "charges", "frequencies", "outcomes", "progress", "messages", "bounces"),
+        *("previews", "estimates", "limits", "charges", "frequencies", "outcomes", "progress", "messages", "bounces"),
         *("orders", "payments", "refunds", "calls", "reconciliation"),
     },
     "models": {
@@ -101,7 +101,7 @@ NOUNS = {  # what a module that became a package may be split into
         *("orders", "payments"),
         *("contacts", "automations", "messages", "credits", "links", "segments"),
         *("templates", "imports", "forms", "senders", "campaigns", "flows", "replies", "policies"),
-        *("shipments", "watches"),
+        *("shipments", "watches", "constraints"),
     },
     "carriers": {"base", "easypost", "events", "tracking", "sandbox", "sandbox_state"},
     "providers": {
@@ -159,6 +159,7 @@ REACHES = {  # every place that reaches over tenants, and why
         "find the connections that have unknown messages and reports of unknown ids",
         "find the tenants whose unknown messages are too old to be heard of",
     ],
+    "messaging/actions/limits.py": ["a limit may be of any account, whichever tenants use it"],
     "messaging/actions/opt_outs.py": ["of two replies to one number the later one holds, whosever they are"],
     "messaging/actions/replies.py": ["a reply is kept once, whosever it has become"],
     "messaging/actions/reviews.py": [

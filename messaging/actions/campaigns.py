@@ -32,7 +32,15 @@ LOCAL_LEAD = timedelta(hours=26)  # how far the first clocks of the world are ah
 
 
 class CampaignError(ValueError):
-    """A campaign can't be written or moved as asked; the message says why."""
+    """A campaign can't be changed or moved as it stands; the message says why."""
+
+
+class InvalidCampaign(CampaignError):  # noqa: N818  (of what was asked for, not of the campaign's state)
+    """What was asked for does not fit, whatever the campaign's state; `field` says where."""
+
+    def __init__(self, field: str, sentence: str) -> None:
+        super().__init__(sentence)
+        self.field = field
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +62,7 @@ class Plan:
 def save_campaign(*, campaign_id: int | None, plan: Plan, actor: str) -> Campaign:
     """Make a draft, or change one.
 
-    Raises: CampaignError, Campaign.DoesNotExist.
+    Raises: InvalidCampaign, CampaignError, Campaign.DoesNotExist.
     """
     campaign = Campaign() if campaign_id is None else lock_campaign(campaign_id)
     if campaign.status != Status.DRAFT:
@@ -73,45 +81,69 @@ def save_campaign(*, campaign_id: int | None, plan: Plan, actor: str) -> Campaig
 def check_plan(plan: Plan) -> None:
     """Look whether a campaign can be written so.
 
-    Raises: CampaignError; the sentence begins with the field.
+    Raises: InvalidCampaign.
     """
     if not plan.name.strip() or len(plan.name) > 100:
-        raise CampaignError("name: 1 to 100 characters are needed.")
+        raise InvalidCampaign("name", "1 to 100 characters are needed.")
     if not 0 <= plan.holdout_percent <= 90:
-        raise CampaignError("holdout_percent: 0 to 90.")
+        raise InvalidCampaign("holdout_percent", "0 to 90.")
     if not Segment.objects.filter(pk=plan.segment_id).exists():
-        raise CampaignError(f"segment_id: there is no segment {plan.segment_id}.")
+        raise InvalidCampaign("segment_id", f"There is no segment {plan.segment_id}.")
     version = TemplateVersion.objects.select_related("template").filter(pk=plan.template_version_id).first()
     if version is None:
-        raise CampaignError(f"template_version_id: there is no version {plan.template_version_id} of a template.")
+        sentence = f"There is no version {plan.template_version_id} of a template."
+        raise InvalidCampaign("template_version_id", sentence)
     if version.template.channel != plan.channel:
-        raise CampaignError(f"template_version_id: the template is for {version.template.channel}, not {plan.channel}.")
+        sentence = f"The template is for {version.template.channel}, not {plan.channel}."
+        raise InvalidCampaign("template_version_id", sentence)
     if version.template.archived_at is not None:
-        raise CampaignError("template_version_id: the template is archived; take another.")
+        raise InvalidCampaign("template_version_id", "The template is archived; take another.")
     sender = Sender.objects.filter(pk=plan.sender_id).first() if plan.sender_id is not None else None
     if plan.sender_id is not None and (sender is None or sender.channel != plan.channel or not sender.is_active):
-        raise CampaignError(f"sender_id: there is no active sender {plan.sender_id} for {plan.channel}.")
+        raise InvalidCampaign("sender_id", f"There is no active sender {plan.sender_id} for {plan.channel}.")
 
 
 @transaction.atomic(savepoint=False)
 def schedule_campaign(*, campaign_id: int, at: datetime | None, actor: str, now: datetime) -> Campaign:
     """Let a draft be sent at a time; None: now.
 
-    Raises: CampaignError, Campaign.DoesNotExist.
+    Raises: InvalidCampaign for a time that does not fit; CampaignError, Campaign.DoesNotExist.
     """
     campaign = lock_campaign(campaign_id)
     if campaign.status != Status.DRAFT:
         raise CampaignError(f"The campaign is {campaign.status}: only a draft can be launched.")
-    if at is not None and at < now:
-        raise CampaignError("scheduled_at lies in the past: leave it out to launch now.")
-    check_plan(_plan_of(campaign))
+    check_time(campaign, at=at, now=now)
+    try:
+        check_plan(_plan_of(campaign))
+    except InvalidCampaign as error:  # the draft's, and not of what was asked for now
+        raise CampaignError(f"{error.field}: {error} Change the draft first.") from error
     at = at or now
-    if campaign.expires_at is not None and campaign.expires_at <= at:
-        raise CampaignError("expires_at: the campaign would expire before it is sent.")
     _move(campaign, Status.SCHEDULED, actor=actor, scheduled_at=at)
     if begins_at(campaign) <= now:
         _begin_soon(campaign, actor=actor)
     return campaign
+
+
+def check_time(campaign: Campaign, *, at: datetime | None, now: datetime) -> None:
+    """Look whether a draft can be sent at a time; None: now.
+
+    Raises: InvalidCampaign for a time that does not fit; CampaignError for a draft that has expired.
+    """
+    check_moment(at, now=now)
+    if campaign.expires_at is None or campaign.expires_at > (at or now):
+        return
+    if campaign.expires_at <= now:
+        raise CampaignError(f"The draft expired at {campaign.expires_at.isoformat()}: give it a later expires_at.")
+    raise InvalidCampaign("scheduled_at", f"The draft expires before, at {campaign.expires_at.isoformat()}.")
+
+
+def check_moment(at: datetime | None, *, now: datetime) -> None:
+    """Look whether a moment is to come; None: now.
+
+    Raises: InvalidCampaign.
+    """
+    if at is not None and at < now:
+        raise InvalidCampaign("scheduled_at", "It lies in the past: leave it out to launch now.")
 
 
 def _plan_of(campaign: Campaign) -> Plan:

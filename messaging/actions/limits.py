@@ -4,16 +4,63 @@ from __future__ import annotations
 
 import time
 
+from config.infra import tenancy
 from config.infra.ratelimit import Level
 from messaging.models import SendingPolicy, SendLimit
-from shopsync.models import Connection
+from messaging.senders import SERVICES
+from shopsync.models import Connection, Tenant
 
 DEFAULTS = {SendLimit.Level.ACCOUNT: 100, SendLimit.Level.TENANT: 50, SendLimit.Level.GLOBAL: 200}
 READ_EVERY_SECONDS = 1.0
 DEFAULT_BATCH = 500
 
+NAMED = 10  # that a refusal names
+
 _read_at = float("-inf")
 _limits: dict[tuple[str, str], int] = {}
+
+
+class LimitError(ValueError):
+    """A limit can't be kept as it is; `field` says where."""
+
+    def __init__(self, field: str, sentence: str) -> None:
+        super().__init__(sentence)
+        self.field = field
+
+
+def subject_of(*, level: str, given: str) -> str:
+    """Return whom a limit is for, as it is kept: of a tenant its id, which may be given as the shop's domain.
+
+    Raises: LimitError for what there is not.
+    """
+    given = given.strip()
+    if level == SendLimit.Level.TENANT and given:
+        return _tenant_of(given)
+    if level == SendLimit.Level.ACCOUNT and given:
+        return _account_of(given)
+    if given:
+        raise LimitError("subject", "The global limit is of the whole installation: leave it empty.")
+    return ""
+
+
+def _tenant_of(given: str) -> str:
+    is_id = given.isascii() and given.isdigit() and len(given) <= 18
+    found = Tenant.objects.filter(**({"pk": int(given)} if is_id else {"shop_domain": given.lower()})).first()
+    if found is None:
+        raise LimitError("subject", f"There is no tenant {given}: give a shop's domain, or a tenant's id.")
+    return str(found.pk)
+
+
+def _account_of(given: str) -> str:
+    with tenancy.all_tenants(reason="a limit may be of any account, whichever tenants use it"):
+        rows = Connection.objects.filter(service__in=SERVICES.values()).order_by("service", "account_id")
+        known = [f"{service}:{account}" for service, account in rows.values_list("service", "account_id").distinct()]
+    if given not in known:
+        more = f" and {len(known) - NAMED} more" if len(known) > NAMED else ""
+        raise LimitError(
+            "subject", f"No connection has the account {given}; there are {', '.join(known[:NAMED])}{more}."
+        )
+    return given
 
 
 def levels_of(connection: Connection) -> list[Level]:

@@ -21,14 +21,22 @@ from messaging.encoding import split_sms
 from messaging.models import Contact, Message, MessageBody, TemplateVersion
 from messaging.models.contacts import Channel
 from messaging.queries import marketing_address
-from messaging.rendering import MAX_TEXT, TemplateError, render_text, values_of
+from messaging.rendering import MAX_TEXT, MissingValue, TemplateError, render_text, values_of
 from shopsync.models import Tenant
 
 Purpose = Message.Purpose
 
 
 class MessageError(ValueError):
-    """A message can't be written or settled as asked; the message says why."""
+    """A message can't be settled or sent again as it stands; the message says why."""
+
+
+class InvalidMessage(MessageError):  # noqa: N818  (of what was asked for, not of a message's state)
+    """A message can't be written as asked; `field` says what of it does not fit."""
+
+    def __init__(self, field: str, sentence: str) -> None:
+        super().__init__(sentence)
+        self.field = field
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,14 +55,14 @@ class Draft:
 def send_single(*, draft: Draft, actor: str) -> Message:
     """Write a message to one contact; it goes the way of all others: consent, credits, limits, unknowns.
 
-    Raises: MessageError.
+    Raises: InvalidMessage.
     """
     contact = Contact.objects.filter(pk=draft.contact_id).first()
     if contact is None:
-        raise MessageError(f"contact_id: there is no contact {draft.contact_id}.")
+        raise InvalidMessage("contact_id", f"There is no contact {draft.contact_id}.")
     address = _address(contact, draft)
     if not address:
-        raise MessageError(f"contact_id: the contact can't be reached by {draft.channel}.")
+        raise InvalidMessage("contact_id", f"The contact can't be reached by {draft.channel}.")
     message = Message(
         contact=contact,
         channel=draft.channel,
@@ -84,34 +92,39 @@ def _address(contact: Contact, draft: Draft) -> str:
 
 def _text(message: Message, draft: Draft) -> str:
     if draft.channel != Channel.SMS:
-        raise MessageError(f"channel: single messages go by sms and email, not by {draft.channel}.")
+        raise InvalidMessage("channel", f"Single messages go by sms and email, not by {draft.channel}.")
     if bool(draft.text.strip()) == (draft.template_version_id is not None):
-        raise MessageError("text: give either a text or a template_version_id.")
+        raise InvalidMessage("text", "Give either a text or a template_version_id.")
     text = draft.text.strip()
     if draft.template_version_id is not None:
         version = _version(draft, draft.template_version_id)
         try:
             text = render_text(version.body, _values(message), defaults=version.defaults)
         except TemplateError as error:
-            raise MessageError(f"template_version_id: {error}") from error
+            raise _unwritten(error) from error
     if not text or len(text) > MAX_TEXT:
-        raise MessageError(f"text: 1 to {MAX_TEXT} characters are needed.")
+        raise InvalidMessage("text", f"1 to {MAX_TEXT} characters are needed.")
     try:
         split_sms(text)
     except ValueError as error:
-        raise MessageError(f"text: {error}") from error
+        raise InvalidMessage("text", str(error)) from error
     return text
+
+
+def _unwritten(error: TemplateError) -> InvalidMessage:
+    """Say why a template gives no text for a contact."""
+    sentence = f"The contact has no {error}, and the template no default for it."
+    return InvalidMessage("template_version_id", sentence if isinstance(error, MissingValue) else str(error))
 
 
 def _write_email(message: Message, draft: Draft) -> MessageBody:
     if draft.template_version_id is None or draft.text.strip():
-        raise MessageError("template_version_id: an e-mail is written by a template; give a version of one, no text.")
+        sentence = "An e-mail is written by a template: give a version of one, and no text."
+        raise InvalidMessage("template_version_id", sentence)
     version = _version(draft, draft.template_version_id)
     via = connection_of(draft.channel, None)
     if via is None:
-        raise MessageError(
-            "channel: there is no active connection of the service email, which the footer is taken from."
-        )
+        raise MessageError("There is no active connection of the service email, whose postal address the footer needs.")
     try:
         email = render_email(
             subject=version.subject,
@@ -122,7 +135,7 @@ def _write_email(message: Message, draft: Draft) -> MessageBody:
             postal_address=via.postal_address,
         )
     except TemplateError as error:
-        raise MessageError(f"template_version_id: {error}") from error
+        raise _unwritten(error) from error
     message.text = email.text
     return MessageBody(message=message, subject=email.subject, html=email.html)
 
@@ -131,7 +144,9 @@ def _version(draft: Draft, version_id: int) -> TemplateVersion:
     versions = TemplateVersion.objects.filter(template__channel=draft.channel)
     version = versions.filter(pk=version_id).first()
     if version is None:
-        raise MessageError(f"template_version_id: there is no version {version_id} for it.")
+        raise InvalidMessage(
+            "template_version_id", f"There is no version {version_id} of a template for {draft.channel}."
+        )
     return version
 
 

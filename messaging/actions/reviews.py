@@ -27,18 +27,26 @@ RECOUNTED_FOR = timedelta(minutes=3)  # longer than the transaction that begins 
 
 
 class ReplyError(ValueError):
-    """A reply can't be decided on or assigned as asked; the message says why."""
+    """A reply can't be decided on or assigned as it stands; the message says why."""
+
+
+class InvalidReply(ReplyError):  # noqa: N818  (of what was asked for, not of the reply's state)
+    """What was asked for is nothing to do with a reply; `field` says where."""
+
+    def __init__(self, field: str, sentence: str) -> None:
+        super().__init__(sentence)
+        self.field = field
 
 
 @transaction.atomic(savepoint=False)
 def decide_reply(*, reply_id: int, decision: str, actor: str, now: datetime) -> InboundMessage:
     """Decide what a reply asks for: `optout` acts as STOP and `optin` as START would have; `nothing` does nothing.
 
-    Raises: ReplyError; InboundMessage.DoesNotExist.
+    Raises: InvalidReply, ReplyError; InboundMessage.DoesNotExist.
     """
     reply = _lock(reply_id)
     if decision not in Decision.values:
-        raise ReplyError(f"decision: one of {', '.join(Decision.values)} is needed.")
+        raise InvalidReply("decision", f"One of {', '.join(Decision.values)} is needed.")
     if reply.review != Review.OPEN:
         raise ReplyError("Nothing is to be decided about this reply.")
     if decision != Decision.NOTHING and not reply.routed_by:

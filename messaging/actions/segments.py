@@ -17,6 +17,10 @@ from messaging.segments import Compiled, SegmentError, compile_segment
 Kind = Segment.Kind
 
 
+class SegmentRefused(SegmentError):  # noqa: N818  (a state of the segment, not of what was asked for)
+    """A segment can't be taken away, or filled, as it stands; the message says why."""
+
+
 @transaction.atomic(savepoint=False)
 def save_segment(*, segment_id: int | None, name: str, definition: Mapping[str, Any] | None, actor: str) -> Segment:
     """Make or change a segment; without a description it is a static list.
@@ -60,17 +64,17 @@ def check_definition(definition: Any) -> None:
 def delete_segment(*, segment_id: int, actor: str) -> None:
     """Take a segment away that no description names and no campaign needs; its contacts stay.
 
-    Raises: Segment.DoesNotExist, SegmentError while something needs it.
+    Raises: Segment.DoesNotExist, SegmentRefused while something needs it.
     """
     segment = Segment.objects.select_for_update().get(pk=segment_id)
     if names := named_by(segment):
         more = f" and {len(names) - 5} more" if len(names) > 5 else ""
-        raise SegmentError(f"segment: it is named in {', '.join(names[:5])}{more}; take it out of there first")
+        raise SegmentRefused(f"It is named in {', '.join(names[:5])}{more}; take it out of there first.")
     record(name="segment.deleted", subject=f"segment:{segment.pk}", actor=actor, data={"kind": segment.kind})
     try:
         segment.delete()
     except ProtectedError as error:
-        raise SegmentError("segment: something was made with it that needs it still") from error
+        raise SegmentRefused("Something was made with it that needs it still.") from error
 
 
 def named_by(segment: Segment) -> list[str]:
@@ -83,7 +87,7 @@ def named_by(segment: Segment) -> list[str]:
 def add_members(*, segment_id: int, contact_ids: Iterable[int], actor: str) -> int:
     """Put contacts on a static list; return how many were not on it. Those of another tenant do not exist.
 
-    Raises: Segment.DoesNotExist, SegmentError for one that is described.
+    Raises: Segment.DoesNotExist, SegmentRefused for one that is described.
     """
     segment = _static(segment_id)
     before = segment.members.count()
@@ -99,7 +103,7 @@ def add_members(*, segment_id: int, contact_ids: Iterable[int], actor: str) -> i
 def remove_members(*, segment_id: int, contact_ids: Iterable[int], actor: str) -> int:
     """Take contacts off a static list; return how many were on it.
 
-    Raises: Segment.DoesNotExist, SegmentError for one that is described.
+    Raises: Segment.DoesNotExist, SegmentRefused for one that is described.
     """
     segment = _static(segment_id)
     removed, _ = segment.members.filter(contact_id__in=list(contact_ids)).delete()
@@ -110,7 +114,7 @@ def remove_members(*, segment_id: int, contact_ids: Iterable[int], actor: str) -
 def _static(segment_id: int) -> Segment:
     segment = Segment.objects.select_for_update().get(pk=segment_id)
     if segment.kind != Kind.STATIC:
-        raise SegmentError("segment: it is described; only a list has members that are put on it")
+        raise SegmentRefused("It is described: only a list has members that are put on it.")
     return segment
 
 

@@ -12,7 +12,7 @@ from audit.actions import Value, record
 from messaging.emails import check_email
 from messaging.models import Template, TemplateVersion
 from messaging.models.contacts import Channel
-from messaging.rendering import TemplateError, check_template
+from messaging.rendering import TemplateError, check_names, check_template
 
 MAX_DEFAULTS = 100
 MAX_DEFAULT = 500
@@ -56,11 +56,14 @@ def check(*, channel: str, draft: Draft) -> None:
         raise TemplateError(sentence, field="defaults")
     if channel == Channel.EMAIL:
         check_email(subject=draft.subject, body=draft.body, text=draft.text, defaults=draft.defaults)
+        for name in ("subject", "body", "text"):
+            check_names(getattr(draft, name), is_html=name == "body", field=name)
         return
     for name in ("subject", "text"):
         if getattr(draft, name):
             raise TemplateError(f"only an e-mail has a {name}", field=name)
     check_template(draft.body, defaults=draft.defaults, field="body")
+    check_names(draft.body, field="body")
 
 
 @transaction.atomic

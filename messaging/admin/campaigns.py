@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from django import forms
@@ -9,17 +10,18 @@ from django.contrib import admin
 from django.db.models import Model, Q, QuerySet, Sum
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
+from django.utils.formats import date_format
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.decorators import display
 from unfold.widgets import UnfoldAdminIntegerFieldWidget, UnfoldAdminSplitDateTimeWidget
 
 from messaging.actions import campaigns
-from messaging.actions.campaigns import CampaignError, Plan
+from messaging.actions.campaigns import CampaignError, InvalidCampaign, Plan
 from messaging.actions.previews import ask_for_report, send_test
 from messaging.models import Campaign, TemplateVersion
 from messaging.queries import Count, tally_of, waits_for
-from shopsync.admin.base import TenantForm, actor_of, table
+from shopsync.admin.base import TenantForm, actor_of, in_zone, table
 from shopsync.admin.forms import ActingAdmin, KeyedForm, Page, PlainIntegerField, row_action
 from shopsync.sites import scope_of
 
@@ -45,6 +47,10 @@ class LaunchForm(KeyedForm):
         required=False, widget=UnfoldAdminSplitDateTimeWidget(), help_text="empty: now"
     )
 
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.fields["scheduled_at"].help_text = in_zone("empty: now")
+
 
 class TestForm(KeyedForm):
     """To whom it is sent as a test."""
@@ -56,15 +62,14 @@ class CampaignForm(TenantForm):
     """What a campaign is to be."""
 
     def clean(self) -> dict[str, Any]:
-        """Refuse what does not fit in the words of the API, beside the field that they begin with."""
+        """Refuse what does not fit in the words of the API, beside its field."""
         values = super().clean() or {}
         if not self.errors:
             try:
                 campaigns.check_plan(_plan(values))
-            except CampaignError as error:
-                field, _, sentence = str(error).partition(": ")
-                named = field.removesuffix("_id")
-                self.add_error(named if named in self.fields else None, sentence or str(error))
+            except InvalidCampaign as error:
+                named = error.field.removesuffix("_id")
+                self.add_error(named if named in self.fields else None, str(error))
         return values
 
 
@@ -147,7 +152,8 @@ class CampaignAdmin(ActingAdmin):
             return "not asked for yet"
         if told["status"] == "asked":
             return f"being made: part {told['part'] + 1} of {told['of']}"
-        return table(("", ""), [(name.replace("_", " "), _plain(value)) for name, value in told.items()])
+        rows = [(name.replace("_", " "), _plain(name, value)) for name, value in told.items() if name != "warnings"]
+        return table(("", ""), [*(("look at this", sentence) for sentence in told.get("warnings", ())), *rows])
 
     def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         """A draft may be written anew, by operators and owners of one tenant."""
@@ -166,14 +172,15 @@ class CampaignAdmin(ActingAdmin):
 
     @row_action("Report before the launch", path="report", icon="fact_check")
     def report_before(self, request: HttpRequest, campaign: Campaign) -> HttpResponse:
-        """Ask how many get it, at what cost."""
+        """Ask how many get it, at what cost, and what is in the way."""
+        form = LaunchForm(request.POST)
         page = Page(
             title="Report before the launch",
             sentences=("Everybody's message is written, in memory, to count parts and cost. Nothing is sent.",),
             button="Report",
             done="The report is on the campaign's page, or will be in a while.",
-            form=KeyedForm(request.POST),
-            run=lambda: ask_for_report(campaign_id=campaign.pk, now=timezone.now()),
+            form=form,
+            run=lambda: ask_for_report(campaign_id=campaign.pk, at=form.given()["scheduled_at"], now=timezone.now()),
         )
         return self.ask(request, campaign, page)
 
@@ -267,7 +274,9 @@ def _most(item: tuple[str, int]) -> int:
     return -item[1]
 
 
-def _plain(value: Any) -> str:
+def _plain(name: str, value: Any) -> str:
+    if value and (name.endswith("_at") or name == "reckoned_from"):
+        return date_format(timezone.localtime(datetime.fromisoformat(value)), "DATETIME_FORMAT")
     if isinstance(value, dict):
         return ", ".join(f"{name}: {count}" for name, count in value.items()) or "none"
     return str(value)

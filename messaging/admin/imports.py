@@ -24,7 +24,7 @@ from messaging.models import ContactImport, Segment
 from messaging.models.contacts import Channel
 from messaging.tables import ENCODINGS, TableError
 from messaging.views.contacts import csv_answer
-from shopsync.admin.base import TenantModelAdmin, actor_of
+from shopsync.admin.base import TenantModelAdmin, actor_of, in_zone
 from shopsync.admin.forms import row_action
 from shopsync.sites import scope_of
 
@@ -55,6 +55,11 @@ class ImportForm(forms.ModelForm):  # type: ignore[type-arg]
     class Meta:
         model = ContactImport
         fields = ("duplicates",)  # the admin adds the list, whose choices need a tenant in scope
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        if "consent_at" in self.fields:
+            self.fields["consent_at"].help_text = in_zone("when it was said")
 
     def clean_mapping(self) -> dict[str, str]:
         """Accept names and targets."""

@@ -13,7 +13,7 @@ from django.utils import timezone
 from unfold.decorators import display
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
-from messaging.actions.reviews import ReplyError, assign_reply, decide_reply
+from messaging.actions.reviews import InvalidReply, ReplyError, assign_reply, decide_reply
 from messaging.models import InboundMessage
 from shopsync.admin.base import actor_of
 from shopsync.admin.forms import ActingAdmin, KeyedForm, Page, row_action
@@ -129,7 +129,7 @@ class InboundMessageAdmin(ActingAdmin):
 def _assign(request: HttpRequest, reply: InboundMessage, shop_domain: str) -> InboundMessage:
     """Assign to a tenant that the person acts for; a superuser acts for all.
 
-    Raises: ReplyError.
+    Raises: InvalidReply, ReplyError.
     """
     tenants = Tenant.objects.filter(shop_domain=shop_domain.strip().lower())
     if not request.user.is_superuser:
@@ -139,5 +139,5 @@ def _assign(request: HttpRequest, reply: InboundMessage, shop_domain: str) -> In
         tenants = tenants.filter(pk__in=acting.values("tenant_id"))
     tenant = tenants.first()
     if tenant is None:
-        raise ReplyError("tenant: there is no tenant of this domain that you act for.")
+        raise InvalidReply("tenant", "There is no tenant of this domain that you act for.")
     return assign_reply(reply_id=reply.pk, tenant_id=tenant.pk, actor=actor_of(request), now=timezone.now())

@@ -6,10 +6,16 @@ entries. Amounts are in credits, with four decimals; a credit is what the instal
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import ClassVar
+
+from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
+from messaging.models.constraints import Worded
+from messaging.senders import wrong_with_countries
 from shopsync.models import TenantModel
 
 
@@ -114,7 +120,7 @@ class CreditEntry(TenantModel):
         return f"{self.amount} to {self.account_id}"
 
 
-class CreditPolicy(TenantModel):
+class CreditPolicy(Worded, TenantModel):
     """What a tenant may spend: a cap for a day, when to warn, where to."""
 
     daily_cap = Credits(null=True, blank=True, help_text="credits a day, in the tenant's time zone; empty: no cap")
@@ -135,8 +141,25 @@ class CreditPolicy(TenantModel):
             ),
         )
 
+    WORDS: ClassVar[Mapping[str, tuple[str, str]]] = {
+        "creditpolicy_is_one_per_tenant": (NON_FIELD_ERRORS, "There is a credit policy already: change that one."),
+        "creditpolicy_is_not_negative": (NON_FIELD_ERRORS, "Give 0 or more."),
+    }
+
     def __str__(self) -> str:
         return f"at most {self.daily_cap} a day" if self.daily_cap is not None else "no cap"
+
+    def clean(self) -> None:
+        """Say which amount is below nothing, and which countries there are not.
+
+        Raises: ValidationError by field.
+        """
+        amounts = {"daily_cap": self.daily_cap, "low_balance_at": self.low_balance_at}
+        wrong = {name: "Give 0 or more." for name, amount in amounts.items() if amount is not None and amount < 0}
+        if sentence := wrong_with_countries(self.countries):
+            wrong["countries"] = sentence
+        if wrong:
+            raise ValidationError(wrong)
 
 
 class CreditDay(TenantModel):

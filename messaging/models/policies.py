@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import ClassVar
 
 from django.contrib.postgres.fields import ArrayField
-from django.core.exceptions import ValidationError
+from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
 from messaging.keywords import LANGUAGES
+from messaging.models.constraints import Worded
 from messaging.models.contacts import Channel
 from messaging.senders import wrong_with_place
 from shopsync.models import TenantModel
 
 LARGEST_BATCH = 5_000
+LONGEST_CAP_HOURS = 8_784  # a year
 
 
 def check_languages(languages: Iterable[str]) -> None:
@@ -28,7 +31,7 @@ def check_languages(languages: Iterable[str]) -> None:
         raise ValidationError(f"There are keywords in {', '.join(LANGUAGES)} only, not in {', '.join(unknown)}.")
 
 
-class SendingPolicy(TenantModel):
+class SendingPolicy(Worded, TenantModel):
     """What a tenant chose for its campaigns; without a row the defaults hold."""
 
     batch_size = models.PositiveIntegerField(default=500, db_default=500, help_text="recipients of one provider call")
@@ -70,11 +73,26 @@ class SendingPolicy(TenantModel):
             ),
         )
 
+    WORDS: ClassVar[Mapping[str, tuple[str, str]]] = {
+        "sendingpolicy_is_one_per_tenant": (NON_FIELD_ERRORS, "There is a sending policy already: change that one."),
+        "sendingpolicy_batch_is_1_to_5000": ("batch_size", f"Give 1 to {LARGEST_BATCH:,} recipients."),
+        "sendingpolicy_cap_lets_something_through": ("cap_messages", "Give 1 to 100 messages; empty is no cap."),
+        "sendingpolicy_languages_have_keywords": ("reply_languages", "There are no keywords in one of these."),
+    }
+
     def __str__(self) -> str:
         return f"batches of {self.batch_size}"
 
+    def clean(self) -> None:
+        """Refuse hours that are none: a constraint of two columns could not say which of them is wrong.
 
-class QuietHours(TenantModel):
+        Raises: ValidationError.
+        """
+        if self.cap_hours is not None and not 1 <= self.cap_hours <= LONGEST_CAP_HOURS:
+            raise ValidationError({"cap_hours": f"Give 1 to {LONGEST_CAP_HOURS:,} hours."})
+
+
+class QuietHours(Worded, TenantModel):
     """The hours of the day in which campaigns may be sent to a country or state, local time of the recipient.
 
     The same start and end: at any time. Country and region empty: everywhere that no other row speaks of.
@@ -95,8 +113,18 @@ class QuietHours(TenantModel):
             ),
         )
 
+    WORDS: ClassVar[Mapping[str, tuple[str, str]]] = {
+        "quiethours_are_one_per_place": ("country", "There are hours of this place already: change those."),
+        "quiethours_of_a_region_name_its_country": ("country", "Name the country that the state is in, e.g. US."),
+    }
+
     def __str__(self) -> str:
         return f"{self.country}-{self.region} {self.starts_at}-{self.ends_at}"
+
+    @property
+    def spans_midnight(self) -> bool:
+        """May be sent at night, from one day into the next?"""
+        return self.ends_at < self.starts_at
 
     def clean(self) -> None:
         """Refuse a place that is none.
@@ -124,7 +152,7 @@ class Frequency(TenantModel):
         return f"{self.channel}: {len(self.moments)}"
 
 
-class SendLimit(models.Model):
+class SendLimit(Worded):
     """How many requests a second providers are asked at most; the installation's. Read anew every second.
 
     level    account: of one provider account · tenant: of one tenant · global: of the installation
@@ -150,6 +178,12 @@ class SendLimit(models.Model):
             ),
             models.CheckConstraint(name="sendlimit_global_is_of_all", condition=~Q(level="global") | Q(subject="")),
         )
+
+    WORDS: ClassVar[Mapping[str, tuple[str, str]]] = {
+        "sendlimit_is_one_per_subject": ("subject", "It has a limit already: change that one."),
+        "sendlimit_lets_something_through": ("requests_per_second", "Give 1 to 100,000 requests a second."),
+        "sendlimit_global_is_of_all": ("subject", "The global limit is of the whole installation: leave it empty."),
+    }
 
     def __str__(self) -> str:
         return f"{self.level} {self.subject}: {self.requests_per_second}/s"

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
+from messaging.models.constraints import Worded
 from messaging.models.contacts import Channel
 from messaging.models.credits import Credits
 from messaging.senders import SERVICES, wrong_with_place, wrong_with_sender, wrong_with_site
@@ -17,7 +21,7 @@ from shopsync.models import Connection, TenantModel
 LARGEST_PRICE = 10_000
 
 
-class Sender(TenantModel):
+class Sender(Worded, TenantModel):
     """A number, a name or an address that messages are sent from, as the provider has registered it."""
 
     channel = models.CharField(max_length=10, choices=Channel)
@@ -52,6 +56,14 @@ class Sender(TenantModel):
             ),
         )
 
+    WORDS: ClassVar[Mapping[str, tuple[str, str]]] = {
+        "sender_is_registered_once": (
+            "value", "It is registered already, for the same channel and country: change that sender instead."
+        ),
+        "sender_has_a_value": ("value", "Give a number, a name or an e-mail address."),
+        "sender_limit_lets_something_through": ("recipients_per_second", "Give 1 or more; empty is no limit."),
+    }  # fmt: skip
+
     def __str__(self) -> str:
         return self.value
 
@@ -73,7 +85,7 @@ class Sender(TenantModel):
             raise ValidationError({field: sentence for field, sentence in wrong.items() if sentence})
 
 
-class Price(models.Model):
+class Price(Worded):
     """What a part (of an SMS) or a message (on other channels) costs, by country; the installation's, for all tenants.
 
     Without any price on a channel its messages are not charged. With some, a country that has none and no price of
@@ -96,5 +108,21 @@ class Price(models.Model):
             models.CheckConstraint(name="price_fits_into_a_batch", condition=Q(amount__lte=LARGEST_PRICE)),
         )
 
+    WORDS: ClassVar[Mapping[str, tuple[str, str]]] = {
+        "price_is_one_per_country": (
+            "country", "It has a price on this channel already: change that one. Empty is everywhere else."
+        ),
+        "price_is_not_negative": ("amount", "Give 0 or more."),
+        "price_fits_into_a_batch": ("amount", f"Give {LARGEST_PRICE:,} at most."),
+    }  # fmt: skip
+
     def __str__(self) -> str:
         return f"{self.channel} {self.country or 'elsewhere'}: {self.amount}"
+
+    def clean(self) -> None:
+        """Refuse a country that is none.
+
+        Raises: ValidationError.
+        """
+        if sentence := wrong_with_place(self.country):
+            raise ValidationError({"country": sentence})

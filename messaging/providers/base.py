@@ -150,15 +150,15 @@ class Unusable:
     shares_text = False
 
     def __init__(self, sentence: str, *, blocker: str) -> None:
-        self._sentence, self._blocker = sentence, blocker
+        self._sentence, self.blocker = sentence, blocker
 
     def send(self, messages: Sequence[OutgoingMessage]) -> list[Outcome]:
         """Raise: surely nothing is sent."""
-        raise ProviderError(self._sentence, blocker=self._blocker)
+        raise ProviderError(self._sentence, blocker=self.blocker)
 
     def status(self, provider_id: str) -> ProviderStatus:
         """Raise: nobody can be asked."""
-        raise ProviderError(self._sentence, blocker=self._blocker)
+        raise ProviderError(self._sentence, blocker=self.blocker)
 
 
 def call(account: ProviderAccount, name: str, *, method: str, url: str, **options: Any) -> Any:

@@ -55,7 +55,8 @@ class CampaignRow(serializers.Serializer[Any]):
     preflight = serializers.JSONField(
         read_only=True,
         allow_null=True,
-        help_text="the last report asked for; while its status is `asked`, `part` of `of` parts are done",
+        help_text="the last report asked for; while its status is `asked`, `part` of `of` parts are done; "
+        "`warnings` says in sentences what a person has to do something about",
     )
     frozen_at = serializers.DateTimeField(read_only=True, allow_null=True)
     finished_at = serializers.DateTimeField(read_only=True, allow_null=True)
@@ -96,6 +97,14 @@ class CampaignInput(Input):
         5, 2, min_value=Decimal(0), max_value=Decimal(90), default=Decimal(0), help_text="who gets nothing, to compare"
     )
     keeps_quiet_hours = serializers.BooleanField(default=True)
+
+
+class PreflightInput(Input):
+    """When a campaign that is reported on is to be launched."""
+
+    scheduled_at = serializers.DateTimeField(
+        allow_null=True, default=None, help_text="null: now; the hours in which may be sent are reckoned from it"
+    )
 
 
 class LaunchInput(Input):

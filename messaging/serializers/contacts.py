@@ -10,10 +10,10 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from inventory.rules import COUNTRIES
 from messaging.imports import MAX_ATTRIBUTE, MAX_ATTRIBUTE_NAME, MAX_ATTRIBUTES, MAX_TAG, MAX_TAGS, is_timezone
 from messaging.models import ConsentEntry
 from messaging.models.contacts import Channel
+from messaging.senders import PLACES
 from shopsync.identity import normalise_email, normalise_phone
 from shopsync.serializers import Input
 
@@ -142,7 +142,7 @@ class ContactInput(Input):
     external_id = serializers.CharField(max_length=320, required=False, allow_blank=True)
     first_name = serializers.CharField(max_length=200, required=False, allow_blank=True)
     last_name = serializers.CharField(max_length=200, required=False, allow_blank=True)
-    country = serializers.ChoiceField(choices=COUNTRIES, required=False, allow_blank=True, help_text="ISO 3166-1")
+    country = serializers.ChoiceField(choices=PLACES, required=False, allow_blank=True, help_text="ISO 3166-1")
     region = serializers.CharField(max_length=10, required=False, allow_blank=True)
     locale = serializers.CharField(max_length=20, required=False, allow_blank=True)
     timezone = serializers.CharField(max_length=64, required=False, allow_blank=True, help_text="e.g. Europe/Athens")

@@ -9,10 +9,10 @@ from django.core.files.uploadedfile import UploadedFile
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from inventory.rules import COUNTRIES
 from messaging.actions.imports import Options
 from messaging.models import ContactImport
 from messaging.models.contacts import Channel
+from messaging.senders import PLACES
 from messaging.tables import DELIMITERS, ENCODINGS
 from shopsync.serializers import IdField, Input
 
@@ -90,7 +90,7 @@ class ImportInput(Input):
         choices=ContactImport.Duplicates.choices, required=False, default=ContactImport.Duplicates.MERGE.value
     )
     country = serializers.ChoiceField(
-        choices=COUNTRIES, required=False, allow_blank=True, default="", help_text="for phones; empty: the tenant's"
+        choices=PLACES, required=False, allow_blank=True, default="", help_text="for phones; empty: the tenant's"
     )
     segment_id = IdField(required=False, allow_null=True, default=None, help_text="a list to fill")
     consent_channels = serializers.MultipleChoiceField(

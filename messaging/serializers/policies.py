@@ -57,13 +57,16 @@ class ClockField(serializers.TimeField):
 
 
 class HoursRow(serializers.Serializer[Any]):
-    """The hours of a country or a state."""
+    """The hours of a country or a state in which may be sent, of the recipient's clocks; the rest is quiet."""
 
     id = serializers.IntegerField(read_only=True)
     country = serializers.CharField(read_only=True)
     region = serializers.CharField(read_only=True)
-    starts_at = ClockField(read_only=True)
-    ends_at = ClockField(read_only=True)
+    starts_at = ClockField(read_only=True, help_text="may be sent from, local time of the recipient")
+    ends_at = ClockField(read_only=True, help_text="may be sent until, local time of the recipient")
+    spans_midnight = serializers.BooleanField(
+        read_only=True, help_text="may be sent through the night: perhaps the quiet hours were given by mistake"
+    )
 
 
 class HoursInput(Input):
@@ -75,8 +78,10 @@ class HoursInput(Input):
     region = serializers.CharField(
         max_length=10, allow_blank=True, required=False, help_text="ISO 3166-2 behind the hyphen, e.g. FL"
     )
-    starts_at = ClockField(help_text="sending may begin, e.g. 08:00")
-    ends_at = ClockField(help_text="sending ends, e.g. 21:00; before starts_at: the hours span midnight")
+    starts_at = ClockField(help_text="may be sent from, local time of the recipient, e.g. 08:00")
+    ends_at = ClockField(
+        help_text="may be sent until, local time of the recipient, e.g. 21:00; before starts_at: through the night"
+    )
 
 
 class SendingRow(serializers.Serializer[Any]):

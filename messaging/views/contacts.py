@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from django.db.models import Prefetch, QuerySet
 from django.http import Http404, StreamingHttpResponse
@@ -28,7 +28,7 @@ from messaging.serializers.contacts import ConsentEntryRow, ConsentInput, Contac
 from shopsync.auth import MayAct, ReadOrAct, actor_of
 from shopsync.identity import normalise_email
 from shopsync.models import Tenant
-from shopsync.serializers import WholeNumberFilter
+from shopsync.serializers import PAGE, StrictQuery, WholeNumberFilter
 from shopsync.views import KEY, answer_once, declare_problem
 
 READS = frozenset({"list", "retrieve", "consents"})
@@ -81,10 +81,11 @@ def shown_contacts() -> QuerySet[Contact]:
     return Contact.objects.prefetch_related("identities", Prefetch("consent_states", states))
 
 
-class Contacts(ReadOrAct, ReadOnlyModelViewSet[Contact]):
+class Contacts(StrictQuery, ReadOrAct, ReadOnlyModelViewSet[Contact]):
     """People, what they are known by, and what they agreed to."""
 
     reads = READS
+    parameters: ClassVar = {"consents": PAGE}
     queryset = Contact.objects.none()
     serializer_class = ContactRow
     filterset_class = ContactFilters
@@ -171,10 +172,11 @@ class AnyType(JSONRenderer):
     media_type = "*/*"
 
 
-class ContactExport(APIView):
+class ContactExport(StrictQuery, APIView):
     """Contacts as a CSV file."""
 
     permission_classes = (MayAct,)
+    parameters: ClassVar = {"get": frozenset({"segment_id"})}
 
     def get_renderers(self) -> list[BaseRenderer]:
         """Let the file be asked for as whatever it is."""

@@ -16,10 +16,10 @@ from messaging.actions.credits import left_today, read_balance, save_policy
 from messaging.models import CreditEntry, CreditPolicy, CreditTransaction
 from messaging.serializers.credits import BalanceRow, PolicyInput, PolicyRow, TransactionRow
 from shopsync.auth import HasTenant, MayConfigure, actor_of
-from shopsync.serializers import read
+from shopsync.serializers import StrictQuery, read
 
 
-class Balance(APIView):
+class Balance(StrictQuery, APIView):
     """How the tenant's credits stand."""
 
     permission_classes = (HasTenant,)
@@ -33,7 +33,7 @@ class Balance(APIView):
         return Response(BalanceRow(told).data)
 
 
-class Policy(APIView):
+class Policy(StrictQuery, APIView):
     """What a tenant lets itself spend."""
 
     permission_classes = (MayConfigure,)
@@ -56,7 +56,7 @@ class TransactionFilters(FilterSet):
     reference = CharFilter(help_text="what it was for, e.g. campaign:12")
 
 
-class Transactions(ReadOnlyModelViewSet[CreditTransaction]):
+class Transactions(StrictQuery, ReadOnlyModelViewSet[CreditTransaction]):
     """The ledger: each transaction's entries add up to zero."""
 
     queryset = CreditTransaction.objects.none()

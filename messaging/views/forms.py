@@ -27,7 +27,7 @@ from messaging.models import ConsentEntry, SignupForm
 from messaging.serializers.forms import FormInput, FormRow, SubmissionInput
 from shopsync.auth import MayConfigure, ReadOrAct, actor_of, client_address
 from shopsync.models import Tenant
-from shopsync.serializers import read
+from shopsync.serializers import StrictQuery, read
 from shopsync.views import KEY, answer_once, declare_problem
 
 PER_ADDRESS, PER_FORM = "10/m", "600/m"
@@ -181,7 +181,7 @@ class FormFilters(FilterSet):
     is_active = BooleanFilter()
 
 
-class Forms(ReadOrAct, ReadOnlyModelViewSet[SignupForm]):
+class Forms(StrictQuery, ReadOrAct, ReadOnlyModelViewSet[SignupForm]):
     """Sign-up forms."""
 
     acting = MayConfigure

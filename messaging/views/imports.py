@@ -25,6 +25,7 @@ from messaging.serializers.imports import ImportInput, ImportRow
 from messaging.tables import TableError
 from messaging.views.contacts import AnyType, csv_answer
 from shopsync.auth import ReadOrAct, actor_of
+from shopsync.serializers import StrictQuery
 from shopsync.views import KEY, answer_once, declare_problem
 
 
@@ -57,7 +58,7 @@ class ImportFilters(FilterSet):
     phase = ChoiceFilter(choices=ContactImport.Phase.choices)
 
 
-class Imports(ReadOrAct, ReadOnlyModelViewSet[ContactImport]):
+class Imports(StrictQuery, ReadOrAct, ReadOnlyModelViewSet[ContactImport]):
     """CSV files of contacts on their way in."""
 
     queryset = ContactImport.objects.none()

@@ -16,12 +16,12 @@ from rest_framework.serializers import BaseSerializer
 from rest_framework.viewsets import ReadOnlyModelViewSet
 
 from config.infra.work import Status
-from messaging.actions.messages import Draft, MessageError, resend_unknown, send_single, settle_unknown
+from messaging.actions.messages import Draft, InvalidMessage, MessageError, resend_unknown, send_single, settle_unknown
 from messaging.models import Message
 from messaging.models.contacts import Channel
 from messaging.serializers.messages import MessageDetail, MessageInput, MessageRow, SettleInput
 from shopsync.auth import ReadOrAct, actor_of
-from shopsync.serializers import WholeNumberFilter, read
+from shopsync.serializers import Nothing, StrictQuery, WholeNumberFilter, read
 from shopsync.views import KEY, answer_once, declare_problem
 
 
@@ -38,10 +38,15 @@ class MessageFilters(FilterSet):
     created_before = IsoDateTimeFilter(field_name="created_at", lookup_expr="lt")
 
 
-declare_problem(MessageError, status=409, slug="message-refused", title="The message can't be written or settled so")
+def _named(error: InvalidMessage) -> dict[str, object]:
+    return {"errors": {error.field: [str(error)]}}
 
 
-class Messages(ReadOrAct, ReadOnlyModelViewSet[Message]):
+declare_problem(MessageError, status=409, slug="message-refused", title="Not as the message stands")
+declare_problem(InvalidMessage, status=400, slug="invalid-message", title="This is no message", members=_named)
+
+
+class Messages(StrictQuery, ReadOrAct, ReadOnlyModelViewSet[Message]):
     """Messages and where each stands; in the detail with its delivery reports."""
 
     queryset = Message.objects.none()
@@ -58,7 +63,10 @@ class Messages(ReadOrAct, ReadOnlyModelViewSet[Message]):
 
     @extend_schema(request=MessageInput, responses={201: MessageRow}, parameters=[KEY], summary="Send a message")
     def create(self, request: Request) -> Response:
-        """Send one message to one contact; it waits for nothing but credits and the limits of the provider."""
+        """Send one message to one contact; it waits for nothing but credits and the limits of the provider.
+
+        400 names the field that does not fit.
+        """
         draft = Draft(**read(MessageInput, request))
 
         def run() -> Response:
@@ -69,15 +77,16 @@ class Messages(ReadOrAct, ReadOnlyModelViewSet[Message]):
 
     @extend_schema(request=None, responses=MessageRow, parameters=[KEY], summary="Send an unknown one again")
     def resend(self, request: Request, pk: int) -> Response:
-        """Send a message again that nobody knows the fate of: the recipient may get it twice."""
+        """Send a message again that nobody knows the fate of: the recipient may get it twice. 409 for any other."""
         self.get_object()
+        read(Nothing, request)
         return answer_once(
             request, lambda: Response(MessageRow(resend_unknown(message_id=pk, actor=actor_of(request))).data)
         )
 
     @extend_schema(request=SettleInput, responses=MessageRow, parameters=[KEY], summary="Say what became of it")
     def settle(self, request: Request, pk: int) -> Response:
-        """Say of an unknown message whether it was sent, as the provider told you."""
+        """Say of an unknown message whether it was sent, as the provider told you. 409 for any other."""
         self.get_object()
         was_sent = read(SettleInput, request)["was_sent"]
 

@@ -23,7 +23,7 @@ from messaging.models.contacts import Channel
 from messaging.serializers.policies import HoursInput, HoursRow, SenderInput, SenderRow, SendingInput, SendingRow
 from shopsync.auth import MayConfigure, ReadOrAct, actor_of
 from shopsync.models import Connection
-from shopsync.serializers import read
+from shopsync.serializers import StrictQuery, read
 from shopsync.views import KEY, answer_once
 
 
@@ -45,7 +45,7 @@ def _partly(shape: type[serializers.Serializer[Any]], request: Request) -> Mappi
     return dict(given.validated_data)
 
 
-class _Settings(ReadOrAct, ReadOnlyModelViewSet[Any]):
+class _Settings(StrictQuery, ReadOrAct, ReadOnlyModelViewSet[Any]):
     """Rows of settings."""
 
     acting: ClassVar[type[MayConfigure]] = MayConfigure
@@ -130,7 +130,7 @@ class Hours(_Settings):
         return Response(status=status.HTTP_204_NO_CONTENT)
 
 
-class Sending(APIView):
+class Sending(StrictQuery, APIView):
     """Batches, caps, and how replies are read and answered."""
 
     permission_classes = (MayConfigure,)

@@ -11,14 +11,21 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import ReadOnlyModelViewSet
 
-from messaging.actions.reviews import ReplyError, decide_reply
+from messaging.actions.reviews import InvalidReply, ReplyError, decide_reply
 from messaging.models import InboundMessage
 from messaging.serializers.replies import DecideInput, ReplyRow
 from shopsync.auth import ReadOrAct, actor_of
-from shopsync.serializers import WholeNumberFilter, read
+from shopsync.serializers import StrictQuery, WholeNumberFilter, read
 from shopsync.views import KEY, answer_once, declare_problem
 
-declare_problem(ReplyError, status=409, slug="reply-refused", title="The reply can't be decided on so")
+declare_problem(ReplyError, status=409, slug="reply-refused", title="Not as the reply stands")
+declare_problem(
+    InvalidReply,
+    status=400,
+    slug="invalid-decision",
+    title="This is no decision",
+    members=lambda error: {"errors": {error.field: [str(error)]}},
+)
 
 
 class ReplyFilters(FilterSet):
@@ -37,7 +44,7 @@ class ReplyFilters(FilterSet):
         return rows.filter(routed_by="") if value else rows.exclude(routed_by="")
 
 
-class Replies(ReadOrAct, ReadOnlyModelViewSet[InboundMessage]):
+class Replies(StrictQuery, ReadOrAct, ReadOnlyModelViewSet[InboundMessage]):
     """What people reply by SMS, what it asks for, and what became of it."""
 
     queryset = InboundMessage.objects.none()

@@ -37,7 +37,7 @@ from messaging.views.contacts import shown_contacts
 from messaging.views.imports import digest_upload
 from shopsync.auth import ReadOrAct, actor_of
 from shopsync.models import Tenant
-from shopsync.serializers import read
+from shopsync.serializers import StrictQuery, read
 from shopsync.views import KEY, answer_once, declare_problem
 
 READS = frozenset({"list", "retrieve", "count", "sample"})
@@ -46,11 +46,12 @@ SHOWN = 100
 
 
 def _named(error: SegmentError) -> dict[str, object]:
-    """Name the field: its name, its list, or else its description, within which the sentence names the place."""
-    field = str(error).partition(":")[0]
-    return {"errors": {field if field in {"name", "segment"} else "definition": [str(error)]}}
+    """Name the field: its name, or else its description, within which the sentence names the place."""
+    field, _, sentence = str(error).partition(": ")
+    return {"errors": {"name": [sentence]} if field == "name" else {"definition": [str(error)]}}
 
 
+declare_problem(segments.SegmentRefused, status=409, slug="segment-refused", title="Not as the segment stands")
 declare_problem(SegmentError, status=400, slug="invalid-segment", title="This is no segment", members=_named)
 
 
@@ -61,7 +62,7 @@ class SegmentFilters(FilterSet):
     kind = ChoiceFilter(choices=Segment.Kind.choices)
 
 
-class Segments(ReadOrAct, ReadOnlyModelViewSet[Segment]):
+class Segments(StrictQuery, ReadOrAct, ReadOnlyModelViewSet[Segment]):
     """Audiences: described, or listed."""
 
     reads = READS
@@ -112,7 +113,7 @@ class Segments(ReadOrAct, ReadOnlyModelViewSet[Segment]):
 
     @extend_schema(responses={204: None}, summary="Take a segment away")
     def destroy(self, request: Request, pk: int) -> Response:
-        """Take it away; its contacts stay."""
+        """Take it away; its contacts stay. 409 names what needs it still."""
         segments.delete_segment(segment_id=pk, actor=actor_of(request))
         return Response(status=status.HTTP_204_NO_CONTENT)
 
@@ -137,7 +138,7 @@ class Segments(ReadOrAct, ReadOnlyModelViewSet[Segment]):
 
     @extend_schema(request=MembersInput, responses=MembersRow, parameters=[KEY], summary="Fill and empty a list")
     def members(self, request: Request, pk: int) -> Response:
-        """Put contacts on a list, and take others off it, by their ids."""
+        """Put contacts on a list, and take others off it, by their ids. 409 for a segment that is described."""
         return answer_once(request, lambda: self._members(request, pk))
 
     def _members(self, request: Request, pk: int) -> Response:

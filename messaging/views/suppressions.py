@@ -22,7 +22,7 @@ from messaging.models.contacts import Channel
 from messaging.serializers.suppressions import LiftInput, SuppressedRow, SuppressionInput, SuppressionRow
 from shopsync.auth import ReadOrAct, actor_of
 from shopsync.models import Tenant
-from shopsync.serializers import read
+from shopsync.serializers import StrictQuery, read
 from shopsync.views import KEY, answer_once, declare_problem
 
 SHOWN = 100
@@ -39,7 +39,7 @@ class SuppressionFilters(FilterSet):
     is_lifted = BooleanFilter(field_name="lifted_at", lookup_expr="isnull", exclude=True)
 
 
-class Suppressions(ReadOrAct, ReadOnlyModelViewSet[Suppression]):
+class Suppressions(StrictQuery, ReadOrAct, ReadOnlyModelViewSet[Suppression]):
     """Addresses that are not written to, and those that were written to again."""
 
     queryset = Suppression.objects.none()

@@ -39,7 +39,7 @@ from messaging.serializers.templates import (
     draft_from,
 )
 from shopsync.auth import ReadOrAct, actor_of
-from shopsync.serializers import read
+from shopsync.serializers import Nothing, StrictQuery, read
 from shopsync.views import KEY, answer_once, declare_problem, read_key
 
 READS = frozenset({"list", "retrieve"})
@@ -62,7 +62,7 @@ class TemplateFilters(FilterSet):
     is_archived = BooleanFilter(field_name="archived_at", lookup_expr="isnull", exclude=True)
 
 
-class Templates(ReadOrAct, ReadOnlyModelViewSet[Template]):
+class Templates(StrictQuery, ReadOrAct, ReadOnlyModelViewSet[Template]):
     """Texts under names; in the detail with their versions."""
 
     reads = READS
@@ -111,6 +111,7 @@ class Templates(ReadOrAct, ReadOnlyModelViewSet[Template]):
     @extend_schema(request=None, responses=TemplateDetail, parameters=[KEY], summary="Archive")
     def archive(self, request: Request, pk: int) -> Response:
         """Offer a template no more; what uses one of its versions goes on with it."""
+        read(Nothing, request)
         return answer_once(request, lambda: self._archive(request, pk))
 
     def _archive(self, request: Request, pk: int) -> Response:

@@ -15,6 +15,7 @@ from django.db import DataError, models
 from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
 from django.template.response import TemplateResponse
+from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin, TabularInline
@@ -32,6 +33,11 @@ STATUS_COLOURS = {
 def actor_of(request: HttpRequest) -> str:
     """Name the person for the trail."""
     return f"user:{request.user.pk}"
+
+
+def in_zone(words: str) -> str:
+    """Add to what is said of a time the zone that it is read and shown in."""
+    return f"{words}{'; ' if words else ''}in the zone {timezone.get_current_timezone_name()}"
 
 
 class TenantForm(forms.ModelForm):  # type: ignore[type-arg]
@@ -131,6 +137,13 @@ class TenantModelAdmin(ModelAdmin):
         fields = [name for name in super().get_readonly_fields(request, obj) if name not in self.settings_fields]
         shown = [field.name for field in self.opts.fields if field.editable and field.name not in self.settings_fields]
         return [*fields, *(name for name in shown if name not in fields)]
+
+    def formfield_for_dbfield(self, db_field: models.Field[Any, Any], request: HttpRequest, **options: Any) -> Any:
+        """Say of a time to fill in of which zone it is."""
+        field = super().formfield_for_dbfield(db_field, request, **options)
+        if isinstance(db_field, models.DateTimeField) and field is not None:
+            field.help_text = in_zone(str(field.help_text))
+        return field
 
     def get_fieldsets(self, request: HttpRequest, obj: models.Model | None = None) -> Any:
         """Show of a new row what there is to fill in: the rest has no value yet."""

@@ -57,7 +57,8 @@ def add_problems(result: dict[str, Any], **_: object) -> dict[str, Any]:
     """Say of every operation that whatever it refuses comes as a problem document (a drf-spectacular hook)."""
     result.setdefault("components", {}).setdefault("schemas", {})["Problem"] = _PROBLEM
     content = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    sentence = "Refused, and why: 400 is what was sent (`errors` by field), 409 how things stand"
     for path in result.get("paths", {}).values():
         for operation in path.values():
-            operation["responses"]["default"] = {"description": "Refused, and why", "content": content}
+            operation["responses"]["default"] = {"description": sentence, "content": content}
     return result

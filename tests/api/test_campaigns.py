@@ -25,6 +25,13 @@ def post(client: APIClient, path: str, body: Any = None, **headers: str) -> Any:
     return client.post(f"/api/v1/{path}", body or {}, format="json", headers=named)
 
 
+def is_refused(answer: Any, *, field: str, words: str) -> bool:
+    """Is it refused as bad input, by this field and no other, in these words?"""
+    assert answer.status_code == 400, answer.json()
+    assert list(answer.json()["errors"]) == [field]
+    return words in answer.json()["errors"][field][0]
+
+
 @pytest.fixture
 def campaign(world: World) -> Campaign:
     row = world.rows[Campaign]
@@ -48,6 +55,10 @@ def test_a_campaign_goes_from_draft_to_cancelled_in_words(owner, campaign, body)
     report = post(owner, f"{path}/preflight").json()["preflight"]
     assert report["status"] == "ready"
     assert report["recipients"] + sum(report["skipped"].values()) == report["contacts"] > 0
+    later = post(owner, f"{path}/preflight", {"scheduled_at": "2099-01-01T09:00:00Z"}).json()
+    assert (later["preflight"]["reckoned_from"], later["scheduled_at"]) == ("2099-01-01T09:00:00+00:00", None)
+    past = post(owner, f"{path}/preflight", {"scheduled_at": "2001-01-01T09:00:00Z"})
+    assert is_refused(past, field="scheduled_at", words="in the past")
     launched = post(owner, f"{path}/launch", {"scheduled_at": "2099-01-01T09:00:00Z"})
     assert (launched.status_code, launched.json()["status"]) == (200, "scheduled")
     assert post(owner, f"{path}/pause").json()["status"] == "paused"
@@ -76,18 +87,76 @@ def test_the_same_key_launches_once(owner, campaign):
 
 
 @pytest.mark.parametrize(
-    ("change", "words"),
+    ("change", "field", "words"),
     [
-        ({"segment_id": 10**12}, "there is no segment"),
-        ({"template_version_id": 10**12}, "there is no version"),
-        ({"channel": "email"}, "the template is for sms"),
-        ({"sender_id": 10**12}, "no active sender"),
+        ({"segment_id": 10**12}, "segment_id", "There is no segment"),
+        ({"template_version_id": 10**12}, "template_version_id", "There is no version"),
+        ({"channel": "email"}, "template_version_id", "The template is for sms"),
+        ({"sender_id": 10**12}, "sender_id", "no active sender"),
+        ({"holdout_percent": "91"}, "holdout_percent", "90"),
     ],
 )
-def test_what_does_not_fit_is_refused_in_words(owner, body, change, words):
-    answer = post(owner, "campaigns", {**body, **change})
-    assert answer.status_code == 409
-    assert words in answer.json()["detail"]
+def test_what_does_not_fit_is_refused_by_its_field(owner, body, campaign, change, field, words):
+    for answer in (
+        post(owner, "campaigns", {**body, **change}),
+        owner.put(f"/api/v1/campaigns/{campaign.pk}", {**body, **change}, format="json"),
+    ):
+        assert is_refused(answer, field=field, words=words)
+
+
+def test_a_time_that_does_not_fit_is_bad_input_and_an_expired_draft_is_a_state(owner, body, campaign):
+    path = f"campaigns/{campaign.pk}"
+    past = post(owner, f"{path}/launch", {"scheduled_at": "2001-01-01T09:00:00Z"})
+    assert is_refused(past, field="scheduled_at", words="in the past")
+    owner.put(f"/api/v1/{path}", {**body, "expires_at": "2098-01-01T09:00:00Z"}, format="json")
+    late = post(owner, f"{path}/launch", {"scheduled_at": "2099-01-01T09:00:00Z"})
+    assert is_refused(late, field="scheduled_at", words="expires before")
+    owner.put(f"/api/v1/{path}", {**body, "expires_at": "2001-01-01T09:00:00Z"}, format="json")
+    expired = post(owner, f"{path}/launch")
+    assert (expired.status_code, "later expires_at" in expired.json()["detail"]) == (409, True)
+
+
+def test_what_is_no_draft_is_neither_written_nor_reported_on_nor_launched(owner, body, campaign):
+    path = f"campaigns/{campaign.pk}"
+    post(owner, f"{path}/launch", {"scheduled_at": "2099-01-01T09:00:00Z"})
+    for answer in (
+        owner.put(f"/api/v1/{path}", body, format="json"),
+        post(owner, f"{path}/preflight"),
+        post(owner, f"{path}/launch"),
+        post(owner, f"{path}/resume"),
+    ):
+        assert (answer.status_code, "The campaign is scheduled" in answer.json()["detail"]) == (409, True)
+
+
+@pytest.mark.parametrize(
+    ("given", "field", "words"),
+    [
+        ({"text": "x", "template_version_id": 1}, "text", "either a text or"),
+        ({"text": "", "template_version_id": 10**12}, "template_version_id", "There is no version"),
+        ({"text": "x", "contact_id": 10**12}, "contact_id", "There is no contact"),
+        ({"text": "x" * 1601}, "text", "1600"),
+        ({"text": "x", "channel": "whatsapp"}, "channel", "not by whatsapp"),
+        ({"text": "x", "channel": "email"}, "template_version_id", "written by a template"),
+    ],
+)
+def test_what_is_no_message_is_refused_by_its_field(owner, world, given, field, words):
+    with tenancy.tenant_scope(world.tenant.pk):
+        contact = Contact.objects.get(email="buyer1@example.com")
+        before = Message.objects.count()
+    body = {"contact_id": contact.pk, "purpose": "transactional", **given}
+    assert is_refused(post(owner, "messages", body), field=field, words=words)
+    with tenancy.tenant_scope(world.tenant.pk):
+        assert Message.objects.count() == before
+
+
+def test_a_value_that_the_contact_has_not_is_named(owner, world):
+    body = {"name": "gaps", "channel": "sms", "body": "Hi {{ contact.attributes.size }}"}
+    version = post(owner, "templates", body).json()["versions"][0]["id"]
+    with tenancy.tenant_scope(world.tenant.pk):
+        contact = Contact.objects.get(email="buyer1@example.com")
+    given = {"contact_id": contact.pk, "template_version_id": version, "purpose": "transactional"}
+    words = "The contact has no contact.attributes.size"
+    assert is_refused(post(owner, "messages", given), field="template_version_id", words=words)
 
 
 def test_staff_who_only_look_write_and_launch_nothing(staff, campaign, body):
@@ -110,8 +179,6 @@ def test_a_single_message_is_written_and_waits_for_its_turn(owner, world):
         contact = Contact.objects.get(email="buyer1@example.com")
     sent = post(owner, "messages", {"contact_id": contact.pk, "text": "It is here", "purpose": "transactional"})
     assert (sent.status_code, sent.json()["state"], sent.json()["blocker"]) == (201, "waiting", "being_prepared")
-    both = post(owner, "messages", {"contact_id": contact.pk, "text": "x", "template_version_id": 1})
-    assert (both.status_code, "either a text or" in both.json()["detail"]) == (409, True)
 
 
 def test_an_unknown_message_is_settled_by_hand_and_nothing_else_is(owner, world):
@@ -142,13 +209,13 @@ def test_credits_are_read_and_limited_and_not_topped_up_by_the_api(owner, staff,
 
 def test_a_test_to_nobody_and_an_archived_template_are_refused_in_words(owner, world, campaign, body):
     refused = post(owner, f"campaigns/{campaign.pk}/test", {"contact_id": 999_999_999})
-    assert (refused.status_code, "there is no contact" in refused.json()["detail"]) == (409, True)
+    assert is_refused(refused, field="contact_id", words="There is no contact")
     with tenancy.tenant_scope(world.tenant.pk):
         template_id = TemplateVersion.objects.get(pk=body["template_version_id"]).template_id
     assert post(owner, f"templates/{template_id}/archive").status_code == 200
-    for path, given in (("campaigns", body), (f"campaigns/{campaign.pk}/launch", {})):
-        refused = post(owner, path, given)
-        assert (refused.status_code, "is archived" in refused.json()["detail"]) == (409, True)
+    assert is_refused(post(owner, "campaigns", body), field="template_version_id", words="is archived")
+    launched = post(owner, f"campaigns/{campaign.pk}/launch")  # the draft's, and not of what was sent
+    assert (launched.status_code, "is archived" in launched.json()["detail"]) == (409, True)
 
 
 def test_what_a_campaign_waits_for_is_said_although_nothing_stops_it_as_a_whole(owner, world, campaign):

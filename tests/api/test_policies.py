@@ -35,6 +35,7 @@ def test_a_sender_is_registered_changed_and_on_record(owner, world):
         ({"channel": "email", "value": "nobody"}, "value"),
         ({"channel": "email", "value": "Shop <hello@shop.example>\nBcc: x@y.example"}, "value"),
         ({"channel": "sms", "value": "Shop", "country": "gr"}, "country"),
+        ({"channel": "sms", "value": "Shop", "country": "ZZ"}, "country"),
         ({"channel": "sms", "value": "Shop", "short_link_domain": "https://go.example.com/path"}, "short_link_domain"),
         ({"channel": "sms", "value": "Shop", "short_link_domain": "javascript:alert(1)"}, "short_link_domain"),
         ({"channel": "sms", "value": "Shop", "recipients_per_second": 0}, "recipients_per_second"),
@@ -49,7 +50,9 @@ def test_what_nothing_can_be_sent_from_is_refused_by_field(owner, fields, field)
 
 
 def test_the_same_sender_twice_and_a_connection_that_does_not_carry_it_are_refused(owner, stranger, world):
-    assert post(owner, "senders", channel="sms", value="Shopsync").status_code == 400
+    twice = post(owner, "senders", channel="sms", value="Shopsync")
+    assert (twice.status_code, list(twice.json()["errors"])) == (400, ["value"])
+    assert "change that sender instead" in twice.json()["errors"]["value"][0]
     with tenancy.tenant_scope(world.tenant.pk):
         other = Connection.objects.exclude(service="mitto").first()
     refused = post(owner, "senders", channel="sms", value="Shop", connection_id=other.pk)
@@ -62,15 +65,20 @@ def test_hours_are_set_changed_and_taken_away(owner, stranger):
     made = post(owner, "quiet-hours", country="US", region="FL", starts_at="09:00", ends_at="20:00")
     assert made.status_code == 201
     path = f"/api/v1/quiet-hours/{made.json()['id']}"
+    assert made.json()["spans_midnight"] is False
+    assert owner.patch(path, {"ends_at": "08:30"}, format="json").json()["spans_midnight"] is True
     assert owner.patch(path, {"ends_at": "19:30"}, format="json").json()["ends_at"] == "19:30"
     for fields, field in (
-        ({"country": "US", "region": "FL"}, "non_field_errors"),
-        ({"region": "FL"}, "non_field_errors"),
+        ({"country": "US", "region": "FL"}, "country"),
+        ({"region": "FL"}, "country"),
         ({"country": "usa"}, "country"),
+        ({"country": "XX"}, "country"),
+        ({"country": "ZZ"}, "country"),
         ({"country": "US", "region": "Florida"}, "region"),
     ):
         answer = post(owner, "quiet-hours", starts_at="08:00", ends_at="21:00", **fields)
         assert (answer.status_code, list(answer.json()["errors"])) == (400, [field]), answer.json()
+        assert "onstraint" not in str(answer.json())
     assert stranger.delete(path).status_code == 404
     assert owner.delete(path).status_code == 204
     assert owner.get(path).status_code == 404

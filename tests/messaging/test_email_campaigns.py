@@ -158,12 +158,12 @@ def test_a_single_e_mail_is_written_by_a_template_and_goes_the_same_way(tenant, 
     contact = Contact.objects.get(email="p2@people.example")
     body = {"contact_id": contact.pk, "channel": "email", "template_version_id": campaign.template_version_id}
     for wrong, said in (
-        ({**body, "template_version_id": None, "text": "Hello"}, "an e-mail is written by a template"),
-        ({**body, "template_version_id": 2**50}, "there is no version"),
+        ({**body, "template_version_id": None, "text": "Hello"}, "An e-mail is written by a template"),
+        ({**body, "template_version_id": 2**50}, "There is no version"),
         ({**body, "text": "and a text"}, "no text"),
     ):
         refused = client.post("/api/v1/messages", wrong, format="json")
-        assert (refused.status_code, said in refused.json()["detail"]) == (409, True)
+        assert (refused.status_code, said in refused.json()["detail"]) == (400, True)
     assert client.post("/api/v1/messages", body, format="json").status_code == 201
     drain_messages()
     (sent,) = sandbox.accepted()

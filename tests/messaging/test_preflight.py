@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
@@ -9,13 +10,16 @@ from django.utils import timezone
 
 from config.infra import tenancy
 from messaging.actions import previews
-from messaging.actions.campaigns import Plan, save_campaign
+from messaging.actions.campaigns import InvalidCampaign, Plan, save_campaign
+from messaging.actions.credits import reserve_credits, save_policy, settle_credits
+from messaging.actions.flows import queue_for
 from messaging.actions.previews import ask_for_report
 from messaging.actions.progress import advance_campaigns
 from messaging.actions.suppressions import suppress
-from messaging.models import Contact, CreditAccount, Price, SendingPolicy
+from messaging.models import Campaign, Contact, CreditAccount, Price, Sender, SendingPolicy, SendQueue
 from messaging.queries import tally_of
 from messaging.tasks import drain_messages
+from shopsync.models import Connection
 from tests.messaging.campaigns import add_contacts, launch, make_campaign, make_ready_tenant
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -89,3 +93,131 @@ def test_a_draft_written_anew_has_no_report_and_the_steps_of_the_old_one_end(ten
     assert previews.advance_report(campaign.pk, now=timezone.now()) == 0
     campaign.refresh_from_db()
     assert campaign.preflight is None
+
+
+def report(campaign, **options):
+    return ask_for_report(campaign_id=campaign.pk, now=timezone.now(), **options).preflight
+
+
+def test_a_report_that_an_earlier_version_began_is_begun_anew(tenant, monkeypatch):
+    make_mixed_audience(tenant)
+    campaign = make_campaign(tenant)
+    whole = report(campaign)
+    monkeypatch.setattr(previews, "PART", 10)
+    places = {"contacts": 20, "recipients": 9, "places": [[["Europe/Athens"], "08:00:00", "21:00:00"]], "cost": "9"}
+    for so_far in (places, {}, None, []):
+        old = {"status": "asked", "part": 2, "of": 3, "so_far": so_far}
+        Campaign.objects.filter(pk=campaign.pk).update(preflight=old)
+        assert previews.advance_report(campaign.pk, now=timezone.now()) == 1
+        campaign.refresh_from_db()
+        assert (campaign.preflight["part"], campaign.preflight["of"]) == (0, 7)
+        advance_campaigns()
+        campaign.refresh_from_db()
+        assert {name: campaign.preflight[name] for name in ("contacts", "recipients", "cost", "skipped")} == {
+            name: whole[name] for name in ("contacts", "recipients", "cost", "skipped")
+        }
+
+
+def test_nothing_in_the_way_is_said_as_nothing(tenant):
+    add_contacts(tenant, 3)
+    told = report(make_campaign(tenant))
+    assert (told["blocker"], told["warnings"], told["would_expire"]) == ("", [], 0)
+    assert (told["left_of_cap"], told["days_under_cap"]) == (None, 1)
+
+
+@pytest.mark.parametrize(
+    ("change", "blocker"),
+    [
+        ({"is_active": False}, "no_connection"),
+        ({"account_id": "nonsense:x"}, "unknown_mitto_api"),
+        ({"sender": ""}, "bad_sender"),
+    ],
+)
+def test_an_account_that_can_not_be_used_is_said_before_the_launch(tenant, change, blocker):
+    add_contacts(tenant, 3)
+    campaign = make_campaign(tenant)
+    Connection.objects.update(**change)
+    told = report(campaign)
+    assert (told["recipients"], told["blocker"], len(told["warnings"])) == (3, blocker, 1)
+    assert blocker.replace("_", " ").split()[-1] in told["warnings"][0]
+
+
+def test_a_refusal_of_the_account_and_a_sender_that_was_put_away_are_said(tenant):
+    add_contacts(tenant, 3)
+    queue_for(channel="sms")
+    SendQueue.objects.update(blocker="refused_with_401")
+    campaign = make_campaign(tenant)
+    assert report(campaign)["blocker"] == "refused_with_401"
+    SendQueue.objects.update(blocker="rate_limit")
+    assert report(campaign)["blocker"] == ""
+    sender = Sender.objects.create(channel="sms", value="Shop")
+    own = make_campaign(tenant, sender_id=sender.pk)
+    assert report(own)["blocker"] == ""
+    Sender.objects.update(is_active=False)
+    assert report(own)["blocker"] == "sender_inactive"
+
+
+@pytest.mark.parametrize(("cap", "days"), [("10", 1), ("9.5", 2), ("5", 2), ("4", 3), ("0", None)])
+def test_the_days_that_it_takes_under_the_cap_are_counted(tenant, cap, days):
+    add_contacts(tenant, 10)
+    campaign = make_campaign(tenant)
+    uncapped = report(campaign)
+    save_policy(daily_cap=Decimal(cap), low_balance_at=None, countries=[], actor="test")
+    told = report(campaign)
+    assert (Decimal(told["cost"]), Decimal(told["left_of_cap"]), told["days_under_cap"]) == (10, Decimal(cap), days)
+    assert bool(told["warnings"]) is (days != 1)
+    later = datetime.fromisoformat(told["estimated_end_at"]) - datetime.fromisoformat(uncapped["estimated_end_at"])
+    assert round(later / timedelta(days=1)) == (days or 1) - 1
+
+
+def test_what_is_held_and_settled_today_is_taken_off_the_cap_and_tomorrow_is_another_day(tenant):
+    add_contacts(tenant, 10)
+    campaign = make_campaign(tenant)
+    save_policy(daily_cap=Decimal(12), low_balance_at=None, countries=[], actor="test")
+    spent = {"amount": Decimal(5), "reference": "r", "actor": "t", "now": timezone.now()}
+    reserve_credits(key="a", **spent)
+    settle_credits(key="b", **spent)
+    assert (report(campaign)["left_of_cap"], report(campaign)["days_under_cap"]) == ("7.0000", 2)
+    tomorrow = report(campaign, at=timezone.now() + timedelta(days=1))
+    assert (Decimal(tomorrow["left_of_cap"]), tomorrow["days_under_cap"]) == (12, 1)
+
+
+NIGHT = datetime(2099, 1, 1, 21, 0, tzinfo=UTC)  # 23:00 in Athens, 16:00 in New York
+
+
+@pytest.mark.parametrize("in_parts", [False, True])
+def test_hours_are_reckoned_from_the_time_that_is_asked_for(tenant, monkeypatch, in_parts):
+    add_contacts(tenant, 3)
+    add_contacts(tenant, 2, first=10, zone="America/New_York")
+    campaign = make_campaign(tenant, keeps_quiet_hours=True, expires_at=NIGHT + timedelta(hours=8))
+    if in_parts:
+        monkeypatch.setattr(previews, "AT_ONCE", 1)
+        monkeypatch.setattr(previews, "PART", 2)
+    told = report(campaign, at=NIGHT)
+    if in_parts:
+        advance_campaigns()
+        campaign.refresh_from_db()
+        assert campaign.scheduled_at is None
+        told = campaign.preflight
+    morning = datetime(2099, 1, 2, 6, 0, tzinfo=UTC)
+    assert datetime.fromisoformat(told["reckoned_from"]) == NIGHT
+    assert datetime.fromisoformat(told["first_may_start_at"]) == NIGHT
+    assert datetime.fromisoformat(told["last_may_start_at"]) == morning
+    assert (told["recipients"], told["would_expire"]) == (5, 3)
+    assert told["warnings"] == ["It expires before 3 of 5 recipients may be written to."]
+
+
+def test_at_each_ones_hour_the_report_reckons_each_ones_clock(tenant):
+    add_contacts(tenant, 3)
+    add_contacts(tenant, 2, first=10, zone="America/New_York")
+    at = datetime(2099, 1, 1, 10, 0, tzinfo=UTC)  # noon in Athens; seven hours later it is noon in New York
+    campaign = make_campaign(tenant, is_local_time=True, expires_at=at + timedelta(hours=7))
+    told = report(campaign, at=at)
+    assert datetime.fromisoformat(told["last_may_start_at"]) == at + timedelta(hours=7)
+    assert told["would_expire"] == 2
+
+
+def test_a_report_from_a_time_that_is_past_is_refused(tenant):
+    with pytest.raises(InvalidCampaign) as caught:
+        report(make_campaign(tenant), at=timezone.now() - timedelta(minutes=1))
+    assert caught.value.field == "scheduled_at"

@@ -10,6 +10,7 @@ from messaging.rendering import (
     MAX_TEXT,
     MissingValue,
     TemplateError,
+    check_names,
     check_template,
     fill_gaps,
     names_in,
@@ -53,6 +54,55 @@ def test_a_default_of_a_name_that_is_not_written_is_a_mistake():
     ):
         check_template("Hi {{ contact.first_name }}", defaults={"contact.frist_name": "you"})
     assert names_in("{% for tag in contact.tags %}{{ tag }}{% endfor %}") == {"contact.tags"}
+
+
+@pytest.mark.parametrize(
+    ("template", "name", "meant"),
+    [
+        ("{{ contact.nope }}", "contact.nope", ""),
+        ("{{ contact.frist_name }}", "contact.frist_name", "contact.first_name"),
+        ("{{ tenat.name }}", "tenat.name", "tenant.name"),
+        ("{{ tenant.nmae | upcase }}", "tenant.nmae", "tenant.name"),
+        ("{% if contact.fist_name %}x{% endif %}", "contact.fist_name", "contact.first_name"),
+        ("{{ contact.nickname | default: 'you' }}", "contact.nickname", ""),
+        ("{{ contact['nope'] }}", "contact.nope", ""),
+        ("{{ contact.attribute.size }}", "contact.attribute.size", ""),
+        ("{{ attributes.size }}", "attributes.size", ""),
+        ("{{ unsubscribe }}", "unsubscribe", "unsubscribe_url"),
+        ("{{ first_name }}", "first_name", ""),
+        ("{% for tag in contact.tgas %}{{ tag }}{% endfor %}", "contact.tgas", "contact.tags"),
+        ("{{ contact.first_name.nope }}", "contact.first_name.nope", ""),
+        ("{{ tenant }}", "tenant", ""),
+    ],
+)
+def test_a_misspelt_name_is_refused_with_those_there_are(template, name, meant):
+    with pytest.raises(TemplateError) as caught:
+        check_names(template, field="body")
+    sentence = str(caught.value)
+    assert sentence.startswith(f"there is no {name}: a template may write ")
+    assert "contact.first_name, " in sentence
+    assert caught.value.field == "body"
+    if meant:
+        assert sentence.endswith(f"did you mean {meant}?")
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "Hi, nothing",
+        "{{ contact.first_name }} {{ contact['last_name'] }} {{ contact.email }} {{ contact.phone }}",
+        "{{ contact.country }} {{ contact.locale }} {{ tenant.name }} {{ campaign.name }} {{ unsubscribe_url }}",
+        "{{ contact.attributes.anything }} {{ contact.attributes['shoe size'] }} {{ contact.attributes.a.b }}",
+        "{% for tag in contact.tags %}{{ tag }} {{ forloop.index }}{% endfor %} {{ contact.tags.first }}",
+        "{{ contact.tags[0] }} {{ contact.tags.size }} {{ contact.first_name.size }}",
+        "{% assign who = contact.first_name %}{{ who }} {% capture x %}y{% endcapture %}{{ x }}",
+        "{{ now | date: '%Y' }} {% if contact.tags contains 'vip' %}x{% endif %}",
+        "{% assign field = 'first_name' %}{{ contact[field] }}",
+        "{% for pair in contact.attributes %}{{ pair[0] }}{% endfor %}",
+    ],
+)
+def test_what_there_is_and_what_is_the_merchants_own_may_be_written(template):
+    check_names(template)
 
 
 @pytest.mark.parametrize("template", ["{{ contact.first_name", "{% if %}", "{% nonsense %}", "x" * 50_001])

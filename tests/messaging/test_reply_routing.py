@@ -273,7 +273,7 @@ def test_an_operator_assigns_to_tenants_of_their_own_and_a_superuser_to_all(clie
     url = f"/admin/messaging/inboundmessage/{first.pk}/assign/"
     operator = enter(client, ours, "operator")
     refused = press(operator, url, tenant=theirs.shop_domain)
-    assert "there is no tenant of this domain that you act for" in refused.content.decode()
+    assert "There is no tenant of this domain that you act for" in refused.content.decode()
     assert press(operator, url, tenant=ours.shop_domain).status_code == 302
     assert state_of(ours, "+306912345671")[0] == "stop"
     assert "It is somebody&#x27;s already." in press(operator, url, tenant=ours.shop_domain).content.decode()

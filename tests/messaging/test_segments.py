@@ -221,7 +221,7 @@ def test_lists_are_filled_with_the_tenants_own_contacts_and_stay_lists(people):
     with pytest.raises(SegmentError, match="a list stays a list"):
         save_segment(segment_id=segment.pk, name="friends", definition={"all": []}, actor="test")
     described = save_segment(segment_id=None, name="all", definition={"all": []}, actor="test")
-    with pytest.raises(SegmentError, match="it is described"):
+    with pytest.raises(SegmentError, match="It is described"):
         add_members(segment_id=described.pk, contact_ids=[ada.pk], actor="test")
     with pytest.raises(SegmentError, match="already"):
         save_segment(segment_id=described.pk, name="friends", definition={"all": []}, actor="test")
@@ -236,7 +236,7 @@ def test_a_list_stays_while_a_description_names_it(people, op):
     add_members(segment_id=listed.pk, contact_ids=[Contact.objects.get(first_name="ada").pk], actor="test")
     definition = {"all": [{"not": {"any": [field("list", op, listed.pk)]}}]}
     described = save_segment(segment_id=None, name="all but those", definition=definition, actor="test")
-    with pytest.raises(SegmentError, match="it is named in 'all but those'; take it out of there first"):
+    with pytest.raises(SegmentError, match="It is named in 'all but those'; take it out of there first"):
         delete_segment(segment_id=listed.pk, actor="test")
     save_segment(segment_id=described.pk, name="everybody", definition={"all": []}, actor="test")
     delete_segment(segment_id=listed.pk, actor="test")
@@ -271,7 +271,7 @@ def test_of_a_list_taken_away_and_one_who_names_it_at_once_one_is_refused(shop):
         thread.start()
     for thread in threads:
         thread.join()
-    assert outcomes == ["segment: it is named in 'x'; take it out of there first"]
+    assert outcomes == ["It is named in 'x'; take it out of there first."]
 
 
 def is_waited_for():

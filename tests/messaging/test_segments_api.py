@@ -75,7 +75,7 @@ def test_a_sample_shows_the_consent_that_was_stated_last(owner, people, tenant):
         ({"name": "x", "definition": 7}, "definition", "the segment: an object is needed"),
         ({"name": " "}, "name", "This field may not be blank."),
         ({"definition": GREEKS}, "name", "This field is required."),
-        ({"name": "taken"}, "name", "name: there is a segment 'taken' already"),
+        ({"name": "taken"}, "name", "there is a segment 'taken' already"),
     ],
 )
 def test_what_is_no_segment_is_refused_in_words(owner, body, field, sentence):
@@ -112,8 +112,19 @@ def test_a_list_is_filled_and_emptied_by_ids(owner, people):
 def test_a_described_segment_takes_no_members(owner, people):
     url = f"{URL}/{make(owner, name='Greeks', definition=GREEKS).json()['id']}"
     answer = owner.post(f"{url}/members", {"add": [people[0].pk]}, format="json")
-    assert (answer.status_code, list(answer.json()["errors"])) == (400, ["segment"])
+    assert (answer.status_code, "It is described" in answer.json()["detail"]) == (409, True)
     assert owner.patch(url, {"definition": None}, format="json").status_code == 400
+
+
+def test_what_a_description_names_is_not_taken_away(owner):
+    kept = make(owner, name="do not write to").json()["id"]
+    make(owner, name="others", definition={"field": "list", "op": "not_in", "value": kept})
+    answer = owner.delete(f"{URL}/{kept}")
+    assert (answer.status_code, answer.json()["detail"]) == (
+        409,
+        "It is named in 'others'; take it out of there first.",
+    )
+    assert owner.get(f"{URL}/{kept}").status_code == 200
 
 
 def test_a_list_is_filled_and_emptied_by_a_file(owner, people):

@@ -98,6 +98,12 @@ def test_an_archived_template_is_written_no_more(shop):
         ("whatsapp", Draft(body="x", text="s"), "text"),
         ("sms", Draft(body="x", defaults={"contact.first_name": "you"}), "defaults"),
         ("sms", Draft(body="{{ x }}", defaults={"x": "y" * 501}), "defaults"),
+        ("sms", Draft(body="{{ contact.nope }}"), "body"),
+        ("sms", Draft(body="{{ contact.nope }}", defaults={"contact.nope": "x"}), "body"),
+        ("whatsapp", Draft(body="{{ tenat.name }}"), "body"),
+        ("email", Draft(body="<p>{{ tenat.name }}</p>", subject="s"), "body"),
+        ("email", Draft(body="x", subject="{{ contact.nope }}"), "subject"),
+        ("email", Draft(body="x", subject="s", text="{{ order.name }}"), "text"),
         ("email", Draft(body="<p>x</p>"), "subject"),
         ("email", Draft(body="{% if %}", subject="s"), "body"),
         ("email", Draft(body="x", subject="s", text="{{ x | nofilter }}"), "text"),
@@ -206,6 +212,11 @@ def test_what_is_wrong_names_its_field(owner_api):
     assert "can't be parsed" in answer.json()["errors"]["body"][0]
     answer = post(owner_api, "", body(channel="email"))
     assert list(answer.json()["errors"]) == ["subject"]
+    answer = post(owner_api, "", body(body="Hi {{ contact.frist_name }} {{ contact.attributes.anything }}"))
+    assert list(answer.json()["errors"]) == ["body"]
+    assert answer.json()["errors"]["body"][0].startswith("there is no contact.frist_name: ")
+    assert answer.json()["errors"]["body"][0].endswith("did you mean contact.first_name?")
+    assert post(owner_api, "", body(body="Hi {{ contact.attributes.anything }}")).status_code == 201
     assert post(owner_api, "", body(channel="fax")).status_code == 400
     assert post(owner_api, "", body(bdoy="x")).status_code == 400
 

@@ -1,0 +1,1 @@
+"""Formats of pages in English."""
