@@ -91,6 +91,7 @@ urlpatterns = [
     path("api/v1/replies", _replies.as_view({"get": "list"}, detail=False)),
     path("api/v1/replies/<int:pk>", _replies.as_view({"get": "retrieve"}, detail=True)),
     path("api/v1/replies/<int:pk>/decide", _replies.as_view({"post": "decide"}, detail=True)),
+    path("api/v1/replies/<int:pk>/assign", _replies.as_view({"post": "assign"}, detail=True)),
     path("api/v1/messages", _messages.as_view(_read, detail=False)),
     path("api/v1/messages/<int:pk>", _messages.as_view({"get": "retrieve"}, detail=True)),
 ]
