@@ -8,11 +8,11 @@ from decimal import Decimal
 
 from django.db import connection, transaction
 from django.db.models import Exists, OuterRef, Sum
-from django.utils import timezone
 
 from config.infra import tenancy
 from config.infra.work import Status
-from messaging.models import Campaign, CampaignTally, Flow, Message, SendQueue
+from messaging.models import Campaign, CampaignTally, Flow, Message
+from messaging.queries.flows import blocker_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +48,8 @@ def waits_for(campaign: Campaign) -> str:
         return "its_time"
     has_ready = Exists(Message.objects.filter(flow=OuterRef("pk"), status=Status.READY))
     flows = Flow.objects.filter(has_ready, campaign=campaign).select_related("queue")
-    named = {_blocker_of(flow) or _blocker_of(flow.queue) for flow in flows}
+    named = {blocker_of(flow) or blocker_of(flow.queue) for flow in flows}
     return "" if "" in named else ", ".join(sorted(named))
-
-
-def _blocker_of(holder: Flow | SendQueue) -> str:
-    is_over = holder.blocked_until is not None and holder.blocked_until <= timezone.now()
-    return "" if is_over else holder.blocker
 
 
 def tally_of(campaign_id: int) -> Tally:
