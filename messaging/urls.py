@@ -60,7 +60,9 @@ urlpatterns = [
     path("api/v1/segments/<int:pk>", _segments.as_view({**_one, "delete": "destroy"}, detail=True)),
     path("api/v1/segments/<int:pk>/count", _segments.as_view({"get": "count"}, detail=True)),
     path("api/v1/segments/<int:pk>/sample", _segments.as_view({"get": "sample"}, detail=True)),
-    path("api/v1/segments/<int:pk>/members", _segments.as_view({"post": "members"}, detail=True)),
+    path(
+        "api/v1/segments/<int:pk>/members", _segments.as_view({"get": "list_members", "post": "members"}, detail=True)
+    ),
     path("api/v1/segments/<int:pk>/upload", _segments.as_view({"post": "upload"}, detail=True)),
     path("api/v1/suppressions", _suppressions.as_view(_read, detail=False)),
     path("api/v1/suppressions/<int:pk>", _suppressions.as_view({"get": "retrieve"}, detail=True)),
