@@ -131,7 +131,7 @@ NOUNS = {  # what a module that became a package may be split into
             "campaigns",
             "credits",
         ),
-        *("senders", "replies", "policies"),
+        *("senders", "replies", "policies", "profiles"),
     },
     "serializers": {
         *("contacts", "messages", "segments", "suppressions", "imports", "forms", "templates", "campaigns", "credits"),
