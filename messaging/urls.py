@@ -68,7 +68,10 @@ urlpatterns = [
     path("api/v1/suppressions/<int:pk>", _suppressions.as_view({"get": "retrieve"}, detail=True)),
     path("api/v1/suppressions/<int:pk>/lift", _suppressions.as_view({"post": "lift"}, detail=True)),
     path("api/v1/campaigns", _campaigns.as_view(_read, detail=False)),
-    path("api/v1/campaigns/<int:pk>", _campaigns.as_view({"get": "retrieve", "put": "update"}, detail=True)),
+    path(
+        "api/v1/campaigns/<int:pk>",
+        _campaigns.as_view({"get": "retrieve", "put": "update", "delete": "destroy"}, detail=True),
+    ),
     *(
         path(f"api/v1/campaigns/<int:pk>/{word}", _campaigns.as_view({"post": method}, detail=True))
         for word, method in (
