@@ -131,7 +131,7 @@ NOUNS = {  # what a module that became a package may be split into
             "campaigns",
             "credits",
         ),
-        *("senders", "replies", "policies", "profiles"),
+        *("senders", "replies", "policies", "profiles", "progress"),
     },
     "serializers": {
         *("contacts", "messages", "segments", "suppressions", "imports", "forms", "templates", "campaigns", "credits"),

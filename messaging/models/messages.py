@@ -197,6 +197,13 @@ class Message(TenantModel, WorkRow):
                 ),
                 name="message_newest",
             ),
+            # Written as a message ends, not before: what is asked of the rest is found by the indexes above.
+            models.Index(
+                fields=("campaign", "outcome", "-id"),
+                name="message_of_campaign_ended",
+                condition=Q(campaign__isnull=False) & ~Q(outcome=""),
+            ),
+            models.Index(fields=("tenant_id", "reason", "-id"), name="message_with_reason", condition=~Q(reason="")),
         )
 
     def __str__(self) -> str:
