@@ -1,4 +1,4 @@
-"""A click names its campaign, and messages are found by how they ended and why."""
+"""A click names its campaign, and messages that went amiss are found by how and why."""
 
 import django.db.models.deletion
 from django.db import migrations, models
@@ -30,9 +30,9 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name="message",
             index=models.Index(
-                condition=models.Q(("campaign__isnull", False), models.Q(("outcome", ""), _negated=True)),
+                condition=models.Q(("campaign__isnull", False), ("outcome__in", ("skipped", "failed", "unknown_final"))),
                 fields=["campaign", "outcome", "-id"],
-                name="message_of_campaign_ended",
+                name="message_of_campaign_amiss",
             ),
         ),
         migrations.AddIndex(

@@ -197,11 +197,11 @@ class Message(TenantModel, WorkRow):
                 ),
                 name="message_newest",
             ),
-            # Written as a message ends, not before: what is asked of the rest is found by the indexes above.
+            # Of what went amiss alone: what is sent and delivered writes neither.
             models.Index(
                 fields=("campaign", "outcome", "-id"),
-                name="message_of_campaign_ended",
-                condition=Q(campaign__isnull=False) & ~Q(outcome=""),
+                name="message_of_campaign_amiss",
+                condition=Q(campaign__isnull=False, outcome__in=("skipped", "failed", "unknown_final")),
             ),
             models.Index(fields=("tenant_id", "reason", "-id"), name="message_with_reason", condition=~Q(reason="")),
         )

@@ -204,12 +204,12 @@ def test_another_tenants_messages_are_found_by_no_filter(tenant, campaign):
 @pytest.mark.parametrize(
     ("chosen", "index"),
     [
-        ({"campaign_id": 7, "outcome": "failed"}, "message_of_campaign_ended"),
+        ({"campaign_id": 7, "outcome": "failed"}, "message_of_campaign_amiss"),
         ({"campaign_id": 7, "outcome": "skipped", "reason": "no_consent"}, "message_"),
         ({"reason": "no_consent"}, "message_with_reason"),
     ],
 )
-def test_ends_and_reasons_are_read_off_an_index_in_the_order_of_the_page(tenant, chosen, index):
+def test_what_went_amiss_and_why_is_read_off_an_index_in_the_order_of_the_page(tenant, chosen, index):
     """No sort, and no message read that is not shown, however many there are."""
     with tenancy.tenant_scope(tenant.pk), connection.cursor() as cursor:
         cursor.execute("SET enable_seqscan = off; SET enable_bitmapscan = off; SET enable_sort = off")
