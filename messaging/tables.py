@@ -139,6 +139,22 @@ def read_rows(pieces: Iterable[bytes], *, encoding: str, delimiter: str) -> Iter
             yield Row(line, cells, _fault(cells))
 
 
+def first_cells(body: bytes) -> list[str]:
+    """Read the first cell of each line, each text once; a line of names is a text as any other.
+
+    Raises: TableError.
+    """
+    encoding = choose_encoding(body[:4], "auto")
+    try:
+        body.decode(encoding)
+    except UnicodeDecodeError as error:
+        raise TableError("file: it is not UTF-8; save it as UTF-8") from error
+    delimiter, _ = read_header(body[: 2**16], encoding=encoding)
+    rows = read_rows([body], encoding=encoding, delimiter=delimiter)
+    cells = (unguard(row.cells[0]).strip() for row in rows if not row.problem)
+    return [cell for cell in dict.fromkeys(cells) if cell]
+
+
 def _fault(cells: list[str]) -> str:
     for number, cell in enumerate(cells, 1):
         if "\0" in cell:

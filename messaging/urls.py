@@ -11,6 +11,7 @@ from messaging.views import (
     contacts,
     forms,
     imports,
+    limits,
     links,
     messages,
     policies,
@@ -59,13 +60,18 @@ urlpatterns = [
     path("api/v1/segments/<int:pk>", _segments.as_view({**_one, "delete": "destroy"}, detail=True)),
     path("api/v1/segments/<int:pk>/count", _segments.as_view({"get": "count"}, detail=True)),
     path("api/v1/segments/<int:pk>/sample", _segments.as_view({"get": "sample"}, detail=True)),
-    path("api/v1/segments/<int:pk>/members", _segments.as_view({"post": "members"}, detail=True)),
+    path(
+        "api/v1/segments/<int:pk>/members", _segments.as_view({"get": "list_members", "post": "members"}, detail=True)
+    ),
     path("api/v1/segments/<int:pk>/upload", _segments.as_view({"post": "upload"}, detail=True)),
     path("api/v1/suppressions", _suppressions.as_view(_read, detail=False)),
     path("api/v1/suppressions/<int:pk>", _suppressions.as_view({"get": "retrieve"}, detail=True)),
     path("api/v1/suppressions/<int:pk>/lift", _suppressions.as_view({"post": "lift"}, detail=True)),
     path("api/v1/campaigns", _campaigns.as_view(_read, detail=False)),
-    path("api/v1/campaigns/<int:pk>", _campaigns.as_view({"get": "retrieve", "put": "update"}, detail=True)),
+    path(
+        "api/v1/campaigns/<int:pk>",
+        _campaigns.as_view({"get": "retrieve", "put": "update", "delete": "destroy"}, detail=True),
+    ),
     *(
         path(f"api/v1/campaigns/<int:pk>/{word}", _campaigns.as_view({"post": method}, detail=True))
         for word, method in (
@@ -81,6 +87,10 @@ urlpatterns = [
     path("api/v1/credits/policy", Policy.as_view()),
     path("api/v1/credits/transactions", Transactions.as_view({"get": "list"}, detail=False)),
     path("api/v1/credits/transactions/<int:pk>", Transactions.as_view({"get": "retrieve"}, detail=True)),
+    path("api/v1/prices", limits.Prices.as_view()),
+    path("api/v1/send-limits", limits.Limits.as_view()),
+    path("api/v1/send-queues", limits.SendQueues.as_view({"get": "list"}, detail=False)),
+    path("api/v1/send-queues/<int:pk>", limits.SendQueues.as_view({"get": "retrieve"}, detail=True)),
     path("api/v1/senders", policies.Senders.as_view(_read, detail=False)),
     path("api/v1/senders/<int:pk>", policies.Senders.as_view(_one, detail=True)),
     path("api/v1/quiet-hours", policies.Hours.as_view(_read, detail=False)),
@@ -91,6 +101,7 @@ urlpatterns = [
     path("api/v1/replies", _replies.as_view({"get": "list"}, detail=False)),
     path("api/v1/replies/<int:pk>", _replies.as_view({"get": "retrieve"}, detail=True)),
     path("api/v1/replies/<int:pk>/decide", _replies.as_view({"post": "decide"}, detail=True)),
+    path("api/v1/replies/<int:pk>/assign", _replies.as_view({"post": "assign"}, detail=True)),
     path("api/v1/messages", _messages.as_view(_read, detail=False)),
     path("api/v1/messages/<int:pk>", _messages.as_view({"get": "retrieve"}, detail=True)),
 ]

@@ -131,11 +131,11 @@ NOUNS = {  # what a module that became a package may be split into
             "campaigns",
             "credits",
         ),
-        *("senders", "replies", "policies"),
+        *("senders", "replies", "policies", "profiles", "progress"),
     },
     "serializers": {
         *("contacts", "messages", "segments", "suppressions", "imports", "forms", "templates", "campaigns", "credits"),
-        *("senders", "replies", "policies"),
+        *("senders", "replies", "policies", "limits"),
         *("products", "stock", "thresholds", "reservations", "watches", "orders", "writes", "payments", "shipments"),
     },
     "payments": {"base", "states", "sums", "stripe", "sandbox", "sandbox_state", "sandbox_events"},
@@ -143,7 +143,7 @@ NOUNS = {  # what a module that became a package may be split into
         *("products", "stock", "reservations", "idempotency", "alerts", "orders", "payments", "shipments", "carriers"),
         *("intake", "inbox", "problems", "sign_in", "api", "schema", "thresholds", "watches"),
         *("contacts", "messages", "webhooks", "segments", "suppressions", "imports", "forms", "templates", "links"),
-        *("unsubscribes", "campaigns", "credits", "senders", "replies", "policies"),
+        *("unsubscribes", "campaigns", "credits", "senders", "replies", "policies", "limits"),
     },
 }
 REACHES = {  # every place that reaches over tenants, and why

@@ -30,7 +30,7 @@ from messaging.actions.campaigns import Plan, save_campaign
 from messaging.actions.credits import save_policy, top_up
 from messaging.actions.forms import save_form
 from messaging.actions.imports import Options, start_import
-from messaging.actions.segments import save_segment
+from messaging.actions.segments import change_members, save_segment
 from messaging.actions.suppressions import suppress
 from messaging.actions.templates import Draft, make_template
 from messaging.models import (
@@ -49,6 +49,7 @@ from messaging.models import (
     Message,
     QuietHours,
     Segment,
+    SegmentMember,
     Sender,
     SendingPolicy,
     SendQueue,
@@ -249,6 +250,8 @@ def _keep_people() -> None:
     """Keep a segment, a form, an address that is not written to, and a file on its way in."""
     wanted = {"field": "contact.email", "op": "is_known"}
     save_segment(segment_id=None, name="with e-mail", definition=wanted, actor="test")
+    listed = save_segment(segment_id=None, name="regulars", definition=None, actor="test")
+    change_members(segment_id=listed.pk, add=[Contact.objects.get(email="buyer1@example.com").pk], actor="test")
     values = {"name": "news", "channels": ["email"], "text_shown": "Write to me"}
     save_form(form_id=None, values=values, actor="test", now=timezone.now())
     suppress(channel="email", addresses=["gone@example.com"], reason="manual", source="", actor="test")
@@ -302,7 +305,7 @@ def _rows(tenant: Tenant, connection: Connection) -> dict[type[Model], Model]:
     lists += [Campaign, CreditAccount, CreditTransaction, CreditPolicy, SendQueue, Sender, SendingPolicy, QuietHours]
     lists += [Segment, Template, Location, StockMovement, Reservation, HoldPush, StockThreshold, OrderWatch]
     lists += [Location, StockMovement, Reservation, HoldPush, StockThreshold, OrderWatch]
-    lists += [InboundMessage, Segment, SignupForm, Suppression, ContactImport, ConsentEntry]
+    lists += [InboundMessage, Segment, SegmentMember, SignupForm, Suppression, ContactImport, ConsentEntry]
     lists += [Order, Product, StockLevel, Message, Automation, AuditEvent, EventDelivery, DeadLetter]
     rows: dict[type[Model], Model] = {model: model.objects.first() for model in [*lists, Alert, ApiKey]}
     rows[Order] = Order.objects.get(shopify_id=BIG + 1)

@@ -1,4 +1,4 @@
-"""Campaigns: written, launched, paused, resumed, cancelled, brought to their end.
+"""Campaigns: written, deleted, launched, paused, resumed, cancelled, brought to their end.
 
 Whoever changes a campaign's state locks its row; whoever sends holds its flows shared while claiming. So a pause has
 taken hold when it returns: what is `calling` by then may go out, and nothing after it.
@@ -76,6 +76,19 @@ def save_campaign(*, campaign_id: int | None, plan: Plan, actor: str) -> Campaig
     campaign.save()
     record(name="campaign.saved", subject=f"campaign:{campaign.pk}", actor=actor, data={"channel": campaign.channel})
     return campaign
+
+
+@transaction.atomic(savepoint=False)
+def delete_campaign(*, campaign_id: int, actor: str) -> None:
+    """Delete a draft; what was launched once is cancelled instead, and stays.
+
+    Raises: CampaignError, Campaign.DoesNotExist.
+    """
+    campaign = lock_campaign(campaign_id)
+    if campaign.status != Status.DRAFT or campaign.frozen_at is not None:
+        raise CampaignError(f"The campaign is {campaign.status}: only a draft can be deleted.")
+    record(name="campaign.deleted", subject=f"campaign:{campaign.pk}", actor=actor, data={"channel": campaign.channel})
+    campaign.delete()
 
 
 def check_plan(plan: Plan) -> None:

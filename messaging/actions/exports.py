@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from django.db import connection
 
-from audit.actions import record
+from audit.actions import Value, record
 from config.infra import tenancy
 from messaging.actions.segments import compiled
 from messaging.imports import ATTRIBUTE, CHANNELS, write_attribute
@@ -18,11 +18,14 @@ PAGE = 2000
 MAX_ATTRIBUTE_COLUMNS = 500
 _TEXTS = ("email", "phone", "first_name", "last_name", "country", "region", "locale", "timezone", "lifecycle")
 _KINDS = {"shopify_customer": "shopify_id", "external": "external_id", "whatsapp": "whatsapp"}
+_CHOSEN = "SELECT id FROM messaging_contact WHERE tenant_id = %(tenant)s AND id = ANY(%(chosen)s::bigint[])"
 _NAMES = "SELECT DISTINCT jsonb_object_keys(attributes) FROM messaging_contact WHERE tenant_id = %s ORDER BY 1 LIMIT %s"
 
 
-def export_contacts(*, segment_id: int | None, actor: str) -> Iterator[str]:
-    """Record an export, and return its lines: all contacts of the tenant in scope, or those of a segment.
+def export_contacts(
+    *, segment_id: int | None = None, contact_ids: Sequence[int] | None = None, actor: str
+) -> Iterator[str]:
+    """Record an export, and return its lines: all contacts of the tenant in scope, those of a segment, or those named.
 
     The lines are read while they are sent, by a cursor of the server's: the tenant's scope is opened for each page
     anew, since nobody knows who holds the thread between two lines.
@@ -31,12 +34,15 @@ def export_contacts(*, segment_id: int | None, actor: str) -> Iterator[str]:
     """
     segment = Segment.objects.get(pk=segment_id) if segment_id is not None else None
     query = compiled(segment) if segment is not None else compile_segment({"all": []})
+    if contact_ids is not None:
+        query = Compiled(_CHOSEN, {"chosen": list(contact_ids)})
     tenant_id = tenancy.current_tenant_id()
     with connection.cursor() as cursor:
         cursor.execute(_NAMES, [tenant_id, MAX_ATTRIBUTE_COLUMNS])
         names = [row[0] for row in cursor.fetchall()]
     subject = f"segment:{segment_id}" if segment is not None else f"tenant:{tenant_id}"
-    record(name="contacts.exported", subject=subject, actor=actor)
+    data: dict[str, Value] = {} if contact_ids is None else {"contacts": len(contact_ids)}
+    record(name="contacts.exported", subject=subject, actor=actor, data=data)
     return _lines(query, tenant_id, names)
 
 

@@ -73,7 +73,9 @@ def record_click(*, link: ShortLink, method: str, user_agent: str, purpose: str,
     with connection.cursor() as cursor:
         cursor.execute(_TOO_LONG)
     lock_name(f"clicks:{link.message_id}")  # or two at once would not see each other
-    message = Message.objects.only("contact_id", "channel", "sent_at", "started_at").get(pk=link.message_id)
+    message = Message.objects.only("contact_id", "campaign_id", "channel", "sent_at", "started_at").get(
+        pk=link.message_id
+    )
     sent_at = message.sent_at or message.started_at
     reason = bot_reason(method=method, user_agent=user_agent, purpose=purpose, sent_at=sent_at, now=now)
     others = Click.objects.filter(link__message_id=link.message_id, clicked_at__gt=now - TOGETHER)
@@ -84,6 +86,7 @@ def record_click(*, link: ShortLink, method: str, user_agent: str, purpose: str,
     click = Click(
         link=link,
         contact_id=message.contact_id,
+        campaign_id=message.campaign_id,
         channel=message.channel,
         is_bot=bool(reason),
         bot_reason=reason,

@@ -77,7 +77,9 @@ def _step_or_say(campaign_id: int) -> int:
 
 def _step(campaign_id: int, *, now: datetime) -> int:
     """Take one step of a campaign; return 1 when there may be another at once, else 0."""
-    campaign = Campaign.objects.select_related("sender").get(pk=campaign_id)
+    campaign = Campaign.objects.select_related("sender").filter(pk=campaign_id).first()
+    if campaign is None:  # a draft that was deleted since it was listed
+        return 0
     if campaign.status == Status.SCHEDULED:
         return int(begins_at(campaign) <= now and begin_campaign(campaign_id=campaign_id, now=now) is not None)
     if campaign.status == Status.DRAFT:

@@ -14,7 +14,7 @@ from messaging.actions.opt_outs import act_on, count_possibly_sent, lock_address
 from messaging.actions.replies import NO_PHONE, read_kind
 from messaging.models import InboundMessage
 from shopsync.actions.alerts import close_alert, raise_alert
-from shopsync.models import Alert, Tenant, WebhookEvent
+from shopsync.models import Alert, Membership, Tenant, User, WebhookEvent
 
 Decision, Kind, Review = InboundMessage.Decision, InboundMessage.Kind, InboundMessage.Review
 WAITING = "replies.review"
@@ -85,6 +85,15 @@ def assign_reply(*, reply_id: int, tenant_id: int, actor: str, now: datetime) ->
         if is_phone:
             act_on(reply, actor=actor, now=now)
     return reply
+
+
+def find_assignee(*, shop_domain: str, person: User) -> Tenant | None:
+    """Find the tenant of a domain that a person acts for, to assign a reply to; a superuser acts for all."""
+    tenants = Tenant.objects.filter(shop_domain=shop_domain.strip().lower())
+    if not person.is_superuser:
+        acting = Membership.objects.filter(user=person).exclude(role=Membership.Role.VIEWER)
+        tenants = tenants.filter(pk__in=acting.values("tenant_id"))
+    return tenants.first()
 
 
 def _lock(reply_id: int) -> InboundMessage:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from django.db import IntegrityError, connection, transaction
@@ -12,7 +13,9 @@ from django.utils import timezone
 from audit.actions import record
 from config.infra import tenancy
 from messaging.models import Contact, Segment, SegmentMember
+from messaging.queries import find_contacts
 from messaging.segments import Compiled, SegmentError, compile_segment
+from shopsync.models import Tenant
 
 Kind = Segment.Kind
 
@@ -111,10 +114,45 @@ def remove_members(*, segment_id: int, contact_ids: Iterable[int], actor: str) -
     return removed
 
 
-def _static(segment_id: int) -> Segment:
-    segment = Segment.objects.select_for_update().get(pk=segment_id)
+@dataclass(frozen=True, slots=True)
+class Change:
+    """How many contacts came onto a list, and how many left it."""
+
+    added: int
+    removed: int
+
+
+@transaction.atomic(savepoint=False)
+def change_members(*, segment_id: int, actor: str, add: Collection[int] = (), remove: Collection[int] = ()) -> Change:
+    """Put contacts on a static list, then take others off it, by their ids.
+
+    Raises: Segment.DoesNotExist, SegmentError for one that is described.
+    """
+    _static(segment_id)  # also where there is nobody to add or take off
+    added = add_members(segment_id=segment_id, contact_ids=add, actor=actor) if add else 0
+    removed = remove_members(segment_id=segment_id, contact_ids=remove, actor=actor) if remove else 0
+    return Change(added, removed)
+
+
+def find_named(names: Iterable[str]) -> tuple[list[int], list[str]]:
+    """Find contacts by what each is named (an id, an e-mail address, a phone as written in the tenant's country): their
+    ids, and the names that are nobody's."""
+    country = Tenant.objects.values_list("country", flat=True).get(pk=tenancy.current_tenant_id())
+    return find_contacts(names, country=country)
+
+
+def check_list(segment: Segment) -> None:
+    """Refuse a segment that is no list.
+
+    Raises: SegmentError.
+    """
     if segment.kind != Kind.STATIC:
         raise SegmentRefused("It is described: only a list has members that are put on it.")
+
+
+def _static(segment_id: int) -> Segment:
+    segment = Segment.objects.select_for_update().get(pk=segment_id)
+    check_list(segment)
     return segment
 
 

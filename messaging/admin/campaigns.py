@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Any
 
 from django import forms
-from django.contrib import admin
+from django.contrib import admin, messages
+from django.db import transaction
 from django.db.models import Model, Q, QuerySet, Sum
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
-from django.utils.formats import date_format
-from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.decorators import display
 from unfold.widgets import UnfoldAdminIntegerFieldWidget, UnfoldAdminSplitDateTimeWidget
@@ -19,14 +17,21 @@ from unfold.widgets import UnfoldAdminIntegerFieldWidget, UnfoldAdminSplitDateTi
 from messaging.actions import campaigns
 from messaging.actions.campaigns import CampaignError, InvalidCampaign, Plan
 from messaging.actions.previews import ask_for_report, send_test
+from messaging.admin.progress import (
+    ENDED,
+    clicks_table,
+    progress_bar,
+    report_table,
+    skipped_table,
+    states_table,
+)
 from messaging.models import Campaign, TemplateVersion
-from messaging.queries import Count, tally_of, waits_for
-from shopsync.admin.base import TenantForm, actor_of, in_zone, table
+from messaging.queries import waits_for
+from shopsync.admin.base import TenantForm, actor_of, in_zone
 from shopsync.admin.forms import ActingAdmin, KeyedForm, Page, PlainIntegerField, row_action
 from shopsync.sites import scope_of
 
 STATE_COLOURS = {"sending": "info", "done": "success", "paused": "warning", "scheduled": "info", "cancelled": "danger"}
-ENDED = ("sent", "delivered", "failed", "skipped", "unknown", "unknown_final")
 _PLAN = (
     "name",
     "channel",
@@ -85,12 +90,13 @@ class CampaignAdmin(ActingAdmin):
     list_filter = ("status", "channel")
     search_fields = ("name",)
     list_select_related = ("segment",)
-    readonly_fields = ("state", "waits", "progress", "skipped", "report")
+    readonly_fields = ("state", "waits", "progress", "skipped", "clicks", "report")
     actions_detail = ("report_before", "send_one", "launch", "pause", "resume", "cancel")
     fields = (
         ("state", "waits"),
         "progress",
         "skipped",
+        "clicks",
         "report",
         *_PLAN,
         ("scheduled_at", "frozen_at", "finished_at"),
@@ -125,35 +131,27 @@ class CampaignAdmin(ActingAdmin):
     @display(description="progress")
     def bar(self, campaign: Any) -> SafeString | str:
         """Show how many are through."""
-        return _bar(campaign.through or 0, campaign.total or 0) if campaign.frozen_at else "–"
+        return progress_bar(campaign.through or 0, campaign.total or 0) if campaign.frozen_at else "–"
 
     @display(description="messages")
     def progress(self, campaign: Campaign) -> SafeString | str:
         """Show a bar, and how many messages are in each state."""
-        if not campaign.frozen_at:
-            return "not launched"
-        tally = tally_of(campaign.pk)
-        through = sum(tally.states.get(state, Count()).messages for state in ENDED)
-        rows = [(state, one.messages, one.parts, one.cost) for state, one in sorted(tally.states.items())]
-        return format_html("{}{}", _bar(through, tally.total), table(("state", "messages", "parts", "credits"), rows))
+        return states_table(campaign) if campaign.frozen_at else "not launched"
 
     @display(description="skipped, by reason")
     def skipped(self, campaign: Campaign) -> SafeString | str:
         """Show why some got nothing."""
-        reasons = tally_of(campaign.pk).skipped if campaign.pk else {}
-        rows = sorted(reasons.items(), key=_most)
-        return table(("reason", "messages"), rows) if rows else "–"
+        return skipped_table(campaign)
+
+    @display(description="clicks")
+    def clicks(self, campaign: Campaign) -> SafeString | str:
+        """Show who followed its links, programs apart."""
+        return clicks_table(campaign) if campaign.frozen_at else "–"
 
     @display(description="report before the launch")
     def report(self, campaign: Campaign) -> SafeString | str:
         """Show the last report asked for."""
-        told = dict(campaign.preflight or {})
-        if not told:
-            return "not asked for yet"
-        if told["status"] == "asked":
-            return f"being made: part {told['part'] + 1} of {told['of']}"
-        rows = [(name.replace("_", " "), _plain(name, value)) for name, value in told.items() if name != "warnings"]
-        return table(("", ""), [*(("look at this", sentence) for sentence in told.get("warnings", ())), *rows])
+        return report_table(campaign)
 
     def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         """A draft may be written anew, by operators and owners of one tenant."""
@@ -163,6 +161,23 @@ class CampaignAdmin(ActingAdmin):
     def has_add_permission(self, request: HttpRequest) -> bool:
         """Operators and owners write campaigns."""
         return self.has_act_permission(request) and scope_of(request).tenant_id is not None
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        """A draft may be deleted by whoever may write it."""
+        return self.has_change_permission(request, obj)
+
+    def delete_model(self, request: HttpRequest, obj: Campaign) -> None:
+        """Delete it as the API does."""
+        try:
+            with transaction.atomic():  # a refusal ends this savepoint, not the page's transaction
+                campaigns.delete_campaign(campaign_id=obj.pk, actor=actor_of(request))
+        except CampaignError as error:
+            self.message_user(request, str(error), messages.ERROR)
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Campaign]) -> None:
+        """Delete the chosen drafts."""
+        for campaign in queryset.order_by("pk"):
+            self.delete_model(request, campaign)
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         """Write it as the API does."""
@@ -260,23 +275,3 @@ def _plan(values: dict[str, Any]) -> Plan:
 def _page(request: HttpRequest, title: str, sentence: str, done: str, run: Any) -> Page:
     form = KeyedForm(request.POST)
     return Page(title=title, sentences=(sentence,), button=title, done=done, form=form, run=run)
-
-
-def _bar(through: int, total: int) -> SafeString:
-    """Draw how many of a campaign's messages have their end."""
-    words = f"{through:,} of {total:,}"
-    return format_html(
-        '<progress max="{}" value="{}" aria-label="{}"></progress> {}', max(total, 1), through, words, words
-    )
-
-
-def _most(item: tuple[str, int]) -> int:
-    return -item[1]
-
-
-def _plain(name: str, value: Any) -> str:
-    if value and (name.endswith("_at") or name == "reckoned_from"):
-        return date_format(timezone.localtime(datetime.fromisoformat(value)), "DATETIME_FORMAT")
-    if isinstance(value, dict):
-        return ", ".join(f"{name}: {count}" for name, count in value.items()) or "none"
-    return str(value)

@@ -5,24 +5,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from django import forms
-from django.contrib import admin
-from django.db.models import Model
-from django.http import HttpRequest
+from django.contrib import admin, messages
+from django.db.models import Model, QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
 from django.utils import timezone
-from rest_framework.exceptions import ValidationError
-from unfold.decorators import display
-from unfold.widgets import UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
+from unfold.decorators import action, display
 
-from messaging.actions.profiles import change_contact
-from messaging.imports import MAX_TAG, MAX_TAGS, is_timezone
+from messaging.actions.consent import ConsentError, state_consent
+from messaging.actions.exports import export_contacts
+from messaging.actions.profiles import PLAIN, ProfileError, change_contact, create_contact
+from messaging.admin.profiles import ADDED, ConsentForm, ContactForm
 from messaging.models import ConsentEntry, Contact, ContactIdentity
-from messaging.serializers.contacts import AttributesField
+from messaging.views.contacts import csv_answer
 from shopsync.admin.base import ByIdFilter, ReadOnlyInline, TenantModelAdmin, actor_of
+from shopsync.admin.forms import ActingAdmin, Page, row_action
 from shopsync.sites import scope_of
 
 STATE_COLOURS = {"subscribed": "success", "unsubscribed": "danger", "pending": "warning"}
-_TEXT = UnfoldAdminTextInputWidget
 
 
 class IdentityInline(ReadOnlyInline):
@@ -39,69 +38,84 @@ class ConsentInline(ReadOnlyInline):
     fields = ("channel", "state", "address", "source", "opt_in_level", "stated_at")
 
 
-class ContactForm(forms.ModelForm):  # type: ignore[type-arg]
-    """What a person here may change of a contact."""
-
-    tags = forms.CharField(required=False, widget=_TEXT, help_text="parted by commas")
-    attributes = forms.JSONField(required=False, widget=UnfoldAdminTextareaWidget)
-    timezone = forms.CharField(required=False, max_length=64, widget=_TEXT, help_text="e.g. Europe/Athens")
-
-    class Meta:
-        model = Contact
-        fields = ("tags", "attributes", "timezone")
-
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        self.initial["tags"] = ", ".join(self.instance.tags)
-
-    def clean_tags(self) -> list[str]:
-        """Read the tags."""
-        tags = [tag for tag in (part.strip() for part in self.cleaned_data["tags"].split(",")) if tag]
-        if len(tags) > MAX_TAGS or any(len(tag) > MAX_TAG for tag in tags):
-            raise forms.ValidationError(f"At most {MAX_TAGS} tags of at most {MAX_TAG} characters.")
-        return tags
-
-    def clean_attributes(self) -> dict[str, Any]:
-        """Accept what the API accepts."""
-        try:
-            return AttributesField().to_internal_value(self.cleaned_data["attributes"] or {})
-        except ValidationError as error:
-            raise forms.ValidationError([str(sentence) for sentence in error.detail]) from error
-
-    def clean_timezone(self) -> str:
-        """Accept IANA names."""
-        name = str(self.cleaned_data["timezone"])
-        if name and not is_timezone(name):
-            raise forms.ValidationError("Give an IANA name, e.g. Europe/Athens.")
-        return name
-
-
 @admin.register(Contact)
-class ContactAdmin(TenantModelAdmin):
-    """People; operators change their tags, attributes and time zone."""
+class ContactAdmin(ActingAdmin):
+    """People: operators add and change them, and state what they agreed to."""
 
     form = ContactForm
+    refusals = (ConsentError,)
+    may_add = True
     list_display = ("__str__", "email", "phone", "country", "lifecycle", "created_at")
     list_filter = ("lifecycle",)
     search_fields = ("=identities__value", "last_name")
     search_help_text = "e-mail, phone or Shopify id in full, or a part of the last name"
-    settings_fields = ("tags", "attributes", "timezone")
-    fields = (("first_name", "last_name"), ("email", "phone"), ("country", "region", "locale"), "lifecycle", "tags",
-              "attributes", "timezone", ("created_at", "updated_at"))  # fmt: skip
+    settings_fields = (*PLAIN, *ADDED, "tags", "attributes")
+    fields = (("first_name", "last_name"), ("email", "phone"), ADDED, ("country", "region", "locale"), "timezone",
+              "lifecycle", "tags", "attributes", ("created_at", "updated_at"))  # fmt: skip
     inlines = (IdentityInline, ConsentInline)
+    actions = ("export",)
+    actions_detail = ("state_consent",)
 
     def has_configure_permission(self, request: HttpRequest, obj: object = None) -> bool:
         """Operators change contacts as owners do, of one tenant at a time."""
         return self.has_act_permission(request) and scope_of(request).tenant_id is not None
 
+    def get_fields(self, request: HttpRequest, obj: Model | None = None) -> Sequence[Any]:
+        """Ask for more identities only whoever may add some."""
+        return [one for one in self.fields if one != ADDED or self.has_change_permission(request, obj)]
+
+    def get_inlines(self, request: HttpRequest, obj: Any) -> list[Any]:
+        """Show what hangs on a contact once there is one."""
+        return list(self.inlines) if obj is not None else []
+
+    def changeform_view(self, request: HttpRequest, *args: Any, **options: Any) -> Any:
+        """Add or change; what was refused only as it was written (somebody was faster) is told on the page again."""
+        try:
+            return super().changeform_view(request, *args, **options)
+        except ProfileError as error:
+            self.message_user(request, str(error), messages.ERROR)
+            return HttpResponseRedirect(request.get_full_path())
+
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
-        """Change it as the API does; a name that is left out is taken away."""
-        values = {name: form.cleaned_data[name] for name in form.changed_data}
-        if "attributes" in values:
-            before = Contact.objects.get(pk=obj.pk).attributes
-            values["attributes"] = {**dict.fromkeys(before), **values["attributes"]}
-        if values:
-            change_contact(contact_id=obj.pk, values=values, actor=actor_of(request), now=timezone.now())
+        """Make or change it as the API does; a name that is left out of the attributes is taken away."""
+        values = {name: form.cleaned_data[name] for name in form.names_changed()}
+        actor, now = actor_of(request), timezone.now()
+        if not change:
+            obj.pk = create_contact(values=values, actor=actor, now=now).pk
+        elif values:
+            if "attributes" in values:
+                before = Contact.objects.get(pk=obj.pk).attributes
+                values["attributes"] = {**dict.fromkeys(before), **values["attributes"]}
+            change_contact(contact_id=obj.pk, values=values, actor=actor, now=now)
+
+    @row_action("State consent", path="consent", icon="fact_check")
+    def state_consent(self, request: HttpRequest, contact: Contact) -> HttpResponse:
+        """Ask what somebody said about a channel, and add it to the ledger."""
+        form = ConsentForm(request.POST, contact=contact)
+
+        def run() -> None:
+            values, now = form.given(), timezone.now()
+            stated_at = values.pop("stated_at") or now
+            state_consent(contact=contact, stated_at=stated_at, actor=actor_of(request), **values)
+
+        page = Page(
+            title=f"What did {contact} say?",
+            sentences=(
+                "It is added to the ledger, with who wrote it down. What was stated later stays the state.",
+                "An address that is suppressed is not written to all the same.",
+            ),
+            button="State it",
+            done="It is in the ledger.",
+            form=form,
+            run=run,
+        )
+        return self.ask(request, contact, page)
+
+    @action(description="Export as CSV", permissions=["configure"])
+    def export(self, request: HttpRequest, queryset: QuerySet[Contact]) -> HttpResponseBase:
+        """Send the chosen contacts, or all that the filters leave, as the API's export does."""
+        ids = list(queryset.order_by("pk").values_list("pk", flat=True).distinct())
+        return csv_answer(export_contacts(contact_ids=ids, actor=actor_of(request)), name="contacts.csv")
 
 
 class OfContact(ByIdFilter):

@@ -18,8 +18,10 @@ from unfold.widgets import (
     UnfoldAdminTextInputWidget,
 )
 
+from inventory.rules import COUNTRIES
 from messaging.actions.exports import export_problems
 from messaging.actions.imports import Options, check_import, start_import
+from messaging.admin.profiles import LEVELS
 from messaging.models import ContactImport, Segment
 from messaging.models.contacts import Channel
 from messaging.tables import ENCODINGS, TableError
@@ -28,8 +30,9 @@ from shopsync.admin.base import TenantModelAdmin, actor_of, in_zone
 from shopsync.admin.forms import row_action
 from shopsync.sites import scope_of
 
-GIVEN = ("file", "encoding", "mapping", "duplicates", "segment", "consent_channels", "consent_source", "consent_text",
-         "consent_at")  # fmt: skip
+GIVEN = ("file", "encoding", "delimiter", "mapping", "duplicates", "country", "segment", "consent_channels",
+         "consent_source", "consent_text", "consent_at", "opt_in_level")  # fmt: skip
+PARTED_BY = {"": "", "comma": ",", "semicolon": ";", "tab": "\t"}  # words, since a browser may trim a tab
 COLOURS = {"finished": "success", "reading": "info", "merging": "info", "waiting": "info", "buried": "danger",
            "quarantined": "danger", "unknown": "warning"}  # fmt: skip
 
@@ -39,6 +42,18 @@ class ImportForm(forms.ModelForm):  # type: ignore[type-arg]
 
     file = forms.FileField(widget=UnfoldAdminFileFieldWidget, help_text="CSV with a line of column names")
     encoding = forms.ChoiceField(choices=[(one, one) for one in ENCODINGS], widget=UnfoldAdminSelectWidget)
+    delimiter = forms.ChoiceField(
+        choices=[("", "found by itself"), *((word, word) for word in PARTED_BY if word)],
+        required=False,
+        widget=UnfoldAdminSelectWidget,
+        help_text="what parts the columns",
+    )
+    country = forms.ChoiceField(
+        choices=[("", "the tenant's"), *((code, code) for code in COUNTRIES)],
+        required=False,
+        widget=UnfoldAdminSelectWidget,
+        help_text="where phones without a prefix are, in rows that name no country",
+    )
     mapping = forms.JSONField(
         required=False,
         widget=UnfoldAdminTextareaWidget,
@@ -51,6 +66,9 @@ class ImportForm(forms.ModelForm):  # type: ignore[type-arg]
     consent_source = forms.CharField(max_length=200, required=False, widget=UnfoldAdminTextInputWidget)
     consent_text = forms.CharField(max_length=5000, required=False, widget=UnfoldAdminTextareaWidget)
     consent_at = forms.SplitDateTimeField(required=False, widget=UnfoldAdminSplitDateTimeWidget)
+    opt_in_level = forms.ChoiceField(
+        choices=[(one, one) for one in LEVELS], required=False, widget=UnfoldAdminSelectWidget
+    )
 
     class Meta:
         model = ContactImport
@@ -60,6 +78,10 @@ class ImportForm(forms.ModelForm):  # type: ignore[type-arg]
         super().__init__(*args, **options)
         if "consent_at" in self.fields:
             self.fields["consent_at"].help_text = in_zone("when it was said")
+
+    def clean_delimiter(self) -> str:
+        """Read the word."""
+        return PARTED_BY[self.cleaned_data["delimiter"]]
 
     def clean_mapping(self) -> dict[str, str]:
         """Accept names and targets."""
@@ -85,6 +107,8 @@ class ImportForm(forms.ModelForm):  # type: ignore[type-arg]
         return Options(
             file_name=given["file"].name or "",
             encoding=given["encoding"],
+            delimiter=given["delimiter"] or None,
+            country=given["country"],
             mapping=given["mapping"],
             duplicates=given["duplicates"],
             segment_id=segment.pk if segment else None,
@@ -92,6 +116,7 @@ class ImportForm(forms.ModelForm):  # type: ignore[type-arg]
             consent_source=given["consent_source"],
             consent_text=given["consent_text"],
             consent_at=given["consent_at"],
+            opt_in_level=given["opt_in_level"] or LEVELS[0],
         )
 
 
@@ -120,9 +145,9 @@ class ImportAdmin(TenantModelAdmin):
         if obj is None:
             return GIVEN
         return ("file_name", "where", "progress", ("created_count", "merged_count", "skipped_count"),
-                ("error_count", "note_count"), "last_error", "taken_as", "duplicates", "segment", "consent_channels",
-                "consent_source", "consent_text", "consent_at", "encoding", "actor", "created_at",
-                "finished_at")  # fmt: skip
+                ("error_count", "note_count"), "last_error", "taken_as", "duplicates", "country", "segment",
+                "consent_channels", "consent_source", "consent_text", "consent_at", "opt_in_level", "encoding",
+                "delimiter", "actor", "created_at", "finished_at")  # fmt: skip
 
     def get_readonly_fields(self, request: HttpRequest, obj: Model | None = None) -> Sequence[str]:
         """Lock nothing of a new one."""

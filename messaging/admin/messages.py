@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.contrib import admin
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from unfold.decorators import display
 
 from messaging.actions.messages import MessageError, resend_unknown, settle_unknown
 from messaging.models import DeliveryReport, Message
+from messaging.queries.messages import STATES, in_state
 from shopsync.admin.base import ByIdFilter, ReadOnlyInline, actor_of
 from shopsync.admin.forms import ActingAdmin, KeyedForm, Page, row_action
 
@@ -28,13 +32,45 @@ class CampaignFilter(ByIdFilter):
     column = "campaign_id"
 
 
+class StateFilter(admin.SimpleListFilter):
+    """Messages by where they stand, in the words of the list."""
+
+    title, parameter_name = "state", "state"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        """Offer each."""
+        return [(one, one.replace("_", " ")) for one in STATES]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """Choose one."""
+        return in_state(queryset, self.value() or "") if self.value() in STATES else queryset
+
+
+class ReasonFilter(admin.SimpleListFilter):
+    """Messages that were skipped or failed for one reason: led to by a campaign's page, shown once it is chosen."""
+
+    title, parameter_name = "reason", "reason"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        """Offer what is chosen, if something is: there are as many as providers have words."""
+        chosen = self.value()
+        return [(chosen, chosen[:40])] if chosen else []
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """Choose by the word; what no text column can hold has no rows."""
+        chosen = self.value() or ""
+        if not chosen:
+            return queryset
+        return queryset.none() if "\x00" in chosen else queryset.filter(reason=chosen)
+
+
 @admin.register(Message)
 class MessageAdmin(ActingAdmin):
     """Messages and where each stands; what is unknown is decided on here."""
 
     refusals = (MessageError,)
     list_display = ("id", "channel", "address", "where", "reason", "waits", "attempts", "created_at")
-    list_filter = ("outcome", "status", "channel", CampaignFilter)
+    list_filter = (StateFilter, "outcome", "status", "channel", ReasonFilter, CampaignFilter)
     list_select_related = ("campaign", "flow__queue")
     actions_detail = ("resend", "was_sent", "was_not_sent")
     search_fields = ("=address", "=provider_id", "=trigger")

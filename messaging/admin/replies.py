@@ -13,11 +13,11 @@ from django.utils import timezone
 from unfold.decorators import display
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
-from messaging.actions.reviews import InvalidReply, ReplyError, assign_reply, decide_reply
+from messaging.actions.reviews import InvalidReply, ReplyError, assign_reply, decide_reply, find_assignee
 from messaging.models import InboundMessage
 from shopsync.admin.base import actor_of
 from shopsync.admin.forms import ActingAdmin, KeyedForm, Page, row_action
-from shopsync.models import Membership, Tenant
+from shopsync.models import Tenant, User
 
 
 class DecideForm(KeyedForm):
@@ -131,13 +131,8 @@ def _assign(request: HttpRequest, reply: InboundMessage, shop_domain: str) -> In
 
     Raises: InvalidReply, ReplyError.
     """
-    tenants = Tenant.objects.filter(shop_domain=shop_domain.strip().lower())
-    if not request.user.is_superuser:
-        acting = Membership.objects.filter(user__username=request.user.get_username()).exclude(
-            role=Membership.Role.VIEWER
-        )
-        tenants = tenants.filter(pk__in=acting.values("tenant_id"))
-    tenant = tenants.first()
+    assert isinstance(request.user, User)  # nobody else comes this far
+    tenant = find_assignee(shop_domain=shop_domain, person=request.user)
     if tenant is None:
         raise InvalidReply("tenant", "There is no tenant of this domain that you act for.")
     return assign_reply(reply_id=reply.pk, tenant_id=tenant.pk, actor=actor_of(request), now=timezone.now())

@@ -63,7 +63,7 @@ WHERE c.id = s.contact_id AND v.channel = s.channel AND s.address <> ''
 
 
 class Migration(migrations.Migration):
-    dependencies = [("messaging", "0080_price_fits")]
+    dependencies = [("messaging", "0091_clicks_stay_home")]
     operations = [
         migrations.AddField(
             "consentstate",

@@ -6,6 +6,7 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
+from messaging.models.campaigns import Campaign
 from messaging.models.contacts import Channel, Contact
 from messaging.models.messages import Message
 from shopsync.models import TenantModel
@@ -32,6 +33,9 @@ class Click(TenantModel):
 
     link = models.ForeignKey(ShortLink, on_delete=models.CASCADE, related_name="clicks")
     contact = models.ForeignKey(Contact, on_delete=models.CASCADE, related_name="clicks")
+    campaign = models.ForeignKey(
+        Campaign, null=True, blank=True, on_delete=models.PROTECT, related_name="clicks", db_index=False
+    )
     channel = models.CharField(max_length=10, choices=Channel)
     is_bot = models.BooleanField(default=False)
     bot_reason = models.CharField(max_length=40, blank=True, default="")
@@ -42,7 +46,10 @@ class Click(TenantModel):
         constraints = (
             models.CheckConstraint(name="click_of_a_bot_has_a_reason", condition=Q(is_bot=False) | ~Q(bot_reason="")),
         )
-        indexes = (models.Index(fields=("tenant_id", "contact", "clicked_at"), name="click_of_contact"),)
+        indexes = (
+            models.Index(fields=("tenant_id", "contact", "clicked_at"), name="click_of_contact"),
+            models.Index(fields=("campaign", "link"), name="click_of_campaign", condition=Q(campaign__isnull=False)),
+        )
 
     def __str__(self) -> str:
         return f"{self.link_id} at {self.clicked_at}"

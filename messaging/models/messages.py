@@ -197,6 +197,13 @@ class Message(TenantModel, WorkRow):
                 ),
                 name="message_newest",
             ),
+            # Of what went amiss alone: what is sent and delivered writes neither.
+            models.Index(
+                fields=("campaign", "outcome", "-id"),
+                name="message_of_campaign_amiss",
+                condition=Q(campaign__isnull=False, outcome__in=("skipped", "failed", "unknown_final")),
+            ),
+            models.Index(fields=("tenant_id", "reason", "-id"), name="message_with_reason", condition=~Q(reason="")),
         )
 
     def __str__(self) -> str:

@@ -12,7 +12,8 @@ from django.utils import timezone
 
 from config.infra import tenancy
 from config.infra.work import Status
-from messaging.models import Campaign, CampaignTally, Flow, Message, SendQueue
+from messaging.models import Campaign, CampaignTally, Flow, Message
+from messaging.queries.flows import blocker_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,7 @@ def waits_for(campaign: Campaign) -> str:
         return "its_time"
     has_ready = Exists(Message.objects.filter(flow=OuterRef("pk"), status=Status.READY))
     flows = Flow.objects.filter(has_ready, campaign=campaign).select_related("queue")
-    named = {_blocker_of(flow) or _blocker_of(flow.queue) for flow in flows}
+    named = {blocker_of(flow) or blocker_of(flow.queue) for flow in flows}
     return "" if "" in named else ", ".join(sorted(named))
 
 
@@ -62,11 +63,6 @@ def held_up() -> Q:
     )
     unprepared = Q(flow__isnull=True, campaign__isnull=False) & ~Q(campaign__blocker__in=("", "closing"))
     return Q(flow__isnull=False) & by_flow | unprepared
-
-
-def _blocker_of(holder: Flow | SendQueue) -> str:
-    is_over = holder.blocked_until is not None and holder.blocked_until <= timezone.now()
-    return "" if is_over else holder.blocker
 
 
 def tally_of(campaign_id: int) -> Tally:

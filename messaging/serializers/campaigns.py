@@ -11,6 +11,7 @@ from rest_framework import serializers
 from messaging.models import Campaign
 from messaging.models.contacts import Channel
 from messaging.queries import tally_of, waits_for
+from messaging.queries.clicks import clicks_by_link, clicks_of
 from shopsync.serializers import IdField, Input
 
 
@@ -32,6 +33,26 @@ class ProgressRow(serializers.Serializer[Any]):
         help_text="waiting (to be prepared), queued, calling, sent, delivered, failed, skipped, unknown, unknown_final",
     )
     skipped = serializers.DictField(child=serializers.IntegerField(), read_only=True, help_text="by reason")
+
+
+class ClicksRow(serializers.Serializer[Any]):
+    """Who followed links; programs (scanners, previews) are counted apart."""
+
+    people = serializers.IntegerField(read_only=True, help_text="contacts whose links were followed, each once")
+    clicks = serializers.IntegerField(read_only=True, help_text="theirs")
+    bots = serializers.IntegerField(read_only=True, help_text="clicks of programs")
+
+
+class LinkRow(ClicksRow):
+    """Who followed the links to one address."""
+
+    url = serializers.CharField(read_only=True)
+
+
+class CampaignClicks(ClicksRow):
+    """Who followed a campaign's links."""
+
+    links = LinkRow(many=True, read_only=True, help_text="by address, the twenty that most people followed")
 
 
 class CampaignRow(serializers.Serializer[Any]):
@@ -64,12 +85,13 @@ class CampaignRow(serializers.Serializer[Any]):
 
 
 class CampaignDetail(CampaignRow):
-    """A campaign with its progress."""
+    """A campaign with its progress, and who followed its links."""
 
     waits_for = serializers.SerializerMethodField(
         help_text="its blocker, else its_time, or what all that it has to send waits for; empty: nothing"
     )
     progress = serializers.SerializerMethodField()
+    clicks = serializers.SerializerMethodField()
 
     def get_waits_for(self, campaign: Campaign) -> str:
         """Look at what it has to send."""
@@ -79,6 +101,12 @@ class CampaignDetail(CampaignRow):
     def get_progress(self, campaign: Campaign) -> Any:
         """Add up where its messages stand."""
         return ProgressRow(tally_of(campaign.pk)).data
+
+    @extend_schema_field(CampaignClicks)
+    def get_clicks(self, campaign: Campaign) -> Any:
+        """Count who followed its links."""
+        told = {**ClicksRow(clicks_of(campaign.pk)).data, "links": clicks_by_link(campaign.pk)}
+        return CampaignClicks(told).data
 
 
 class CampaignInput(Input):

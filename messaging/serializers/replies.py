@@ -34,6 +34,25 @@ class ReplyRow(serializers.Serializer[Any]):
     received_at = serializers.DateTimeField(read_only=True)
 
 
+class AssignInput(Input):
+    """Whose an unrouted reply is."""
+
+    tenant = serializers.CharField(
+        max_length=255,
+        required=False,
+        default="",
+        allow_blank=True,
+        help_text="its domain; empty: the tenant of the key or token. By token: a tenant that the person acts for",
+    )
+
+
+class AssignedRow(serializers.Serializer[Any]):
+    """Whose a reply has become; what it did there is for that tenant's own to read."""
+
+    id = serializers.IntegerField(read_only=True)
+    tenant = serializers.CharField(read_only=True, help_text="its domain")
+
+
 class DecideInput(Input):
     """What a reply asks for, as a person reads it."""
 

@@ -63,11 +63,36 @@ class CountRow(serializers.Serializer[Any]):
     count = serializers.IntegerField(read_only=True)
 
 
+class IdentitiesField(serializers.ListField):
+    """What contacts are known by; a phone is written with its prefix, or it could be taken for an id."""
+
+    child = serializers.RegexField(
+        r"^(\+.*|.*@.*)\Z", max_length=320, help_text="an e-mail address, or a phone with + and its prefix"
+    )
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**{"max_length": MOST_IDS, "required": False, "default": list, **options})
+
+
+class MemberRow(serializers.Serializer[Any]):
+    """A contact on a list."""
+
+    id = serializers.IntegerField(read_only=True, help_text="of this place on the list, not of the contact")
+    contact_id = serializers.IntegerField(read_only=True)
+    first_name = serializers.CharField(source="contact.first_name", read_only=True)
+    last_name = serializers.CharField(source="contact.last_name", read_only=True)
+    email = serializers.CharField(source="contact.email", read_only=True)
+    phone = serializers.CharField(source="contact.phone", read_only=True)
+    added_at = serializers.DateTimeField(source="created_at", read_only=True)
+
+
 class MembersInput(Input):
-    """Contacts to put on a list, and to take off it, by id."""
+    """Contacts to put on a list, and to take off it: by id, or by an e-mail address or phone that they are known by."""
 
     add = serializers.ListField(child=IdField(), max_length=MOST_IDS, required=False, default=list)
     remove = serializers.ListField(child=IdField(), max_length=MOST_IDS, required=False, default=list)
+    add_identities = IdentitiesField()
+    remove_identities = IdentitiesField()
 
 
 class MembersRow(serializers.Serializer[Any]):
@@ -76,7 +101,9 @@ class MembersRow(serializers.Serializer[Any]):
     added = serializers.IntegerField(read_only=True, help_text="contacts that were not on it")
     removed = serializers.IntegerField(read_only=True, help_text="contacts that were on it")
     unknown = serializers.ListField(
-        child=serializers.CharField(), read_only=True, help_text="lines of a file that are no contact; at most 100"
+        child=serializers.CharField(),
+        read_only=True,
+        help_text="what is no contact; of a file at most 100 lines",
     )
 
 

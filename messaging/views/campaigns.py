@@ -81,6 +81,13 @@ class Campaigns(StrictQuery, ReadOrAct, ReadOnlyModelViewSet[Campaign]):
         code = status.HTTP_201_CREATED if campaign_id is None else status.HTTP_200_OK
         return Response(self._shown(saved.pk), status=code)
 
+    @extend_schema(responses={204: None}, summary="Delete a draft")
+    def destroy(self, request: Request, pk: int) -> Response:
+        """Delete a draft; what was launched once is cancelled instead, and stays."""
+        self.get_object()
+        campaigns.delete_campaign(campaign_id=pk, actor=actor_of(request))
+        return Response(status=status.HTTP_204_NO_CONTENT)
+
     @extend_schema(
         request=PreflightInput, responses=CampaignDetail, parameters=[KEY], summary="Report before the launch"
     )

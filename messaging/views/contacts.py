@@ -142,7 +142,7 @@ class Contacts(StrictQuery, ReadOrAct, ReadOnlyModelViewSet[Contact]):
         given.is_valid(raise_exception=True)
         values = dict(given.validated_data)
         contact = Contact.objects.get(pk=pk)
-        address = _address(contact, values["channel"], values.pop("address"))
+        address = address_for(contact, values["channel"], values.pop("address"))
         stated_at = values.pop("stated_at") or now
         state_consent(contact=contact, address=address, stated_at=stated_at, actor=actor_of(request), **values)
         return self._answer(pk, code=status.HTTP_201_CREATED)
@@ -151,7 +151,7 @@ class Contacts(StrictQuery, ReadOrAct, ReadOnlyModelViewSet[Contact]):
         return Response(ContactRow(self.get_queryset().get(pk=pk)).data, status=code)
 
 
-def _address(contact: Contact, channel: str, given: str) -> str:
+def address_for(contact: Contact, channel: str, given: str) -> str:
     """Say where a consent is for.
 
     Raises: ValidationError.

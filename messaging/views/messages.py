@@ -19,6 +19,7 @@ from config.infra.work import Status
 from messaging.actions.messages import Draft, InvalidMessage, MessageError, resend_unknown, send_single, settle_unknown
 from messaging.models import Message
 from messaging.models.contacts import Channel
+from messaging.queries.messages import STATES, in_state
 from messaging.serializers.messages import MessageDetail, MessageInput, MessageRow, SettleInput
 from shopsync.auth import ReadOrAct, actor_of
 from shopsync.serializers import Nothing, StrictQuery, WholeNumberFilter, read
@@ -30,12 +31,18 @@ class MessageFilters(FilterSet):
 
     status = ChoiceFilter(choices=Status.choices)
     outcome = ChoiceFilter(choices=Message.Outcome.choices)
+    state = ChoiceFilter(choices=[(one, one) for one in STATES], method="of_state", help_text="as messages show it")
+    reason = CharFilter(help_text="why it was skipped or failed, e.g. no_consent")
     channel = ChoiceFilter(choices=Channel.choices)
     contact_id = WholeNumberFilter()
     campaign_id = WholeNumberFilter()
     address = CharFilter()
     created_after = IsoDateTimeFilter(field_name="created_at", lookup_expr="gte")
     created_before = IsoDateTimeFilter(field_name="created_at", lookup_expr="lt")
+
+    def of_state(self, rows: QuerySet[Message], name: str, value: str) -> QuerySet[Message]:
+        """Choose where they stand."""
+        return in_state(rows, value)
 
 
 def _named(error: InvalidMessage) -> dict[str, object]:

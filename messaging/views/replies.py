@@ -7,14 +7,17 @@ from django.utils import timezone
 from django_filters import BooleanFilter, CharFilter, ChoiceFilter, IsoDateTimeFilter
 from django_filters.rest_framework import FilterSet
 from drf_spectacular.utils import extend_schema
+from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import ReadOnlyModelViewSet
 
-from messaging.actions.reviews import InvalidReply, ReplyError, decide_reply
+from config.infra import tenancy
+from messaging.actions.reviews import InvalidReply, ReplyError, assign_reply, decide_reply, find_assignee
 from messaging.models import InboundMessage
-from messaging.serializers.replies import DecideInput, ReplyRow
+from messaging.serializers.replies import AssignedRow, AssignInput, DecideInput, ReplyRow
 from shopsync.auth import ReadOrAct, actor_of
+from shopsync.models import Tenant, User
 from shopsync.serializers import StrictQuery, WholeNumberFilter, read
 from shopsync.views import KEY, answer_once, declare_problem
 
@@ -66,3 +69,30 @@ class Replies(StrictQuery, ReadOrAct, ReadOnlyModelViewSet[InboundMessage]):
             return Response(ReplyRow(decided).data)
 
         return answer_once(request, run)
+
+    @extend_schema(request=AssignInput, responses=AssignedRow, parameters=[KEY], summary="Say whose a reply is")
+    def assign(self, request: Request, pk: int) -> Response:
+        """Give an unrouted reply that arrived here to its tenant, where it does what it asks for, for good."""
+
+        def run() -> Response:
+            self.get_object()  # asked here: whoever repeats the request finds it gone to another tenant
+            tenant = _assignee(request, read(AssignInput, request)["tenant"])
+            assign_reply(reply_id=pk, tenant_id=tenant.pk, actor=actor_of(request), now=timezone.now())
+            return Response(AssignedRow({"id": pk, "tenant": tenant.shop_domain}).data)
+
+        return answer_once(request, run)
+
+
+def _assignee(request: Request, shop_domain: str) -> Tenant:
+    """Find whom to assign to: a key acts for its own tenant alone, a person for those that they act for in the admin.
+
+    Raises: ValidationError.
+    """
+    own = Tenant.objects.get(pk=tenancy.current_tenant_id())
+    if shop_domain.strip().lower() in {"", own.shop_domain}:
+        return own
+    caller: object = request.user
+    found = find_assignee(shop_domain=shop_domain, person=caller) if isinstance(caller, User) else None
+    if found is None:
+        raise ValidationError({"tenant": ["There is no tenant of this domain that you act for."]})
+    return found

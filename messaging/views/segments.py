@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from django.core.files.uploadedfile import UploadedFile
 from django.db.models import QuerySet
@@ -16,14 +16,13 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import ReadOnlyModelViewSet
 
-from config.infra import tenancy
 from messaging.actions import segments
-from messaging.models import Contact, Segment
-from messaging.queries import find_contacts
+from messaging.models import Contact, Segment, SegmentMember
 from messaging.segments import SegmentError, compile_segment
 from messaging.serializers.contacts import ContactRow
 from messaging.serializers.segments import (
     CountRow,
+    MemberRow,
     MembersInput,
     MembersRow,
     PreviewInput,
@@ -32,15 +31,14 @@ from messaging.serializers.segments import (
     SegmentRow,
     UploadInput,
 )
-from messaging.tables import TableError, choose_encoding, read_header, read_rows, unguard
+from messaging.tables import TableError, first_cells
 from messaging.views.contacts import shown_contacts
 from messaging.views.imports import digest_upload
 from shopsync.auth import ReadOrAct, actor_of
-from shopsync.models import Tenant
-from shopsync.serializers import StrictQuery, read
+from shopsync.serializers import PAGE, StrictQuery, read
 from shopsync.views import KEY, answer_once, declare_problem
 
-READS = frozenset({"list", "retrieve", "count", "sample"})
+READS = frozenset({"list", "retrieve", "count", "sample", "list_members"})
 UPLOAD_BYTES = 5 * 2**20
 SHOWN = 100
 
@@ -66,6 +64,7 @@ class Segments(StrictQuery, ReadOrAct, ReadOnlyModelViewSet[Segment]):
     """Audiences: described, or listed."""
 
     reads = READS
+    parameters: ClassVar = {"list_members": PAGE}
     queryset = Segment.objects.none()
     serializer_class = SegmentRow
     filterset_class = SegmentFilters
@@ -136,21 +135,34 @@ class Segments(StrictQuery, ReadOrAct, ReadOnlyModelViewSet[Segment]):
         query = compile_segment(read(PreviewInput, request)["definition"])
         return Response({"count": segments.count_contacts(query)})
 
+    @extend_schema(responses=MemberRow(many=True), filters=False, summary="Who is on a list, newest first")
+    def list_members(self, request: Request, pk: int) -> Response:
+        """Show the contacts that were put on a list, page by page; those of a described segment are counted alone.
+
+        Raises: SegmentError for a segment that is described.
+        """
+        segments.check_list(self.get_object())
+        rows = SegmentMember.objects.filter(segment_id=pk).select_related("contact")
+        page = self.paginate_queryset(rows)  # type: ignore[arg-type]
+        return self.get_paginated_response(MemberRow(page, many=True).data)
+
     @extend_schema(request=MembersInput, responses=MembersRow, parameters=[KEY], summary="Fill and empty a list")
     def members(self, request: Request, pk: int) -> Response:
-        """Put contacts on a list, and take others off it, by their ids. 409 for a segment that is described."""
+        """Put contacts on a list, and take others off it, by their ids or by what they are known by. 409 for a segment
+        that is described."""
         return answer_once(request, lambda: self._members(request, pk))
 
     def _members(self, request: Request, pk: int) -> Response:
-        given, actor = read(MembersInput, request), actor_of(request)
-        added = segments.add_members(segment_id=pk, contact_ids=given["add"], actor=actor) if given["add"] else 0
-        removed = 0
-        if given["remove"]:
-            removed = segments.remove_members(segment_id=pk, contact_ids=given["remove"], actor=actor)
+        given = read(MembersInput, request)
         ids = {*given["add"], *given["remove"]}
         known = set(Contact.objects.filter(pk__in=ids).values_list("pk", flat=True))
         unknown = [str(pk) for pk in sorted(ids - known)]
-        return Response({"added": added, "removed": removed, "unknown": unknown})
+        new, strange = segments.find_named(given["add_identities"])
+        old, strangers = segments.find_named(given["remove_identities"])
+        change = segments.change_members(
+            segment_id=pk, add=[*given["add"], *new], remove=[*given["remove"], *old], actor=actor_of(request)
+        )
+        return _told(change, [*unknown, *strange, *strangers])
 
     @extend_schema(
         request={"multipart/form-data": UploadInput}, responses=MembersRow, parameters=[KEY],
@@ -163,15 +175,16 @@ class Segments(StrictQuery, ReadOrAct, ReadOnlyModelViewSet[Segment]):
         return answer_once(request, lambda: self._upload(request, pk, given), digest=digest_upload(request))
 
     def _upload(self, request: Request, pk: int, given: UploadInput) -> Response:
-        country = Tenant.objects.get(pk=tenancy.current_tenant_id()).country
-        ids, unknown = find_contacts(_first_cells(given.validated_data["file"]), country=country)
-        change = segments.remove_members if given.validated_data["remove"] else segments.add_members
-        count = change(segment_id=pk, contact_ids=ids, actor=actor_of(request))
-        word = "removed" if given.validated_data["remove"] else "added"
-        return Response({"added": 0, "removed": 0, word: count, "unknown": unknown[:SHOWN]})
+        ids, unknown = segments.find_named(cells_of(given.validated_data["file"]))
+        sides = {"remove": ids} if given.validated_data["remove"] else {"add": ids}
+        return _told(segments.change_members(segment_id=pk, **sides, actor=actor_of(request)), unknown[:SHOWN])
 
 
-def _first_cells(upload: UploadedFile[Any]) -> list[str]:
+def _told(change: segments.Change, unknown: list[str]) -> Response:
+    return Response({"added": change.added, "removed": change.removed, "unknown": unknown})
+
+
+def cells_of(upload: UploadedFile[Any]) -> list[str]:
     """Read the first cell of each line; a line of names, as of an export, is nobody and is told as unknown.
 
     Raises: TableError.
@@ -179,16 +192,7 @@ def _first_cells(upload: UploadedFile[Any]) -> list[str]:
     if (upload.size or 0) > UPLOAD_BYTES:
         raise TableError("file: it is over 5 MB; import it, with segment_id")
     upload.seek(0)
-    body = upload.read()
-    encoding = choose_encoding(body[:4], "auto")
-    try:
-        body.decode(encoding)
-    except UnicodeDecodeError as error:
-        raise TableError("file: it is not UTF-8; save it as UTF-8") from error
-    delimiter, _ = read_header(body[: 2**16], encoding=encoding)
-    rows = read_rows([body], encoding=encoding, delimiter=delimiter)
-    cells = (unguard(row.cells[0]).strip() for row in rows if not row.problem)
-    return [cell for cell in dict.fromkeys(cells) if cell]
+    return first_cells(upload.read())
 
 
 def _show(found: list[Contact]) -> Response:

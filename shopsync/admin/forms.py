@@ -46,8 +46,8 @@ class KeyedForm(forms.Form):
 
     key = forms.CharField(max_length=64, widget=forms.HiddenInput)
 
-    def __init__(self, data: Any = None, *, initial: dict[str, Any] | None = None) -> None:
-        super().__init__(data or None, initial={"key": f"admin-{uuid.uuid4()}", **(initial or {})})
+    def __init__(self, data: Any = None, *, files: Any = None, initial: dict[str, Any] | None = None) -> None:
+        super().__init__(data or None, files or None, initial={"key": f"admin-{uuid.uuid4()}", **(initial or {})})
 
     def given(self) -> dict[str, Any]:
         """Return what was filled in."""

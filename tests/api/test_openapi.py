@@ -12,7 +12,7 @@ from django.core.management import call_command
 LISTS = [
     *("orders", "products", "variants", "locations", "stock", "stock-movements", "reservations"),
     *("payments", "payments/mismatches"),
-    *("campaigns", "credits/transactions", "senders", "quiet-hours"),
+    *("campaigns", "credits/transactions", "senders", "quiet-hours", "send-queues"),
     *("contacts/imports", "contacts/forms", "segments", "suppressions", "replies"),
     *("contacts", "messages", "templates", "webhook-events", "audit-events", "alerts"),
 ]

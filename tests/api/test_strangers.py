@@ -20,6 +20,8 @@ SINGLE = {  # neither lists nor rows: tests/messaging/test_contacts_api.py, test
     "api/v1/credits": {"get"},
     "api/v1/credits/policy": {"get", "put"},
     "api/v1/sending-policy": {"get", "put"},
+    "api/v1/prices": {"get"},  # tests/api/test_limits.py
+    "api/v1/send-limits": {"get"},
 }
 
 

@@ -295,6 +295,49 @@ def test_a_viewer_decides_nothing(client, ours):
         assert viewer.get(f"/admin/messaging/inboundmessage/{found.pk}/{path}/").status_code == 403
 
 
+# By the API
+
+
+def assign(client, reply, key=None, **body):
+    headers = {"Idempotency-Key": key} if key else {}
+    return client.post(f"/api/v1/replies/{reply.pk}/assign", body, format="json", headers=headers)
+
+
+def test_a_key_takes_what_arrived_with_its_tenant_for_that_tenant_alone(ours, theirs):
+    found = reply(ours, "STOP", to="+302109999999")
+    assert assign(with_key(theirs), found).status_code == 404
+    refused = assign(with_key(ours), found, tenant=theirs.shop_domain)
+    assert (refused.status_code, list(refused.json()["errors"])) == (400, ["tenant"])
+    assert state_of(ours) == QUIET
+    taken = assign(with_key(ours), found)
+    assert (taken.status_code, taken.json()) == (200, {"id": found.pk, "tenant": ours.shop_domain})
+    assert state_of(ours) == STOPPED
+    with tenancy.tenant_scope(ours.pk):
+        assert AuditEvent.objects.filter(name="reply.assigned", actor__startswith="api_key:").count() == 1
+    again = assign(with_key(ours), found)
+    assert (again.status_code, again.json()["detail"]) == (409, "It is somebody's already.")
+
+
+def test_a_token_assigns_to_the_tenants_that_its_person_acts_for(ours, theirs):
+    found = reply(ours, "STOP", to="+302109999999")
+    person = as_member(ours, "operator")
+    membership = Membership.objects.create(user=User.objects.get(), tenant=theirs, role="viewer")
+    assert assign(person, found, tenant=theirs.shop_domain).status_code == 400
+    Membership.objects.filter(pk=membership.pk).update(role="operator")
+    given = [assign(person, found, key="once", tenant=theirs.shop_domain.upper()) for _ in range(2)]
+    assert [(one.status_code, one.json()) for one in given] == [
+        (200, {"id": found.pk, "tenant": theirs.shop_domain})
+    ] * 2
+    assert [state_of(one) for one in (ours, theirs)] == [QUIET, STOPPED]
+    assert assign(person, found).status_code == 404
+
+
+def test_a_viewer_assigns_nothing_by_the_api(ours):
+    found = reply(ours, "STOP", to="+302109999999")
+    assert assign(as_member(ours, "viewer"), found).status_code == 403
+    assert state_of(ours) == QUIET
+
+
 # The twin
 
 

@@ -109,6 +109,35 @@ def test_a_list_is_filled_and_emptied_by_ids(owner, people):
     assert owner.get(f"{url}/count").json() == {"count": 1}
 
 
+def test_a_list_is_filled_and_emptied_by_what_people_are_known_by(owner, people):
+    url = f"{URL}/{make(owner, name='list').json()['id']}/members"
+    add = ["GR@x.com", "+30 690 000 0001", "us@x.com", "nobody@x.com"]
+    body = owner.post(url, {"add": [10**9], "add_identities": add}, format="json").json()
+    assert body == {"added": 2, "removed": 0, "unknown": ["1000000000", "nobody@x.com"]}
+    assert owner.post(url, {"remove_identities": ["us@x.com"]}, format="json").json()["removed"] == 1
+    assert [row["email"] for row in owner.get(url).json()["results"]] == ["gr@x.com"]
+    refused = owner.post(url, {"add_identities": ["6900000001"]}, format="json")  # an id, or a phone?
+    assert (refused.status_code, list(refused.json()["errors"])) == (400, ["add_identities"])
+
+
+def test_members_of_a_list_are_read_page_by_page(owner, tenant, people):
+    url = f"{URL}/{make(owner, name='list').json()['id']}/members"
+    for contact in people:
+        owner.post(url, {"add": [contact.pk]}, format="json")
+    first = as_member(tenant, "viewer").get(f"{url}?page_size=1").json()
+    second = owner.get(first["next"]).json()
+    assert [row["contact_id"] for page in (first, second) for row in page["results"]] == [people[1].pk, people[0].pk]
+    assert second["next"] is None
+    stranger = as_member(make_tenant(), "owner")
+    assert stranger.get(url).status_code == 404
+    described = make(owner, name="Greeks", definition=GREEKS).json()["id"]
+    answer = owner.get(f"{URL}/{described}/members")
+    assert (answer.status_code, answer.json()["detail"]) == (
+        409,
+        "It is described: only a list has members that are put on it.",
+    )
+
+
 def test_a_described_segment_takes_no_members(owner, people):
     url = f"{URL}/{make(owner, name='Greeks', definition=GREEKS).json()['id']}"
     answer = owner.post(f"{url}/members", {"add": [people[0].pk]}, format="json")
