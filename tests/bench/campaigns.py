@@ -42,12 +42,14 @@ FROM unnest(%s::bigint[], %s::text[]) AS t(id, provider_id) WHERE b.id = t.id"""
 
 # The same in our own table: its indexes, the counts that its triggers keep.
 _TABLE_CLAIM = """
-UPDATE messaging_message SET status = 'leased', started_at = clock_timestamp() WHERE id IN (
+UPDATE messaging_message SET status = 'leased', started_at = clock_timestamp(), token = gen_random_uuid(),
+    lease_until = clock_timestamp() + interval '1 minute' WHERE id IN (
     SELECT id FROM messaging_message WHERE campaign_id = {campaign} AND status = 'ready' ORDER BY id LIMIT %s
     FOR UPDATE SKIP LOCKED)
 RETURNING id, address, text, reference::text"""
 _TABLE_DONE = """
-UPDATE messaging_message m SET status = 'done', outcome = 'sent', provider_id = t.provider_id
+UPDATE messaging_message m SET status = 'done', outcome = 'sent', provider_id = t.provider_id,
+    finished_at = clock_timestamp(), lease_until = NULL
 FROM unnest(%s::bigint[], %s::text[]) AS t(id, provider_id) WHERE m.id = t.id"""
 
 
