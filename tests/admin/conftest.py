@@ -19,20 +19,15 @@ from orders.models import Order
 from shopsync.models import User
 from tests.admin.pages import change_page
 from tests.factories import make_tenant, stock_variant
-from tests.world import World, make_person, make_world
-from tests.worlds import shared_world, world
+from tests.world import World, make_person
+from tests.worlds import other_world, shared_other_world, shared_world, world
 
-__all__ = ["shared_world", "world"]
+__all__ = ["other_world", "shared_other_world", "shared_world", "world"]
 
 
 @pytest.fixture(autouse=True)
 def _sign_in_is_fast(settings: Any) -> None:
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
-
-
-@pytest.fixture
-def other_world(world: World) -> World:
-    return make_world()
 
 
 def signed_in(user: User) -> Client:

@@ -11,21 +11,16 @@ from rest_framework.test import APIClient
 from config.infra import tenancy
 from shopsync.actions.tenants import create_api_key
 from tests.factories import make_tenant
-from tests.world import PASSWORD, World, make_person, make_world
-from tests.worlds import shared_world, world
+from tests.world import PASSWORD, World, make_person
+from tests.worlds import other_world, shared_other_world, shared_world, world
 
-__all__ = ["shared_world", "world"]
+__all__ = ["other_world", "shared_other_world", "shared_world", "world"]
 
 
 @pytest.fixture(autouse=True)
 def _sign_in_is_fast_and_unlimited(settings: Any) -> None:
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
     caches["system"].clear()
-
-
-@pytest.fixture
-def other_world(db: None, world: World) -> World:
-    return make_world()
 
 
 def sign_in(name: str, **fields: str) -> Any:

@@ -70,7 +70,7 @@ def _nullable(node):
     return rewritten
 
 
-def test_the_schema_and_the_docs_are_open_to_everybody(nobody, db):
+def test_the_schema_and_the_docs_are_open_to_everybody(nobody, world):
     assert nobody.get("/api/schema").status_code == 200
     docs = nobody.get("/api/docs")
     assert docs.status_code == 200

@@ -104,7 +104,7 @@ def test_two_tenants_share_no_row(owner, stranger, path):
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_nobody_gets_401_with_a_problem_document(nobody, db, path):
+def test_nobody_gets_401_with_a_problem_document(nobody, world, path):
     for method in ROUTES[path]:
         answer = getattr(nobody, method)(f"/{path.replace('<int:pk>', '1')}")
         assert answer.status_code == 401
@@ -114,7 +114,7 @@ def test_nobody_gets_401_with_a_problem_document(nobody, db, path):
 
 
 @pytest.mark.parametrize(("path", "method"), REFUSED)
-def test_what_is_no_method_of_a_path_is_refused(newcomer, path, method):
+def test_what_is_no_method_of_a_path_is_refused(world, newcomer, path, method):
     answer = getattr(newcomer, method)(f"/{path.replace('<int:pk>', '1')}", {}, format="json")
     assert answer.status_code == 405
     assert answer.json()["detail"].startswith(f'Method "{method.upper()}" not allowed.')
