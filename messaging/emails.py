@@ -69,8 +69,9 @@ _DOCUMENT = (
 )
 _FOOTER = (
     '<div style="color:#6b7280;font-family:sans-serif;font-size:12px;line-height:18px;padding:24px;text-align:center">'
-    '{}<a href="{}" style="color:#6b7280">Unsubscribe</a></div>'
+    "{}{}</div>"
 )
+_LINK = '<a href="{}" style="color:#6b7280">Unsubscribe</a>'
 
 
 def _keep(tag: str, name: str, value: str) -> str | None:
@@ -166,17 +167,26 @@ def to_text(html: str) -> str:
 
 
 def _with_footer(html: str, url: str, postal_address: str) -> str:
-    if not url or escape(url) in html:
+    """Add what the template does not show by itself: the postal address, the link to unsubscribe."""
+    if not url:
         return html
-    lines = "".join(f"{escape(line.strip())}<br>" for line in postal_address.splitlines() if line.strip())
-    return f"{html}\n{_FOOTER.format(lines, escape(url))}"
+    shown = to_text(html) if escape(url) in html else ""  # what stands in a title, or behind no words, nobody sees
+    link = "" if url in shown.replace(f"[]({url})", "") else _LINK.format(escape(url))
+    address = [line.strip() for line in postal_address.splitlines() if line.strip()]
+    lines = "" if shown and _says(shown, address) else "".join(f"{escape(line)}<br>" for line in address)
+    return f"{html}\n{_FOOTER.format(lines, link)}" if lines or link else html
 
 
 def _with_text_footer(text: str, url: str, postal_address: str) -> str:
-    if not url or url in text:
+    if not url:
         return text
-    lines = [line.strip() for line in postal_address.splitlines() if line.strip()]
-    return "\n".join([text, "", "--", *lines, f"Unsubscribe: {url}"])
+    address = [line.strip() for line in postal_address.splitlines() if line.strip()]
+    missing = [*([] if _says(text, address) else address), *([] if url in text else [f"Unsubscribe: {url}"])]
+    return "\n".join([text, "", "--", *missing]) if missing else text
+
+
+def _says(text: str, address: list[str]) -> bool:
+    return all(line in text for line in address)
 
 
 def _warnings(subject: str, size: int) -> tuple[str, ...]:

@@ -13,7 +13,8 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache, wraps
 from typing import Any, Protocol, TypeVar
 
-from liquid import BoundTemplate, Environment, FalsyStrictUndefined
+from liquid import BoundTemplate, Environment, FalsyStrictUndefined, RenderContext
+from liquid.builtin.expressions.primitive import RangeLiteral
 from liquid.exceptions import LiquidError, ResourceLimitError, UndefinedError, UnknownFilterError
 
 T = TypeVar("T")
@@ -67,6 +68,21 @@ def _made(environment: _Environment) -> _Environment:
     filters["replace"] = _bounded(filters["replace"], lambda text, old, new="": str(text).count(old) * len(new))
     filters["join"] = _bounded(filters["join"], lambda items, between=" ": _length_of(items) * len(between))
     return environment
+
+
+_evaluate_range = RangeLiteral.evaluate
+
+
+def _evaluate_short_range(literal: RangeLiteral, context: RenderContext) -> range:
+    """Refuse a range that is longer than a loop may be: filters and `reversed` make a list of it before any limit of
+    the environment is asked."""
+    found = _evaluate_range(literal, context)
+    if found.stop - found.start > _Environment.loop_iteration_limit:
+        raise ResourceLimitError("a range is too long", token=literal.token)
+    return found
+
+
+RangeLiteral.evaluate = _evaluate_short_range  # type: ignore[method-assign, assignment]  # there is no other way in
 
 
 def _length_of(items: Any) -> int:

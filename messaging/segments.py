@@ -197,6 +197,7 @@ def _contact(place: _Place, name: str) -> str:
             raise SegmentError(f"{place.at('field')}: the name of an attribute is needed, e.g. contact.attributes.size")
         return _attribute(place, place.bind(key))
     if name in _TIMES:
+        place.only("field", "op", "value")
         return _moment(place, f"c.{name}")
     if name not in _TEXTS:
         raise SegmentError(f"{place.at('field')}: a contact has no {name!r}; fields are {_names()}")
@@ -254,7 +255,9 @@ def _consent(place: _Place, channel: str) -> str:
     op = place.word("op", ("is", "is_not"))
     state = place.word("value", _STATES)
     rows = f"SELECT 1 FROM messaging_consentstate s WHERE s.contact_id = c.id AND s.channel = {place.bind(channel)}"  # noqa: S608
-    found = f"NOT EXISTS ({rows})" if state == "unknown" else f"EXISTS ({rows} AND s.state = {place.bind(state)})"
+    holds = " AND s.lapsed_at IS NULL" if state == "subscribed" else ""
+    exists = f"EXISTS ({rows} AND s.state = {place.bind(state)}{holds})"
+    found = f"NOT EXISTS ({rows})" if state == "unknown" else exists
     return found if op == "is" else f"NOT {found}"
 
 

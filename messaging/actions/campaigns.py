@@ -28,6 +28,7 @@ MOVES = work.Queue(
 )
 AT_ONCE = 5_000  # contacts that are frozen and reported on while somebody waits; more are left to the steps
 SENDER_INACTIVE = "sender_inactive"  # the blocker of a campaign whose sender was put away
+FURTHEST = timedelta(days=36_500)  # that a campaign is planned ahead
 LOCAL_LEAD = timedelta(hours=26)  # how far the first clocks of the world are ahead of the last
 
 
@@ -151,12 +152,14 @@ def check_time(campaign: Campaign, *, at: datetime | None, now: datetime) -> Non
 
 
 def check_moment(at: datetime | None, *, now: datetime) -> None:
-    """Look whether a moment is to come; None: now.
+    """Look whether a moment is to come, and near enough; None: now.
 
     Raises: InvalidCampaign.
     """
     if at is not None and at < now:
         raise InvalidCampaign("scheduled_at", "It lies in the past: leave it out to launch now.")
+    if at is not None and at > now + FURTHEST:
+        raise InvalidCampaign("scheduled_at", f"It lies more than {FURTHEST.days} days ahead.")
 
 
 def _plan_of(campaign: Campaign) -> Plan:
@@ -269,15 +272,21 @@ def mind_sender(campaign: Campaign) -> bool:
 
 @transaction.atomic
 def mind_campaigns_of(sender: Sender) -> None:
-    """Block the campaigns of a sender that was just put away, or let them go: no call of theirs begins after this."""
-    for campaign in Campaign.objects.filter(sender=sender, status=Status.SENDING).order_by("pk"):
-        mind_sender(campaign)
+    """Block the campaigns of a sender that was just put away, or let them go: no call of theirs begins after this.
+
+    Each is locked, also those that somebody may be about to resume: whoever does, sees the sender as it is by now.
+    """
+    open_ = Campaign.objects.filter(sender=sender).exclude(status__in=(Status.DRAFT, Status.CANCELLED))
+    for campaign in open_.select_for_update(no_key=True).order_by("pk"):
+        if campaign.status == Status.SENDING:
+            mind_sender(campaign)
 
 
 def reopen_campaign(campaign: Campaign) -> None:
     """Let a campaign that was done send again what came back of it: hold its row."""
     _move(campaign, Status.SENDING, actor="sending", finished_at=None)
-    release_flows(campaign)
+    if mind_sender(campaign):
+        release_flows(campaign)
     work.ring_queue_after_commit(MOVES)
 
 

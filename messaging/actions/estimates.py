@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, time, timedelta
 from decimal import Decimal
@@ -14,13 +15,12 @@ from config.infra import tenancy
 from messaging.actions.campaigns import SENDER_INACTIVE
 from messaging.actions.composing import Composed
 from messaging.actions.credits import left_today, read_balance
-from messaging.actions.flows import Place
-from messaging.actions.limits import batch_size, per_second
+from messaging.actions.flows import Place, connection_of
+from messaging.actions.limits import batch_size, levels_of, per_second
 from messaging.actions.sending import provider_of
-from messaging.models import Campaign, CreditPolicy, SendQueue
+from messaging.models import Campaign, CreditPolicy, Sender, SendQueue
 from messaging.quiet import Hours, next_time
-from messaging.senders import SERVICES
-from shopsync.models import Connection, Tenant
+from shopsync.models import Tenant
 
 Start = tuple[Place, datetime | None]  # where a recipient is, and when their own clocks show the campaign's hour
 _OF_THE_ACCOUNT = ("refused_with_", "bad_address", "bad_sender")  # blockers of a queue that no time lifts
@@ -75,6 +75,7 @@ class Report:
     left_of_cap     what the day's cap leaves on that day; None: there is no cap
     days_under_cap  on how many days it is sent under the cap; None: never, since the cap is nothing
     would_expire    recipients whose first hour in which may be sent comes after it has expired
+    hour_is_over    recipients whose own clocks show a later hour already: they get it at once
     blocker         what would keep all of it from being sent, e.g. no_connection; empty: nothing
     warnings        all of this that needs a person, in sentences
     """
@@ -96,6 +97,7 @@ class Report:
     last_may_start_at: str
     estimated_end_at: str
     would_expire: int
+    hour_is_over: int
     blocker: str
     warnings: list[str]
 
@@ -110,6 +112,7 @@ class Calls:
     def __init__(self, campaign: Campaign) -> None:
         provider = provider_of(campaign.channel, campaign.sender.connection if campaign.sender else None)
         self._size = min(batch_size(), provider.max_batch) if provider else batch_size()
+        self._size = min(self._size, _recipients_per_second(campaign) or self._size)
         self._shares_text = provider is not None and provider.shares_text
         self._full = 0
         self._numbers = itertools.count()
@@ -142,11 +145,13 @@ class Calls:
 def judge(sums: Sums, campaign: Campaign, *, begins: datetime, now: datetime) -> dict[str, Any]:
     """Say whether there is a way and are credits for it, and when it would be through; as it is stored and shown."""
     balance, calls = read_balance(), Calls(campaign).of(sums)
-    seconds = round(calls / per_second(campaign.tenant_id), 1)
+    own_limit = _recipients_per_second(campaign)
+    seconds = max(calls / _requests_per_second(campaign), sums.recipients / own_limit if own_limit else 0.0)
+    seconds = round(seconds, 1)
     left = left_today(balance.held, now=begins)
     left = None if left is None else max(left, Decimal(0))
     days = _days(sums.cost, left)
-    starts = [_first_hour(start, begins) for start in sums.starts] or [begins]
+    starts = [_first_hour(start, begins, now) for start in sums.starts] or [begins]
     end = max(starts) + timedelta(seconds=seconds, days=(days or 1) - 1)
     report = Report(
         reckoned_from=begins.isoformat(),
@@ -165,7 +170,8 @@ def judge(sums: Sums, campaign: Campaign, *, begins: datetime, now: datetime) ->
         first_may_start_at=min(starts).isoformat(),
         last_may_start_at=max(starts).isoformat(),
         estimated_end_at=end.isoformat(),
-        would_expire=_expiring(sums, campaign, begins=begins),
+        would_expire=_expiring(sums, campaign, begins=begins, now=now),
+        hour_is_over=sum(count for (_, due_at), count in sums.starts.items() if due_at is not None and due_at < now),
         blocker=_blocker_of(campaign),
         warnings=[],
     )
@@ -181,19 +187,35 @@ def _days(cost: Decimal, left: Decimal | None) -> int | None:
     return 1 + math.ceil((cost - left) / cap) if cap else None
 
 
-def _first_hour(start: Start, begins: datetime) -> datetime:
-    """Say when the recipients of one place may be written to first."""
+def _recipients_per_second(campaign: Campaign) -> int | None:
+    """Return the own limit of whoever a campaign is from; None: there is none."""
+    own = campaign.sender.connection if campaign.sender else None
+    via = connection_of(campaign.channel, own)
+    name = campaign.sender.value if campaign.sender else via.sender if via else ""
+    limited = Sender.objects.filter(is_active=True, recipients_per_second__isnull=False, value=name)
+    return limited.order_by("recipients_per_second").values_list("recipients_per_second", flat=True).first()
+
+
+def _requests_per_second(campaign: Campaign) -> int:
+    """Return the lowest of the limits that a campaign's requests count on."""
+    via = connection_of(campaign.channel, campaign.sender.connection if campaign.sender else None)
+    return min((level.limit for level in levels_of(via)), default=1) if via else per_second(campaign.tenant_id)
+
+
+def _first_hour(start: Start, begins: datetime, now: datetime) -> datetime:
+    """Say when the recipients of one place may be written to first: at the hour of their own clocks, or now."""
     place, due_at = start
-    begins = max(begins, due_at or begins)
+    begins = max(due_at, now) if due_at is not None else begins
     if place.hours is None:
         return begins
     return next_time(begins, zones=place.zones, hours=place.hours) or begins
 
 
-def _expiring(sums: Sums, campaign: Campaign, *, begins: datetime) -> int:
+def _expiring(sums: Sums, campaign: Campaign, *, begins: datetime, now: datetime) -> int:
     if campaign.expires_at is None:
         return 0
-    return sum(count for start, count in sums.starts.items() if _first_hour(start, begins) >= campaign.expires_at)
+    hours = ((_first_hour(start, begins, now), count) for start, count in sums.starts.items())
+    return sum(count for hour, count in hours if hour >= campaign.expires_at)
 
 
 def _blocker_of(campaign: Campaign) -> str:
@@ -209,30 +231,53 @@ def _blocker_of(campaign: Campaign) -> str:
         return "no_connection"
     if unusable := str(getattr(provider, "blocker", "")):  # of an account that nobody can tell how to speak to
         return unusable
-    via = own or Connection.objects.filter(service=SERVICES.get(campaign.channel, ""), is_active=True).first()
+    via = connection_of(campaign.channel, own)
     if campaign.sender is None and via is not None and not via.sender:
         return "bad_sender"
     queue = SendQueue.objects.filter(channel=campaign.channel, connection=own).first()
     return queue.blocker if queue is not None and queue.blocker.startswith(_OF_THE_ACCOUNT) else ""
 
 
+def _sentence_of(blocker: str, campaign: Campaign) -> str:
+    """Say what is in the way, and what to do about it."""
+    known = {
+        "no_connection": f"There is no active connection for {campaign.channel}: add one.",
+        SENDER_INACTIVE: "Its sender was put away: use it again, or take another.",
+        "bad_sender": "The connection has no usable sender: give it one, or choose one for the campaign.",
+    }
+    if blocker.startswith("refused_with_"):
+        status = blocker.removeprefix("refused_with_")
+        return f"The provider refuses what the connection sends ({status}): look at its key and its account."
+    return known.get(blocker, f"Nothing can be sent as things stand: {blocker}.")
+
+
 def _warnings(report: Report, campaign: Campaign, *, end: datetime) -> list[str]:
     """Say in sentences what a person has to do something about."""
-    told = list[str]()
-    if report.blocker == "no_connection":
-        told.append(f"There is no active connection for {campaign.channel}: nothing can be sent until there is one.")
-    elif report.blocker:
-        told.append(f"Nothing can be sent as things stand: {report.blocker}.")
+    blocked = [_sentence_of(report.blocker, campaign)] if report.blocker else []
+    return [*_of_people(report), *blocked, *_of_credits(report), *_of_time(report, campaign, end=end)]
+
+
+def _of_people(report: Report) -> Iterator[str]:
+    if report.contacts == 0:
+        yield "There is nobody in the segment."
+    elif report.recipients == 0:
+        why = ", ".join(f"{count} {reason}" for reason, count in list(report.skipped.items())[:3])
+        yield f"Nobody would get it: {why}."
+
+
+def _of_credits(report: Report) -> Iterator[str]:
     if not report.is_affordable:
-        told.append(f"It costs {report.cost} credits, and {report.available} are available: top up.")
+        yield f"It costs {report.cost} credits, and {report.available} are available: top up."
     if report.days_under_cap is None:
-        told.append("The day's cap is 0 credits: nothing is sent until it is raised.")
+        yield "The day's cap is 0 credits: nothing is sent until it is raised."
     elif report.days_under_cap > 1:
-        sentence = f"The day's cap leaves {report.left_of_cap} credits: it is sent on {report.days_under_cap} days."
-        told.append(sentence)
+        yield f"The day's cap leaves {report.left_of_cap} credits: it is sent on {report.days_under_cap} days."
+
+
+def _of_time(report: Report, campaign: Campaign, *, end: datetime) -> Iterator[str]:
+    if report.hour_is_over:
+        yield f"For {report.hour_is_over} recipients that hour is over by their clocks: they get it at once."
     if report.would_expire:
-        sentence = f"It expires before {report.would_expire} of {report.recipients} recipients may be written to."
-        told.append(sentence)
+        yield f"It expires before {report.would_expire} of {report.recipients} recipients may be written to."
     elif campaign.expires_at is not None and report.recipients and end > campaign.expires_at:
-        told.append("It expires before the last of it would be sent.")
-    return told
+        yield "It expires before the last of it would be sent."

@@ -71,7 +71,8 @@ def _rows(ids: list[int], names: list[str]) -> Iterator[list[str]]:
     """Read a page of contacts in three queries; of several identities of a kind, the first one known."""
     rows = ContactIdentity.objects.filter(contact_id__in=ids, kind__in=_KINDS).order_by("-pk")
     known = {(pk, kind): value for pk, kind, value in rows.values_list("contact_id", "kind", "value")}
-    states = ConsentState.objects.filter(contact_id__in=ids).values_list("contact_id", "channel", "state")
+    hold = ConsentState.objects.filter(contact_id__in=ids, lapsed_at__isnull=True)  # no other is for what stands here
+    states = hold.values_list("contact_id", "channel", "state")
     stated = {(pk, channel): state for pk, channel, state in states}
     contacts = Contact.objects.filter(pk__in=ids).order_by("pk")
     for pk, tags, attributes, *texts in contacts.values_list("pk", "tags", "attributes", *_TEXTS):

@@ -93,8 +93,9 @@ def _take(form: SignupForm, given: Submission, *, channel: str, address: str, no
     assert contact is not None  # it has an address
     _name(contact, given)
     known = ConsentState.objects.filter(contact=contact, channel=channel).select_related("entry").first()
-    if known is not None and known.state == State.SUBSCRIBED and known.address in {"", address}:
-        return
+    holds = known is not None and known.state == State.SUBSCRIBED and known.lapsed_at is None
+    if known is not None and holds and (known.covers(address) or not form.double_opt_in):
+        return  # where else they are written to, a link alone may change
     state = State.PENDING if form.double_opt_in else State.SUBSCRIBED
     entry = state_consent(
         contact=contact,
@@ -108,8 +109,8 @@ def _take(form: SignupForm, given: Submission, *, channel: str, address: str, no
         proof={"form": form.pk, "ip": given.ip, "user_agent": given.user_agent[:300], "page": given.page[:300]},
         opt_in_level="" if form.double_opt_in else "single_opt_in",
     )
-    if form.double_opt_in and not _was_just_sent(known, form, now):
-        send_confirmation(contact=contact, form=form, channel=channel, url=confirmation_url(entry))
+    if form.double_opt_in and not _was_just_sent(entry, form, now):
+        send_confirmation(entry=entry, form=form)
 
 
 def _name(contact: Contact, given: Submission) -> None:
@@ -119,26 +120,26 @@ def _name(contact: Contact, given: Submission) -> None:
         contact.save(update_fields=["first_name", "last_name"])
 
 
-def _was_just_sent(known: ConsentState | None, form: SignupForm, now: datetime) -> bool:
+def _was_just_sent(entry: ConsentEntry, form: SignupForm, now: datetime) -> bool:
     """Was the link sent a moment ago? Then whoever sends the form again fills nobody's mailbox."""
-    if known is None or known.state != State.PENDING or known.entry.source != f"form:{form.pk}":
-        return False
-    return known.entry.stated_at is not None and known.entry.stated_at > now - AGAIN_AFTER
+    pending = ConsentEntry.objects.filter(contact_id=entry.contact_id, channel=entry.channel, state=State.PENDING)
+    others = pending.filter(source=f"form:{form.pk}", address=entry.address).exclude(pk=entry.pk)
+    return any(not _is_answered(other) for other in others.filter(stated_at__gt=now - AGAIN_AFTER))
 
 
-def send_confirmation(*, contact: Contact, form: SignupForm, channel: str, url: str) -> None:
+def send_confirmation(*, entry: ConsentEntry, form: SignupForm) -> None:
     """Queue the message that carries the confirming link: it asks for consent, so it needs none, and it is sent unless
     the address is suppressed. An e-mail has the sentence as its subject."""
+    contact, channel, url = entry.contact, entry.channel, confirmation_url(entry)
     name = Tenant.objects.get(pk=form.tenant_id).name or "A shop"
     text = form.confirmation_text or _CONFIRM.format(name=name)
-    consent = ConsentState.objects.get(contact=contact, channel=channel)
     message = Message(
         tenant_id=contact.tenant_id,
         contact=contact,
         trigger=f"form:{form.pk}",
         purpose=Message.Purpose.TRANSACTIONAL,
         channel=channel,
-        address=consent.address,
+        address=entry.address,
         text=f"{text} {url}",
         priority=0,
     )
@@ -179,7 +180,7 @@ def confirm_consent(*, entry_id: int, ip: str, user_agent: str, now: datetime) -
         return False
     if _is_answered(entry):
         known = ConsentState.objects.get(contact_id=entry.contact_id, channel=entry.channel)
-        return known.state == State.SUBSCRIBED and known.address == entry.address
+        return known.state == State.SUBSCRIBED and known.lapsed_at is None and known.address == entry.address
     state_consent(
         contact=entry.contact,
         channel=entry.channel,

@@ -169,6 +169,8 @@ def resend_unknown(*, message_id: int, actor: str) -> Message:
             "Its campaign is cancelled or has expired, and sends no more: say what became of it instead."
         )
     message = _lock_unknown(message_id)
+    if message.campaign_id is not None and message.attempt_id is not None:
+        uncount_sends(message.attempt_id, ids=[message.pk])  # whoever orders it again goes over no cap by it
     work.replay(Message.objects.filter(pk=message.pk))
     record(name="message.resent", subject=f"message:{message.pk}", actor=actor)
     message.refresh_from_db()

@@ -132,7 +132,7 @@ def _people(address: str, conversations: Mapping[int, Conversation], tenant_id: 
 def _state(contact: Contact, reply: InboundMessage, *, state: str, moment: datetime, actor: str) -> None:
     """Add to the ledger what a reply says, unless that is the state already."""
     same = ConsentState.objects.filter(contact=contact, channel=Channel.SMS, state=state, address=reply.address)
-    if same.exists():
+    if same.filter(lapsed_at__isnull=True).exists():
         return
     state_consent(
         contact=contact,

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from django.db import connection, transaction
+from django.db import connection
 from django.utils import timezone
 
 from config.infra.transactions import retrying_atomic
@@ -124,7 +124,7 @@ def _own_ids(via: int, provider_ids: Sequence[str]) -> dict[str, str]:
     return {value: value for value in provider_ids if value not in taken}
 
 
-@transaction.atomic
+@retrying_atomic
 def park(call: Call, *, error: str) -> None:
     """Leave the call's messages unknown: perhaps sent. What is held for them stays held."""
     _open_rows(call).update(status=Status.UNKNOWN, lease_until=None, last_error=error[:2000])
@@ -138,7 +138,7 @@ def hand_back(call: Call, *, blocker: str, error: str) -> None:
     close(call, outcome="not_sent", error=error)
 
 
-@transaction.atomic
+@retrying_atomic
 def refuse(call: Call, *, reason: str) -> None:
     """Complete the call's messages as failed: the provider refused the call as a whole, for good."""
     uncount_sends(call.attempt.pk, ids=[row.id for row in call.rows])

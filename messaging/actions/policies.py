@@ -35,7 +35,10 @@ def save_setting(row: Setting, values: Mapping[str, Any], *, actor: str) -> Sett
         count_earlier(row)
     try:
         with transaction.atomic():
-            row.save()
+            if verb == "created":
+                row.save()
+            else:  # what somebody else changed meanwhile stays
+                row.save(update_fields=[*values, *(["updated_at"] if isinstance(row, SendingPolicy) else [])])
     except IntegrityError as error:
         raise ValidationError("Somebody else wrote the same at this moment; look, then try again.") from error
     if isinstance(row, Sender):

@@ -19,6 +19,7 @@ from config.infra import work
 from messaging.actions.campaigns import AT_ONCE, MOVES, CampaignError, InvalidCampaign, check_moment
 from messaging.actions.composing import Composer
 from messaging.actions.estimates import Calls, Sums, judge
+from messaging.actions.flows import connection_of
 from messaging.actions.freezing import recipients_of
 from messaging.actions.segments import compiled, count_contacts
 from messaging.models import Campaign, Contact, Message, MessageBody
@@ -87,11 +88,16 @@ def advance_report(campaign_id: int, *, now: datetime) -> int:
 def send_test(*, campaign: Campaign, contact_id: int, actor: str, now: datetime) -> Message:
     """Send what a contact would get to that contact alone, as a single message that is charged.
 
-    Raises: InvalidCampaign when there is no such contact, or it would get nothing, with the reason.
+    Raises: InvalidCampaign when there is no such contact, or it would get nothing, with the reason; CampaignError when
+    there is nothing to send it from.
     """
     contact = Contact.objects.filter(pk=contact_id).first()
     if contact is None:
         raise InvalidCampaign("contact_id", f"There is no contact {contact_id}.")
+    if campaign.sender is not None and not campaign.sender.is_active:
+        raise CampaignError("Its sender was put away: take another, or use it again.")
+    if connection_of(campaign.channel, campaign.sender.connection if campaign.sender else None) is None:
+        raise CampaignError(f"There is no active connection for {campaign.channel}: nothing can be sent.")
     message = Message(contact=contact, channel=campaign.channel, address=contact.address_on(campaign.channel))
     if not message.address:
         raise InvalidCampaign("contact_id", f"The contact can't be reached by {campaign.channel}.")

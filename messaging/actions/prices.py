@@ -13,15 +13,17 @@ from messaging.models import CreditPolicy, Price
 
 NOT_ALLOWED = "country_not_allowed"
 NO_PRICE = "no_price"
+OVER_CAP = "over_daily_cap"  # a message that costs more than a whole day's cap would wait for good
 
 
 @dataclass(frozen=True, slots=True)
 class Tariff:
     """The prices of a channel, in credits for one part by country ("" elsewhere), and the countries that are allowed
-    (none: all)."""
+    (none: all); what a day may cost (None or nothing: see actions/credits.py)."""
 
     prices: Mapping[str, Decimal]
     countries: frozenset[str]
+    daily_cap: Decimal | None = None
 
     def price(self, country: str, parts: int) -> Decimal | str:
         """Return what so many parts cost to a country; a word for why not when it is not written to."""
@@ -30,13 +32,16 @@ class Tariff:
         if not self.prices:
             return Decimal(0)
         each = self.prices.get(country, self.prices.get(""))
-        return NO_PRICE if each is None else each * parts
+        if each is None:
+            return NO_PRICE
+        return OVER_CAP if self.daily_cap and each * parts > self.daily_cap else each * parts
 
 
 def tariff_of(channel: str) -> Tariff:
     """Read the tariff of the tenant in scope."""
     prices = dict(Price.objects.filter(channel=channel).values_list("country", "amount"))
-    return Tariff(prices, allowed_countries())
+    policy = CreditPolicy.objects.first()
+    return Tariff(prices, frozenset(policy.countries) if policy else frozenset(), policy.daily_cap if policy else None)
 
 
 def allowed_countries() -> frozenset[str]:

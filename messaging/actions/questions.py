@@ -62,7 +62,8 @@ FROM found LEFT JOIN held USING (id) WHERE m.id = found.id AND m.status = 'ready
 
 _UNPREPARE = """
 WITH moved AS (SELECT id, price, credit FROM messaging_message WHERE id = ANY(%s) AND status = 'ready')
-UPDATE messaging_message m SET flow_id = NULL, credit = '', price = 0
+UPDATE messaging_message m SET flow_id = NULL,
+    credit = CASE WHEN moved.credit = 'held' THEN 'released' ELSE m.credit END
 FROM moved WHERE m.id = moved.id RETURNING CASE WHEN moved.credit = 'held' THEN moved.price END"""
 _OF_PLACE = ("address", "contact__country", "contact__region", "contact__timezone", "contact__phone")
 
@@ -107,7 +108,10 @@ class Questions:
 
 
 def _unprepare(ids: Sequence[int]) -> None:
-    """Let ready messages be prepared anew, and give back what was held for them."""
+    """Let ready messages be prepared anew, and give back what was held for them.
+
+    The price stays: of one that was called before, and is sent again, a report may prove yet that it was delivered.
+    """
     if not ids:
         return
     with connection.cursor() as cursor:

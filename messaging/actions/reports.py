@@ -14,6 +14,7 @@ from django.utils import timezone
 
 from config.infra import tenancy
 from config.infra.transactions import lock_name
+from config.infra.work import Status
 from messaging.actions.charges import charge_house_for, settle_messages
 from messaging.models import Attempt, DeliveryReport, Message
 from messaging.webhooks import DeliveryReport as ReportSnapshot
@@ -34,7 +35,9 @@ first_sent AS (
 held AS (
     SELECT m.id, t.rank > CASE WHEN m.outcome IN ('', 'unknown_final', 'skipped') THEN 0 WHEN m.outcome = 'sent' THEN 1
                                WHEN m.outcome = 'failed' THEN 2 ELSE 3 END AS moves
-    FROM messaging_message m JOIN told t USING (id) ORDER BY m.id FOR UPDATE OF m)
+    FROM messaging_message m JOIN told t USING (id)
+    WHERE NOT (m.status = 'ready' AND t.status = 'failed')  -- of a call before: it is being sent again
+    ORDER BY m.id FOR UPDATE OF m)
 UPDATE messaging_message m SET
     status = CASE WHEN h.moves THEN 'done' ELSE m.status END,
     outcome = CASE WHEN h.moves THEN t.status ELSE m.outcome END,
@@ -153,6 +156,8 @@ def move_forward(rows: Sequence[DeliveryReport], *, now: datetime) -> None:
     with connection.cursor() as cursor:
         cursor.execute(_MOVE, parameters)
     ids = sorted({row.message_id for row in telling if row.message_id is not None})
+    told = Message.objects.filter(pk__in=ids).exclude(status=Status.READY)  # what is sent again is paid for then
+    ids = list(told.values_list("pk", flat=True))
     settle_messages(ids, reference=f"reports:{telling[0].connection_id}", now=now)
     finally_known = Message.objects.filter(pk__in=ids, credit=Message.Credit.RELEASED)
     taken = finally_known.filter(outcome__in=(Message.Outcome.SENT, Message.Outcome.DELIVERED))

@@ -121,6 +121,8 @@ def _take(turn: Turn, memory: _Memory) -> tuple[int, float]:
     # 1. A grant from the limiter, good for a moment; without one the queue is passed over until there is room.
     batch_size = min(turn.batch_size, route.provider.max_batch)
     sender = pick_sender(turn.queue_id) if route.limits else None  # a limit of its own: one sender a call
+    if route.limits and sender is None:
+        return 0, 0.0  # nothing is due any more; what is by now has its own sender, and its limit
     granted, limit = _ask_limiter(route, batch_size, sender)
     if isinstance(granted, Refusal):
         if granted.retry_after_seconds > SHORT_WAIT_SECONDS or granted.reason == "limiter_unavailable":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
@@ -12,7 +13,7 @@ from audit.actions import Value, record
 from messaging.emails import check_email
 from messaging.models import Template, TemplateVersion
 from messaging.models.contacts import Channel
-from messaging.rendering import TemplateError, check_names, check_template
+from messaging.rendering import MAX_TEXT, TemplateError, check_names, check_template
 
 MAX_DEFAULTS = 100
 MAX_DEFAULT = 500
@@ -30,6 +31,9 @@ class TemplateArchived(Exception):  # noqa: N818
     """An archived template is not written any more."""
 
     field = ""
+
+
+_VALUE = re.compile(r"\{\{.*?\}\}", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +68,8 @@ def check(*, channel: str, draft: Draft) -> None:
             raise TemplateError(f"only an e-mail has a {name}", field=name)
     check_template(draft.body, defaults=draft.defaults, field="body")
     check_names(draft.body, field="body")
+    if "{%" not in draft.body and (length := len(_VALUE.sub("", draft.body))) > MAX_TEXT:
+        raise TemplateError(f"it is {length} characters long without its values; {MAX_TEXT} is the most", field="body")
 
 
 @transaction.atomic

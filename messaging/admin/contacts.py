@@ -15,7 +15,7 @@ from messaging.actions.consent import ConsentError, state_consent
 from messaging.actions.exports import export_contacts
 from messaging.actions.profiles import PLAIN, ProfileError, change_contact, create_contact
 from messaging.admin.profiles import ADDED, ConsentForm, ContactForm
-from messaging.models import ConsentEntry, Contact, ContactIdentity
+from messaging.models import ConsentEntry, ConsentState, Contact, ContactIdentity
 from messaging.views.contacts import csv_answer
 from shopsync.admin.base import ByIdFilter, ReadOnlyInline, TenantModelAdmin, actor_of
 from shopsync.admin.forms import ActingAdmin, Page, row_action
@@ -29,6 +29,14 @@ class IdentityInline(ReadOnlyInline):
 
     model = ContactIdentity
     fields = ("kind", "value", "created_at")
+
+
+class StateInline(ReadOnlyInline):
+    """What holds on each channel."""
+
+    model = ConsentState
+    verbose_name_plural = "consent as it stands"
+    fields = ("channel", "state", "address", "lapsed_at")
 
 
 class ConsentInline(ReadOnlyInline):
@@ -52,7 +60,7 @@ class ContactAdmin(ActingAdmin):
     settings_fields = (*PLAIN, *ADDED, "tags", "attributes")
     fields = (("first_name", "last_name"), ("email", "phone"), ADDED, ("country", "region", "locale"), "timezone",
               "lifecycle", "tags", "attributes", ("created_at", "updated_at"))  # fmt: skip
-    inlines = (IdentityInline, ConsentInline)
+    inlines = (IdentityInline, StateInline, ConsentInline)
     actions = ("export",)
     actions_detail = ("state_consent",)
 

@@ -1,8 +1,12 @@
 """Consent is for an address: where a contact's own was changed away from it since, it has lapsed.
 
 Kept by trigger, since a profile is changed by Shopify, the API, the admin and imports. Of a change and a statement that
-arrive in either order the newer counts: a statement asks the profile's version, a change looks for the statement. A
-WhatsApp number is nowhere on a profile but in the consent itself; it lapses with the phone when it was that.
+arrive in either order the newer counts: a statement asks since which version the profile has its address (told again,
+it is no newer), a change compares its version with the statement's. A WhatsApp number is nowhere on a profile but in the
+consent itself; it lapses with the phone when it was that.
+
+A stranger's word ends nobody's subscription: what a form has, and nobody confirmed, is in the ledger, and does not take
+the place of a consent for another address that holds.
 """
 
 from django.db import migrations, models
@@ -16,13 +20,15 @@ BEGIN
     FROM messaging_contact c, (VALUES ('sms', 'phone'), ('email', 'email')) AS v(channel, field)
     WHERE c.id = NEW.contact_id AND v.channel = NEW.channel AND NEW.address <> ''
       AND NEW.address <> CASE v.field WHEN 'phone' THEN c.phone ELSE c.email END
-      AND (c.field_versions ->> v.field) COLLATE "C" > NEW.source_version;
+      AND (c.field_versions ->> (v.field || '_since')) COLLATE "C" > NEW.source_version;
     INSERT INTO messaging_consentstate AS s (tenant_id, contact_id, channel, state, address, source_version, entry_id,
         lapsed_at)
     VALUES (NEW.tenant_id, NEW.contact_id, NEW.channel, NEW.state, NEW.address, NEW.source_version, NEW.id, lapsed)
     ON CONFLICT (contact_id, channel) DO UPDATE SET state = EXCLUDED.state, address = EXCLUDED.address,
         source_version = EXCLUDED.source_version, entry_id = EXCLUDED.entry_id, lapsed_at = EXCLUDED.lapsed_at
-    WHERE s.source_version < EXCLUDED.source_version;
+    WHERE s.source_version < EXCLUDED.source_version
+      AND NOT (NEW.source LIKE 'form:%' AND NEW.state = 'pending' AND s.state = 'subscribed' AND s.lapsed_at IS NULL
+               AND s.address NOT IN ('', NEW.address));
     RETURN NULL;
 END $$
 """
@@ -42,10 +48,11 @@ CREATE FUNCTION messaging_lapse_consent() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     UPDATE messaging_consentstate s
     SET lapsed_at = CASE WHEN s.address = v.own THEN NULL ELSE clock_timestamp() END
-    FROM (VALUES ('sms', OLD.phone, NEW.phone), ('whatsapp', OLD.phone, NEW.phone), ('email', OLD.email, NEW.email))
-         AS v(channel, was, own)
+    FROM (VALUES ('sms', 'phone', OLD.phone, NEW.phone), ('whatsapp', 'phone', OLD.phone, NEW.phone),
+                 ('email', 'email', OLD.email, NEW.email)) AS v(channel, field, was, own)
     WHERE s.contact_id = NEW.id AND s.channel = v.channel AND v.was <> v.own AND s.address <> ''
-      AND s.address IN (v.was, v.own);
+      AND (s.address = v.own
+           OR s.address = v.was AND (NEW.field_versions ->> v.field) COLLATE "C" > s.source_version);
     RETURN NULL;
 END $$
 """
@@ -53,14 +60,6 @@ TRIGGER = """
 CREATE TRIGGER contact_lapses_consent AFTER UPDATE OF phone, email ON messaging_contact FOR EACH ROW
 WHEN ((OLD.phone, OLD.email) IS DISTINCT FROM (NEW.phone, NEW.email)) EXECUTE FUNCTION messaging_lapse_consent();
 """
-FILL = """
-UPDATE messaging_consentstate s SET lapsed_at = now()
-FROM messaging_contact c, (VALUES ('sms', 'phone'), ('email', 'email')) AS v(channel, field)
-WHERE c.id = s.contact_id AND v.channel = s.channel AND s.address <> ''
-  AND s.address <> CASE v.field WHEN 'phone' THEN c.phone ELSE c.email END
-  AND (c.field_versions ->> v.field) COLLATE "C" > s.source_version
-"""
-
 
 class Migration(migrations.Migration):
     dependencies = [("messaging", "0091_clicks_stay_home")]
@@ -72,7 +71,6 @@ class Migration(migrations.Migration):
                 null=True, blank=True, help_text="since when the contact has another address than the one it names"
             ),
         ),
-        migrations.RunSQL(FILL, migrations.RunSQL.noop),
         migrations.RunSQL(STATE, OLD_STATE),
         migrations.RunSQL(LAPSE, "DROP FUNCTION messaging_lapse_consent()"),
         migrations.RunSQL(TRIGGER, "DROP TRIGGER contact_lapses_consent ON messaging_contact"),

@@ -9,6 +9,7 @@ from typing import Any
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
+from django.utils import timezone
 
 from config.infra.work import UPKEEP_INDEXES, Queue, Status, WorkRow
 from messaging.models.automations import AutomationVersion
@@ -221,14 +222,15 @@ class Message(TenantModel, WorkRow):
     def waits_for(self) -> str:
         """Name what a message that is not on its way waits for: its own blocker, or its campaign's, flow's or queue's.
 
-        Empty for one that is called or has its end; `its_turn` when nothing is in its way. Reads `campaign`, `flow`
-        and the flow's queue.
+        Empty for one that is called or has its end; `its_time` until it is due, `its_turn` when nothing is in its way.
+        Reads `campaign`, `flow` and the flow's queue.
         """
         if self.status != Status.READY:
             return "" if self.status != Status.UNKNOWN else "a_report_or_an_operator"
         holders = (self.campaign, self.flow, self.flow.queue if self.flow else None)
         named = (*(holder.blocker for holder in holders if holder is not None), self.blocker)
-        return next(filter(None, named), "its_turn" if self.flow else "being_prepared")
+        own = "its_time" if self.due_at > timezone.now() else "its_turn" if self.flow else "being_prepared"
+        return next(filter(None, named), own)
 
 
 class MessageBody(TenantModel):

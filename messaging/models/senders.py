@@ -72,6 +72,9 @@ class Sender(Worded, TenantModel):
 
         Raises: ValidationError by field.
         """
+        known = Sender.objects.filter(pk=self.pk).values_list("channel", flat=True).first() if self.pk else None
+        if known not in {None, self.channel}:  # campaigns of the other channel are from it
+            raise ValidationError({"channel": f"A sender stays of its channel, {known}: make another one."})
         wrong = {
             "value": wrong_with_sender(self.channel, self.value),
             "country": wrong_with_place(self.country),

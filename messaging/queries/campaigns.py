@@ -47,9 +47,12 @@ def waits_for(campaign: Campaign) -> str:
         return campaign.blocker
     if campaign.status == Campaign.Status.SCHEDULED:
         return "its_time"
-    has_ready = Exists(Message.objects.filter(flow=OuterRef("pk"), status=Status.READY))
-    flows = Flow.objects.filter(has_ready, campaign=campaign).select_related("queue")
-    named = {blocker_of(flow) or blocker_of(flow.queue) for flow in flows}
+    ready = Message.objects.filter(flow=OuterRef("pk"), status=Status.READY)
+    flows = Flow.objects.filter(Exists(ready), campaign=campaign).select_related("queue")
+    named = {
+        blocker_of(flow) or blocker_of(flow.queue) or ("" if flow.has_due else "its_time")
+        for flow in flows.annotate(has_due=Exists(ready.filter(due_at__lte=timezone.now())))
+    }
     return "" if "" in named else ", ".join(sorted(named))
 
 

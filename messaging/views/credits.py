@@ -16,7 +16,7 @@ from messaging.actions.credits import left_today, read_balance, save_policy
 from messaging.models import CreditEntry, CreditPolicy, CreditTransaction
 from messaging.serializers.credits import BalanceRow, PolicyInput, PolicyRow, TransactionRow
 from shopsync.auth import HasTenant, MayConfigure, actor_of
-from shopsync.serializers import StrictQuery, read
+from shopsync.serializers import StrictQuery
 
 
 class Balance(StrictQuery, APIView):
@@ -45,8 +45,12 @@ class Policy(StrictQuery, APIView):
 
     @extend_schema(request=PolicyInput, responses=PolicyRow, summary="Say what may be spent")
     def put(self, request: Request) -> Response:
-        """Set the day's cap, when to warn, and the countries that are written to."""
-        return Response(PolicyRow(save_policy(**read(PolicyInput, request), actor=actor_of(request))).data)
+        """Change what is given of the day's cap, when to warn, and the countries that are written to."""
+        given = PolicyInput(data=request.data, partial=True)
+        given.is_valid(raise_exception=True)
+        known = CreditPolicy.objects.first() or CreditPolicy()
+        values = {name: getattr(known, name) for name in ("daily_cap", "low_balance_at", "countries")}
+        return Response(PolicyRow(save_policy(**values | dict(given.validated_data), actor=actor_of(request))).data)
 
 
 class TransactionFilters(FilterSet):

@@ -120,7 +120,7 @@ class Hours(_Settings):
 
     @extend_schema(request=HoursInput, responses=HoursRow, summary="Change hours")
     def partial_update(self, request: Request, pk: int) -> Response:
-        """Change what is given; campaigns that are prepared keep the hours they were prepared with."""
+        """Change what is given; who was prepared for other hours is prepared anew as their turn comes."""
         return self.save(self.get_object(), _partly(HoursInput, request), request)
 
     @extend_schema(responses={204: None}, summary="Take hours away")

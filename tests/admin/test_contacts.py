@@ -13,7 +13,11 @@ from tests.admin.pages import change_page, list_page
 
 pytestmark = pytest.mark.django_db(transaction=True)
 ADD = "/admin/messaging/contact/add/"
-INLINES = {f"{name}-{count}_FORMS": 0 for name in ("identities", "consents") for count in ("TOTAL", "INITIAL")}
+INLINES = {
+    f"{name}-{count}_FORMS": 0
+    for name in ("identities", "consents", "consent_states")
+    for count in ("TOTAL", "INITIAL")
+}
 
 
 def errors(answer):

@@ -32,7 +32,11 @@ def people(shop):
 def test_an_operator_changes_tags_attributes_and_time_zone_of_a_contact_and_a_viewer_does_not(shop, people):
     page = change_page(people)
     given = {"tags": "new, other", "attributes": '{"b": 3}', "timezone": "Europe/Athens"}
-    given |= {f"{name}-{count}_FORMS": 0 for name in ("identities", "consents") for count in ("TOTAL", "INITIAL")}
+    given |= {
+        f"{name}-{count}_FORMS": 0
+        for name in ("identities", "consents", "consent_states")
+        for count in ("TOTAL", "INITIAL")
+    }
     shop.person("viewer").post(page, given)
     people = _again(shop, people)
     assert people.tags == ["old"]
