@@ -10,6 +10,7 @@ from redis.retry import Retry
 
 from config import env
 from config.infra.logs import logging_config
+from config.wiring import CONNECTION_SERVICES as CONNECTION_SERVICES
 from config.wiring import EVENT_SUBSCRIBERS as EVENT_SUBSCRIBERS
 from config.wiring import SCHEDULES as SCHEDULES
 from config.wiring import WEBHOOK_HANDLERS as WEBHOOK_HANDLERS

@@ -1,8 +1,9 @@
-"""The architecture on one page: which handler takes which webhook, and who hears of which audit event.
+"""The architecture on one page: which handler takes which webhook, who hears of which audit event, and who knows which
+service's connections.
 
-Dotted paths, resolved with `import_string` and proved by system checks at start-up (shopsync.E001, audit.E001). These
-two tables are the only inversion of control: lower apps never import higher ones. What is to run by the clock stands
-here too, and its tasks are proved in the same way (shopsync.E003).
+Dotted paths, resolved with `import_string` and proved by system checks at start-up (shopsync.E001, shopsync.E005,
+audit.E001). These tables are the only inversion of control: lower apps never import higher ones. What is to run by the
+clock stands here too, and its tasks are proved in the same way (shopsync.E003).
 """
 
 from __future__ import annotations
@@ -77,6 +78,16 @@ EVENT_SUBSCRIBERS: dict[str, list[str]] = {
         "messaging.actions.automations.react",
         "orders.actions.authorisations.cancel_authorisations",
     ],
+}
+
+# The services that a tenant may have a connection to -> what looks at one before it is kept, and says by field what
+# can't be of use in it; empty where there is nothing to look at.
+CONNECTION_SERVICES: dict[str, str] = {
+    "easypost": "",
+    "email": "messaging.accounts.wrong_with_email",
+    "mitto": "messaging.accounts.wrong_with_mitto",
+    "segment": "",
+    "stripe": "",
 }
 
 # What runs by the clock. After each migrate these become rows that superusers edit in the admin: an interval changed

@@ -28,6 +28,20 @@ def check_handlers(**_: Any) -> list[CheckMessage]:
     return problems
 
 
+def check_connection_services(**_: Any) -> list[CheckMessage]:
+    """shopsync.E005: a dotted path in CONNECTION_SERVICES does not resolve to a callable."""
+    problems: list[CheckMessage] = []
+    for service, path in settings.CONNECTION_SERVICES.items():
+        try:
+            is_fine = not path or callable(import_string(path))
+        except ImportError:
+            is_fine = False
+        if not is_fine:
+            message = f"{path}, which looks at connections to {service}, is no function"
+            problems.append(Error(message, hint="mend the path in config/wiring.py", id="shopsync.E005"))
+    return problems
+
+
 def check_schedules(**_: Any) -> list[CheckMessage]:
     """shopsync.E003: a scheduled task does not resolve to a SystemTask, or two schedules have one name."""
     hint = "mend SCHEDULES in config/wiring.py"
@@ -70,6 +84,7 @@ def check_ops_emails(**_: Any) -> list[CheckMessage]:
 def register_checks() -> None:
     """Register this app's checks."""
     register(check_handlers)
+    register(check_connection_services)
     register(check_schedules)
     register(check_public_url)
     register(check_ops_emails)

@@ -43,6 +43,7 @@ MODULES = {  # the six kinds, by name
         "rules",
         "rendering",
         *("encoding", "keywords", "quiet", "segments", "tables", "imports", "emails", "email_events", "links"),
+        "accounts",
         "senders",
         "inbound",
         "webhooks",

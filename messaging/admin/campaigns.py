@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from django import forms
@@ -32,6 +33,12 @@ from shopsync.admin.forms import ActingAdmin, KeyedForm, Page, PlainIntegerField
 from shopsync.sites import scope_of
 
 STATE_COLOURS = {"sending": "info", "done": "success", "paused": "warning", "scheduled": "info", "cancelled": "danger"}
+OFFERED = {  # what can be done with a campaign, by where it stands; nothing once it has its end
+    Campaign.Status.DRAFT: ("report_before", "send_one", "launch"),
+    Campaign.Status.SCHEDULED: ("pause", "cancel"),
+    Campaign.Status.SENDING: ("pause", "cancel"),
+    Campaign.Status.PAUSED: ("resume", "cancel"),
+}
 _PLAN = (
     "name",
     "channel",
@@ -60,7 +67,9 @@ class LaunchForm(KeyedForm):
 class TestForm(KeyedForm):
     """To whom it is sent as a test."""
 
-    contact_id = PlainIntegerField(min_value=1, widget=UnfoldAdminIntegerFieldWidget, help_text="a contact's id")
+    contact_id = PlainIntegerField(
+        min_value=1, widget=UnfoldAdminIntegerFieldWidget, help_text="the id that the contacts' list and page show"
+    )
 
 
 class CampaignForm(TenantForm):
@@ -112,6 +121,10 @@ class CampaignAdmin(ActingAdmin):
     def waits(self, campaign: Campaign) -> str:
         """Say what it waits for."""
         return (waits_for(campaign) if campaign.pk else "") or "nothing"
+
+    def offered(self, row: Campaign) -> Collection[str]:
+        """Offer what its state allows."""
+        return OFFERED.get(Campaign.Status(row.status), ())
 
     def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **options: Any) -> Any:
         """Offer templates by their names, the newest versions first; archived ones are offered no more."""

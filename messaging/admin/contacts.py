@@ -53,12 +53,13 @@ class ContactAdmin(ActingAdmin):
     form = ContactForm
     refusals = (ConsentError,)
     may_add = True
-    list_display = ("__str__", "email", "phone", "country", "lifecycle", "created_at")
+    list_display = ("id", "__str__", "email", "phone", "country", "lifecycle", "created_at")
+    list_display_links = ("id", "__str__")
     list_filter = ("lifecycle",)
     search_fields = ("=identities__value", "last_name")
     search_help_text = "e-mail, phone or Shopify id in full, or a part of the last name"
     settings_fields = (*PLAIN, *ADDED, "tags", "attributes")
-    fields = (("first_name", "last_name"), ("email", "phone"), ADDED, ("country", "region", "locale"), "timezone",
+    fields = ("id", ("first_name", "last_name"), ("email", "phone"), ADDED, ("country", "region", "locale"), "timezone",
               "lifecycle", "tags", "attributes", ("created_at", "updated_at"))  # fmt: skip
     inlines = (IdentityInline, StateInline, ConsentInline)
     actions = ("export",)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from django.contrib import admin
@@ -10,6 +11,7 @@ from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from unfold.decorators import display
 
+from config.infra.work import Status
 from messaging.actions.messages import MessageError, resend_unknown, settle_unknown
 from messaging.models import DeliveryReport, Message
 from messaging.queries.messages import STATES, in_state
@@ -94,6 +96,10 @@ class MessageAdmin(ActingAdmin):
     def waits(self, message: Message) -> str:
         """Name what it waits for."""
         return message.waits_for
+
+    def offered(self, row: Message) -> Collection[str]:
+        """Offer what is for unknown ones of unknown ones alone."""
+        return self.actions_detail if row.status == Status.UNKNOWN else ()
 
     @row_action("Send again", path="resend", icon="replay")
     def resend(self, request: HttpRequest, message: Message) -> HttpResponse:

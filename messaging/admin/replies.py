@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from django import forms
@@ -92,6 +92,11 @@ class InboundMessageAdmin(ActingAdmin):
     def waits(self, reply: InboundMessage) -> str:
         """Say whether a person has to look at it."""
         return reply.review
+
+    def offered(self, row: InboundMessage) -> Collection[str]:
+        """Offer a decision where one is open, and a tenant where nobody knows whose it is."""
+        decide = ("decide",) if row.review == InboundMessage.Review.OPEN else ()
+        return decide if row.routed_by else (*decide, "assign")
 
     @row_action("Decide", path="decide", icon="gavel")
     def decide(self, request: HttpRequest, reply: InboundMessage) -> HttpResponse:

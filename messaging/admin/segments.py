@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from django import forms
@@ -17,6 +17,7 @@ from django.utils.safestring import SafeString
 from unfold.decorators import action, display
 from unfold.widgets import UnfoldAdminFileFieldWidget, UnfoldAdminTextareaWidget
 
+from config.infra.work import Status
 from messaging.actions.segments import (
     change_members,
     check_definition,
@@ -29,7 +30,7 @@ from messaging.actions.segments import (
     sample_contacts,
     save_segment,
 )
-from messaging.models import Segment, SegmentMember
+from messaging.models import ContactImport, Segment, SegmentMember
 from messaging.segments import SegmentError
 from messaging.tables import TableError
 from messaging.views.segments import SHOWN, cells_of
@@ -37,6 +38,7 @@ from shopsync.admin.base import ByIdFilter, TenantModelAdmin, actor_of
 from shopsync.admin.forms import ActingAdmin, KeyedForm, Page, row_action
 from shopsync.sites import scope_of
 
+NAMED = 3
 _SPLIT = re.compile(r"[\n,;]")
 _EXAMPLE = '{"all": [{"field": "contact.country", "op": "is", "value": "GR"}]}'
 
@@ -132,6 +134,10 @@ class SegmentAdmin(ActingAdmin):
         described = ("definition",) if obj.kind == Segment.Kind.DYNAMIC else ()
         return ("name", "kind", *described, "created_at", "updated_at")
 
+    def offered(self, row: Segment) -> Collection[str]:
+        """Offer members of lists alone."""
+        return self.actions_detail if row.kind == Segment.Kind.STATIC else ("look",)
+
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         """Keep it as the API does."""
         definition = form.cleaned_data.get("definition")
@@ -139,10 +145,11 @@ class SegmentAdmin(ActingAdmin):
         obj.pk = save_segment(segment_id=pk, name=obj.name, definition=definition, actor=actor_of(request)).pk
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
-        """Show, as what keeps one from being taken away, the descriptions that name it too."""
-        shown, counts, missing, protected = super().get_deleted_objects(objs, request)
-        names = [f"Description of the segment {name}" for segment in objs for name in named_by(segment)]
-        return shown, counts, missing, [*protected, *names]
+        """Say how many members go with each list, and what keeps a segment from being taken away."""
+        segments = list(objs)
+        shown = [f"{segment.name} ({segment.members.count()} members)" for segment in segments]
+        counts = {self.opts.verbose_name_plural: len(segments)}
+        return shown, counts, set(), [sentence for segment in segments for sentence in _needed_by(segment)]
 
     def delete_model(self, request: HttpRequest, obj: Segment) -> None:
         """Take it away as the API does."""
@@ -207,6 +214,20 @@ class SegmentAdmin(ActingAdmin):
             run=run,
         )
         return self.ask(request, segment, page)
+
+
+def _needed_by(segment: Segment) -> list[str]:
+    """Say what a segment is needed by, up to three of a kind by name."""
+    campaigns = [repr(name) for name in segment.campaigns.order_by("-pk").values_list("name", flat=True)]
+    filling = ContactImport.objects.filter(segment=segment, status__in=(Status.READY, Status.LEASED)).order_by("-pk")
+    imports = [repr(str(one)) for one in filling]
+    found = {"campaigns": campaigns, "imports that still run": imports, "descriptions of segments": named_by(segment)}
+    return [
+        f"{segment.name} is used by {kind}: {', '.join(names[:NAMED])}"
+        f"{f' and {len(names) - NAMED} more' if len(names) > NAMED else ''}"
+        for kind, names in found.items()
+        if names
+    ]
 
 
 class OfSegment(ByIdFilter):

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
-from unfold.dataclasses import UnfoldAction
 
 from orders.actions import moves
 from orders.actions.authorisations import CaptureRequest, request_capture
@@ -61,13 +60,9 @@ class OrderMoves(ActingAdmin):
         {"title": "Take back", "icon": "undo", "items": ["refund", "cancel_part", "cancel"]},
     )
 
-    def get_actions_detail(self, request: HttpRequest, object_id: int) -> list[UnfoldAction]:
+    def offered(self, row: Order) -> Collection[str]:
         """Offer the moves that fit."""
-        order = self.get_object(request, str(object_id))
-        fits = fitting_moves(order) if order is not None else set()
-        prefix = f"{self.opts.app_label}_{self.opts.model_name}_"
-        found = super().get_actions_detail(request, object_id)
-        return [one for one in found if one.action_name.removeprefix(prefix) in fits]
+        return fitting_moves(row)
 
     @row_action("Mark as paid", path="mark-paid", icon="paid")
     def mark_paid(self, request: HttpRequest, order: Order) -> HttpResponse:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import msgspec
+from django.conf import settings
 from django.db import transaction
+from django.utils.module_loading import import_string
 
 from audit.actions import record
 from config.infra import tenancy
@@ -17,6 +19,14 @@ class _Shop(msgspec.Struct):
     """Shopify's shop resource, as app/uninstalled carries it."""
 
     myshopify_domain: str | None  # Shopify's test notification sends null, no other resource has the key
+
+
+class InvalidConnection(ValueError):  # noqa: N818  (a state of what was filled in)
+    """A connection can't be of use as it is filled in; `wrong` says why, by field."""
+
+    def __init__(self, wrong: dict[str, str]) -> None:
+        super().__init__("; ".join(f"{field}: {sentence}" for field, sentence in wrong.items()))
+        self.wrong = wrong
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +61,26 @@ def create_tenant(*, shop_domain: str, name: str, actor: str, **fields: str) -> 
 @transaction.atomic
 def connect_service(*, service: str, actor: str, **fields: str) -> Connection:
     """Give the tenant in scope a connection to a service; `fields` are name, base_url, account_id, sender, api_key,
-    token."""
+    token.
+
+    Raises: InvalidConnection.
+    """
     connection = Connection(service=service, **fields)
+    if wrong := wrong_with_connection(connection):
+        raise InvalidConnection(wrong)
     connection.save()
     record(name="connection.created", subject=f"connection:{connection.pk}", actor=actor, data={"service": service})
     return connection
+
+
+def wrong_with_connection(connection: Connection) -> dict[str, str]:
+    """Say by field what can't be of use in a connection; empty when it can be kept."""
+    services: dict[str, str] = settings.CONNECTION_SERVICES
+    path = services.get(connection.service)
+    if path is None:
+        return {"service": f"No service is called {connection.service!r}; known: {', '.join(sorted(services))}."}
+    told: dict[str, str] = import_string(path)(connection) if path else {}
+    return told
 
 
 def note_tenant_opened(*, tenant_id: int, actor: str) -> None:

@@ -52,11 +52,24 @@ class TenantForm(forms.ModelForm):  # type: ignore[type-arg]
         return super()._get_validation_exclusions() - {"tenant"}  # type: ignore[misc,no-any-return]
 
     def _update_errors(self, errors: ValidationError) -> None:
-        """Show what is wrong with the tenant's column, which is no field, above the form."""
-        told = errors.update_error_dict({})
-        if "tenant" not in self.fields and "tenant" in told:
-            told.setdefault(NON_FIELD_ERRORS, []).extend(told.pop("tenant"))
+        """Show a second row of what there may be one of beside the field that tells the two apart, and what else is
+        wrong with the tenant's column, which is no field, above the form."""
+        told: dict[str, list[ValidationError]] = {}
+        for name, found in errors.update_error_dict({}).items():
+            for error in found:
+                place, worded = self._placed(name, error)
+                told.setdefault(place, []).append(worded)
         super()._update_errors(ValidationError(told))  # type: ignore[misc]
+
+    def _placed(self, name: str, error: ValidationError) -> tuple[str, ValidationError]:
+        if name == "tenant" and name not in self.fields:
+            return NON_FIELD_ERRORS, error
+        columns = [one for one in (error.params or {}).get("unique_check", ()) if one in self.fields]
+        if name != NON_FIELD_ERRORS or error.code != "unique_together" or not columns:
+            return name, error
+        labels = " and ".join(str(self.fields[one].label or one).lower() for one in columns)
+        noun = self._meta.model._meta.verbose_name
+        return columns[-1], ValidationError(f"There is a {noun} of this {labels} already.", code="unique_together")
 
 
 class TenantModelAdmin(ModelAdmin):

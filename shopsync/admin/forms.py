@@ -7,7 +7,7 @@ import hashlib
 import json
 import re
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ from django.contrib import messages
 from django.db import models
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
 from django.urls import reverse
+from unfold.dataclasses import UnfoldAction
 from unfold.decorators import action
 
 from config.infra import tenancy
@@ -100,9 +101,22 @@ def row_action(
 
 
 class ActingAdmin(TenantModelAdmin):
-    """Rows that operators act on; `refusals` are the exceptions whose sentences are for them."""
+    """Rows that operators act on, as they stand; `refusals` are the exceptions whose sentences are for them."""
 
     refusals: tuple[type[Exception], ...] = ()
+
+    def offered(self, row: Any) -> Collection[str]:
+        """Name the actions that make sense of a row as it stands; the others are not shown, and would be refused."""
+        return self._extract_action_names(self.actions_detail)  # type: ignore[no-any-return]
+
+    def get_actions_detail(self, request: HttpRequest, object_id: Any) -> list[UnfoldAction]:
+        """Show the actions that the person may run and the row offers."""
+        allowed: list[UnfoldAction] = super().get_actions_detail(request, object_id)
+        row = self.get_object(request, str(object_id)) if allowed and object_id is not None else None
+        if row is None:
+            return allowed
+        names = {f"{self.opts.app_label}_{self.opts.model_name}_{name}" for name in self.offered(row)}
+        return [one for one in allowed if one.action_name in names]
 
     def ask(self, request: HttpRequest, row: models.Model, page: Page) -> HttpResponse:
         """Show the page; once it is sent, do what it says, once, and go back to the row.

@@ -6,7 +6,7 @@ from typing import Any
 
 from django import forms
 from django.conf import settings
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.urls import reverse
@@ -14,8 +14,8 @@ from unfold.decorators import action, display
 from unfold.widgets import UnfoldAdminPasswordWidget, UnfoldAdminTextInputWidget
 
 from audit.actions import record
-from shopsync.actions.tenants import create_api_key
-from shopsync.admin.base import TenantModelAdmin, actor_of
+from shopsync.actions.tenants import create_api_key, wrong_with_connection
+from shopsync.admin.base import TenantForm, TenantModelAdmin, actor_of
 from shopsync.models import ApiKey, Connection, Tenant
 from shopsync.sites import scope_of
 
@@ -85,8 +85,8 @@ class _HttpsURLField(forms.URLField):
         super().__init__(assume_scheme="https", **options)
 
 
-class _ConnectionForm(forms.ModelForm):  # type: ignore[type-arg]
-    """Secrets as fields of their own that start empty: empty leaves what is stored."""
+class _ConnectionForm(TenantForm):
+    """What a service of ours can use; secrets as fields of their own that start empty: empty leaves what is stored."""
 
     new_api_key = forms.CharField(required=False, widget=UnfoldAdminPasswordWidget, label="API key")
     new_signing_secret = forms.CharField(required=False, widget=UnfoldAdminPasswordWidget, label="Signing secret")
@@ -96,12 +96,23 @@ class _ConnectionForm(forms.ModelForm):  # type: ignore[type-arg]
         fields = ("service", "name", "base_url", "account_id", "sender", "postal_address", "is_active")
         field_classes = {"base_url": _HttpsURLField}
         help_texts = {
+            "service": f"one of {', '.join(sorted(settings.CONNECTION_SERVICES))}; segment is for a write key",
             "base_url": "empty: the service's own address",
             "account_id": (
                 "of email: postmark, or postmark:STREAM; of mitto: the traffic account of the Messaging API, or"
                 " classic:NAME for the classic SMS API"
             ),
         }
+
+    def clean(self) -> dict[str, Any]:
+        """Refuse what can't be of use, beside its field; a row that is there may be switched off whatever it says."""
+        values = super().clean() or {}
+        columns = {name: value for name, value in values.items() if not name.startswith("new_")}
+        is_kept = self.instance.pk is not None and not values.get("is_active")
+        if not is_kept and not self.errors:
+            for name, sentence in wrong_with_connection(Connection(**columns)).items():
+                self.add_error(name if name in self.fields else None, sentence)
+        return values
 
 
 @admin.register(Connection)
@@ -142,6 +153,8 @@ class ConnectionAdmin(TenantModelAdmin):
             if typed := form.cleaned_data.get(f"new_{name}"):
                 setattr(obj, name, typed)
         super().save_model(request, obj, form, change)
+        if obj.is_active and not obj.api_key and obj.service != "segment":
+            self.message_user(request, "It has no API key yet: the service will refuse it.", messages.WARNING)
 
     @action(description="Show the call-back address", url_path="address", permissions=["configure"], icon="link")
     def show_address(self, request: HttpRequest, object_id: str) -> HttpResponse:

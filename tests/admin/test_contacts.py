@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
@@ -170,3 +171,14 @@ def test_an_import_is_told_country_delimiter_and_level(shop):
     with shop.open():
         made = ContactImport.objects.get()
     assert (made.country, made.delimiter, made.opt_in_level) == ("GR", ";", "confirmed_opt_in")
+
+
+def test_the_id_that_a_test_asks_for_is_in_the_list_and_on_the_page(shop, zoe):
+    viewer = shop.person("viewer")
+    page = viewer.get(list_page(Contact)).content.decode()
+    links = re.findall(rf'href="{change_page(zoe)}"[^>]*>\s*([^<]*?)\s*<', page)
+    assert str(zoe.pk) in links
+    form = shop.person("operator").get(change_page(zoe)).context["adminform"]
+    fields = [field for part in form for line in part for field in line]
+    shown = {field.field["name"]: field.contents() for field in fields if field.is_readonly}
+    assert str(zoe.pk) in shown["id"]
