@@ -7,7 +7,7 @@ from django.utils import timezone
 
 from config.infra import tenancy
 from messaging.actions.segments import change_members, save_segment
-from messaging.models import Campaign, InboundMessage, Message, Segment
+from messaging.models import Campaign, ContactImport, InboundMessage, Message, Segment
 from tests.admin.conftest import act_page, send
 from tests.admin.pages import change_page
 from tests.factories import reload
@@ -99,6 +99,20 @@ def test_whoever_takes_a_used_segment_away_is_told_what_uses_it(operator, world)
     for answer in (operator.get(page), operator.post(page, {"post": "yes"})):
         assert told in answer.content.decode()
     assert reload(segment).pk == segment.pk
+
+
+@pytest.mark.parametrize("status", ["ready", "done"])
+def test_a_list_stays_while_an_import_fills_it(operator, world, status):
+    with tenancy.tenant_scope(world.tenant.pk):
+        listed = save_segment(segment_id=None, name="a list", definition=None, actor="test")
+        source, ended = world.rows[ContactImport], timezone.now() if status == "done" else None
+        fields = {"segment": listed, "status": status, "finished_at": ended, "file_name": "people.csv"}
+        ContactImport.objects.filter(pk=source.pk).update(**fields)
+    page = operator.post(act_page(listed, "delete"), {"post": "yes"}, follow=True).content.decode()
+    is_told = "a list is used by imports that still run: &#x27;people.csv&#x27;" in page
+    with tenancy.tenant_scope(world.tenant.pk):
+        stays = Segment.objects.filter(pk=listed.pk).exists()
+    assert (is_told, stays) == (status == "ready", status == "ready")
 
 
 def test_a_segment_that_nothing_uses_is_taken_away_with_its_members(operator, world):
