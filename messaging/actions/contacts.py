@@ -122,8 +122,6 @@ def _take_profile(contact: Contact, profile: Profile) -> bool:
     for field in ("first_name", "last_name", "email", "phone", "country", "locale"):
         value = getattr(profile, field)
         known = (contact.field_versions.get(field, ""), getattr(contact, field))
-        if value and note_since(contact, field, value, version=profile.version):
-            changed = True
         if value and (profile.version, value) > known:
             setattr(contact, field, value)
             contact.field_versions[field] = profile.version
@@ -131,25 +129,6 @@ def _take_profile(contact: Contact, profile: Profile) -> bool:
     if changed:
         contact.updated_at = timezone.now()
     return changed
-
-
-def note_since(contact: Contact, field: str, value: str, *, version: str) -> bool:
-    """Note since which version an address is the contact's; say whether that is news. Call it before the value is set.
-
-    Consent lapses by it (migrations/0100_lapsed_consent.py): a profile that is told again has no newer address.
-    """
-    if field not in {"email", "phone"}:
-        return False
-    key, versions = f"{field}_since", contact.field_versions
-    if value == getattr(contact, field):
-        since = min(versions.get(key, version), version)
-    elif (version, value) > (versions.get(field, ""), getattr(contact, field)):
-        since = version
-    else:
-        return False
-    is_news: bool = versions.get(key) != since
-    versions[key] = since
-    return is_news
 
 
 @transaction.atomic(savepoint=False)

@@ -9,7 +9,7 @@ from typing import Any
 from django.db import transaction
 
 from audit.actions import Value, record
-from messaging.actions.contacts import lock_contacts, lock_identities, note_since
+from messaging.actions.contacts import lock_contacts, lock_identities
 from messaging.identity import Identity
 from messaging.imports import MAX_ATTRIBUTES
 from messaging.models import Contact, ContactIdentity
@@ -110,7 +110,6 @@ def _take(contact: Contact, values: Mapping[str, Any], now: datetime) -> None:
     moment = version(now, now, rank=0, digest="")
     for name in PLAIN:
         if name in values:
-            note_since(contact, name, values[name], version=moment)
             setattr(contact, name, values[name])
             contact.field_versions[name] = moment
     merged = {**contact.attributes, **values.get("attributes", {})}

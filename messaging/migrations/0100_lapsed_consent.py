@@ -1,9 +1,10 @@
 """Consent is for an address: where a contact's own was changed away from it since, it has lapsed.
 
 Kept by trigger, since a profile is changed by Shopify, the API, the admin and imports. Of a change and a statement that
-arrive in either order the newer counts: a statement asks since which version the profile has its address (told again,
-it is no newer), a change compares its version with the statement's. A WhatsApp number is nowhere on a profile but in the
-consent itself; it lapses with the phone when it was that.
+arrive in either order the newer counts: both compare the profile's version with the statement's. A profile that is told
+again has a newer version of the same address, so that an older statement about another one that comes after it has lapsed
+too: that errs towards silence. A WhatsApp number is nowhere on a profile but in the consent itself; it lapses with the
+phone when it was that.
 
 A stranger's word ends nobody's subscription: what a form has, and nobody confirmed, is in the ledger, and does not take
 the place of a consent for another address that holds.
@@ -20,7 +21,7 @@ BEGIN
     FROM messaging_contact c, (VALUES ('sms', 'phone'), ('email', 'email')) AS v(channel, field)
     WHERE c.id = NEW.contact_id AND v.channel = NEW.channel AND NEW.address <> ''
       AND NEW.address <> CASE v.field WHEN 'phone' THEN c.phone ELSE c.email END
-      AND (c.field_versions ->> (v.field || '_since')) COLLATE "C" > NEW.source_version;
+      AND (c.field_versions ->> v.field) COLLATE "C" > NEW.source_version;
     INSERT INTO messaging_consentstate AS s (tenant_id, contact_id, channel, state, address, source_version, entry_id,
         lapsed_at)
     VALUES (NEW.tenant_id, NEW.contact_id, NEW.channel, NEW.state, NEW.address, NEW.source_version, NEW.id, lapsed)
