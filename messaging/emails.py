@@ -139,7 +139,8 @@ def render_email(
     content = clean_html(render_html(body, values, defaults=defaults))
     plain = render_text(text, values, defaults=defaults, most=MAX_EMAIL_TEXT) if text else to_text(content)
     url = str(values.get("unsubscribe_url") or "")
-    html = _DOCUMENT.format(_with_footer(content, url, postal_address))
+    seen = plain if not text else to_text(content) if escape(url) in content else ""
+    html = _DOCUMENT.format(_with_footer(content, url, postal_address, seen=seen))
     size = len(html.encode())
     if size > MAX_HTML:
         raise TemplateError(f"the e-mail is {size} bytes long; {MAX_HTML} is the most", field="body")
@@ -166,14 +167,16 @@ def to_text(html: str) -> str:
     return writer.handle(html).strip()[:MAX_EMAIL_TEXT]
 
 
-def _with_footer(html: str, url: str, postal_address: str) -> str:
-    """Add what the template does not show by itself: the postal address, the link to unsubscribe."""
+def _with_footer(html: str, url: str, postal_address: str, *, seen: str) -> str:
+    """Add what the template does not show by itself: the postal address, the link to unsubscribe.
+
+    seen: the HTML as text: what stands in a title, or behind no words, nobody sees.
+    """
     if not url:
         return html
-    shown = to_text(html) if escape(url) in html else ""  # what stands in a title, or behind no words, nobody sees
-    link = "" if url in shown.replace(f"[]({url})", "") else _LINK.format(escape(url))
+    link = "" if url in seen.replace(f"[]({url})", "") else _LINK.format(escape(url))
     address = [line.strip() for line in postal_address.splitlines() if line.strip()]
-    lines = "" if shown and _says(shown, address) else "".join(f"{escape(line)}<br>" for line in address)
+    lines = "" if seen and _says(seen, address) else "".join(f"{escape(line)}<br>" for line in address)
     return f"{html}\n{_FOOTER.format(lines, link)}" if lines or link else html
 
 

@@ -199,7 +199,7 @@ def _recipients_per_second(campaign: Campaign) -> int | None:
 def _requests_per_second(campaign: Campaign) -> int:
     """Return the lowest of the limits that a campaign's requests count on."""
     via = connection_of(campaign.channel, campaign.sender.connection if campaign.sender else None)
-    return min((level.limit for level in levels_of(via)), default=1) if via else per_second(campaign.tenant_id)
+    return min(level.limit for level in levels_of(via)) if via else per_second(campaign.tenant_id)
 
 
 def _first_hour(start: Start, begins: datetime, now: datetime) -> datetime:

@@ -124,7 +124,7 @@ class HouseAdmin(ModelAdmin):
             record(name=f"{noun}.{verb}", subject=f"{noun}:{row.pk}", actor=actor_of(request), data=data)
 
 
-class SendLimitForm(forms.ModelForm):  # type: ignore[type-arg]
+class SendLimitForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in the stubs alone
     """A limit, of somebody there is."""
 
     subject = forms.CharField(

@@ -37,7 +37,7 @@ def _sentences(told: Any) -> list[str]:
     return [sentence for part in parts for sentence in _sentences(part)] if parts else [str(told)]
 
 
-class ContactForm(forms.ModelForm):  # type: ignore[type-arg]
+class ContactForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in the stubs alone
     """What a person here may say of a contact."""
 
     country = forms.ChoiceField(

@@ -143,7 +143,7 @@ class Segments(StrictQuery, ReadOrAct, ReadOnlyModelViewSet[Segment]):
         """
         segments.check_list(self.get_object())
         rows = SegmentMember.objects.filter(segment_id=pk).select_related("contact")
-        page = self.paginate_queryset(rows)  # type: ignore[arg-type]
+        page = self.paginate_queryset(rows)  # type: ignore[arg-type]  # not rows of the view
         return self.get_paginated_response(MemberRow(page, many=True).data)
 
     @extend_schema(request=MembersInput, responses=MembersRow, parameters=[KEY], summary="Fill and empty a list")

@@ -107,7 +107,7 @@ class ActingAdmin(TenantModelAdmin):
 
     def offered(self, row: Any) -> Collection[str]:
         """Name the actions that make sense of a row as it stands; the others are not shown, and would be refused."""
-        return self._extract_action_names(self.actions_detail)  # type: ignore[no-any-return]
+        return self._extract_action_names(self.actions_detail)  # type: ignore[no-any-return]  # unfold is untyped
 
     def get_actions_detail(self, request: HttpRequest, object_id: Any) -> list[UnfoldAction]:
         """Show the actions that the person may run and the row offers."""

@@ -84,6 +84,14 @@ def launch(campaign: Campaign) -> None:
     advance_campaigns()
 
 
+def launched(tenant: Tenant, count: int, **plan: Any) -> Campaign:
+    """Launch a campaign to so many contacts, who are added."""
+    add_contacts(tenant, count)
+    campaign = make_campaign(tenant, **plan)
+    launch(campaign)
+    return campaign
+
+
 def unblock() -> None:
     """Let every queue go, as time would."""
     with tenancy.all_tenants(reason="test"):

@@ -48,7 +48,7 @@ from messaging.queries import count_rows, find_campaign_drift, find_credit_drift
 from messaging.tasks import drain_messages
 from messaging.webhooks import DeliveryReport as ReportSnapshot
 from shopsync.models import Alert, Connection
-from tests.messaging.campaigns import add_contacts, launch, make_campaign, make_ready_tenant, unblock
+from tests.messaging.campaigns import add_contacts, launch, launched, make_campaign, make_ready_tenant, unblock
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -60,13 +60,6 @@ def tenant(sandbox):
         yield tenant
         assert find_campaign_drift(tenant_id=tenant.pk) == []
         assert find_credit_drift(tenant_id=tenant.pk) == []
-
-
-def launched(tenant, count, **plan):
-    add_contacts(tenant, count)
-    campaign = make_campaign(tenant, **plan)
-    launch(campaign)
-    return campaign
 
 
 def begin(limit=100):

@@ -35,7 +35,7 @@ from messaging.tasks import drain_messages
 from messaging.webhooks import DeliveryReport
 from shopsync.models import Connection
 from tests.factories import deliver, drain_all
-from tests.messaging.campaigns import add_contacts, launch, make_campaign, make_ready_tenant, unblock
+from tests.messaging.campaigns import add_contacts, launch, launched, make_campaign, make_ready_tenant, unblock
 from tests.messaging.test_contacts import order, sms_consent
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -48,13 +48,6 @@ def tenant(sandbox):
         yield tenant
         assert find_campaign_drift(tenant_id=tenant.pk) == []
         assert find_credit_drift(tenant_id=tenant.pk) == []
-
-
-def launched(tenant, count, **plan):
-    add_contacts(tenant, count)
-    campaign = make_campaign(tenant, **plan)
-    launch(campaign)
-    return campaign
 
 
 def begin():
