@@ -201,22 +201,33 @@ def test_another_tenants_messages_are_found_by_no_filter(tenant, campaign):
         assert stranger.get(f"/api/v1/messages?{query}").json()["results"] == []
 
 
+_ENDED = """
+INSERT INTO messaging_message (tenant_id, campaign_id, contact_id, channel, address, status, outcome, reason,
+    finished_at, lane, priority, attempts, due_at, blocker, last_error, created_at, trigger, sender, text, reference,
+    provider_id)
+SELECT tenant_id, %s, id, 'sms', phone, 'done',
+    CASE id %% 100 WHEN 0 THEN 'failed' WHEN 1 THEN 'skipped' ELSE 'sent' END,
+    CASE id %% 100 WHEN 0 THEN 'unknown number' WHEN 1 THEN 'no_consent' ELSE '' END,
+    now(), '', 1, 0, now(), '', '', now(), '', '', '', gen_random_uuid(), ''
+FROM messaging_contact WHERE tenant_id = %s"""
+
+
 @pytest.mark.parametrize(
     ("chosen", "index"),
     [
-        ({"campaign_id": 7, "outcome": "failed"}, "message_of_campaign_amiss"),
-        ({"campaign_id": 7, "outcome": "skipped", "reason": "no_consent"}, "message_"),
+        ({"outcome": "failed"}, "message_of_campaign_amiss"),
         ({"reason": "no_consent"}, "message_with_reason"),
     ],
 )
 def test_what_went_amiss_and_why_is_read_off_an_index_in_the_order_of_the_page(tenant, chosen, index):
     """No sort, and no message read that is not shown, however many there are."""
+    add_contacts(tenant, 5000, first=10_000)
+    campaign = make_campaign(tenant)
     with tenancy.tenant_scope(tenant.pk), connection.cursor() as cursor:
-        cursor.execute("SET enable_seqscan = off; SET enable_bitmapscan = off; SET enable_sort = off")
-        try:
-            plan = Message.objects.filter(**chosen).order_by("-pk")[:50].explain()
-        finally:
-            cursor.execute("RESET enable_seqscan; RESET enable_bitmapscan; RESET enable_sort")
+        cursor.execute(_ENDED, [campaign.pk, tenant.pk])
+        cursor.execute("ANALYZE messaging_message")
+        of_campaign = {"campaign_id": campaign.pk} if "outcome" in chosen else {}
+        plan = Message.objects.filter(**chosen, **of_campaign).order_by("-pk")[:20].explain()
     assert f"using {index}" in plan
     assert "Sort" not in plan
 
