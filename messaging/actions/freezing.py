@@ -6,9 +6,10 @@ from typing import Any
 
 from django.db import connection
 
+from config.infra.plans import analyze_grown, plan_anew
 from messaging.actions.segments import compiled
 from messaging.actions.suppressions import key_pads
-from messaging.models import Campaign, SendingPolicy
+from messaging.models import Campaign, Message, SendingPolicy
 
 OWN = {"sms": "c.phone", "whatsapp": "c.phone", "email": "c.email"}  # a contact's own address on a channel
 # Where it is written to: at the address that was agreed to, unless its own was changed away from that since.
@@ -64,10 +65,13 @@ def freeze(campaign: Campaign) -> int:
     Call it in the transaction that moves the campaign to `sending`, with its row locked.
     """
     sql, parameters = recipients_of(campaign)
+    plan_anew()
     with connection.cursor() as cursor:
         cursor.execute(_LONGER)
         cursor.execute(_FREEZE.format(recipients=sql), parameters)
-        return int(cursor.rowcount)
+        count = int(cursor.rowcount)
+    analyze_grown(Message._meta.db_table, by=count)  # those who prepare and send may have started when it was small
+    return count
 
 
 def recipients_of(campaign: Campaign, *, part: int = 0, of: int = 1) -> tuple[str, dict[str, Any]]:

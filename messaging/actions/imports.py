@@ -20,6 +20,7 @@ from django.utils import timezone
 from audit.actions import Value, record
 from config.infra import tenancy, work
 from config.infra.failpoints import failpoint
+from config.infra.plans import plan_anew
 from config.infra.work import claims
 from messaging.actions.merging import merge_batch
 from messaging.imports import CHANNELS, IDENTITIES, Clean, RowReader, guess_columns
@@ -223,6 +224,7 @@ def hold(row: ContactImport) -> ContactImport:
 
 def _advance(row: ContactImport, *, until: float) -> bool:
     """Work until the time is up; say whether the import is at its end."""
+    plan_anew()  # the tables may have been small when this process last wrote to them
     now = ContactImport.objects.get(pk=row.pk)
     if now.phase == Phase.READING and not _read_file(now, until=until):
         return False
