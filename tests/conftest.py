@@ -14,7 +14,7 @@ from psycopg.pq import TransactionStatus
 from inventory.queries import find_drift
 from orders.queries import find_misallocation
 from shopsync.models import Membership, Tenant, User
-from tests import emptying
+from tests import databases, emptying
 from tests.factories import make_tenant
 from tests.services import services_root
 from tests.stack import Stack, running_stack
@@ -65,9 +65,19 @@ def stranger(other_tenant: Tenant) -> User:
 
 
 @pytest.fixture(scope="session")
-def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> None:
-    """Let transactional tests end faster than Django lets them."""
+def django_db_keepdb(
+    request: pytest.FixtureRequest, django_db_modify_db_settings: None, django_db_blocker: Any
+) -> bool:
+    """Whether Django finds its test database made: by an earlier session where one is restored."""
     with django_db_blocker.unblock():
+        return databases.restore() or request.config.getvalue("reuse_db")
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> None:
+    """Keep the database for sessions to come; let transactional tests end faster than Django lets them."""
+    with django_db_blocker.unblock():
+        databases.keep()
         emptying.install(emptying.take_baseline())
 
 

@@ -54,6 +54,11 @@ def services_root() -> Path:
     return _root
 
 
+def has_own_postgres() -> bool:
+    """Is the session's PostgreSQL one that it started?"""
+    return "DATABASE_URL" in os.environ.get(_OWN, "").split()
+
+
 def remove_services() -> None:
     """Stop and remove all that this process started; a process forked from it removes nothing."""
     global _root
