@@ -158,6 +158,7 @@ REACHES = {  # every place that reaches over tenants, and why
     "messaging/actions/progress.py": ["find the campaigns of every tenant that have a step to take"],
     "messaging/actions/unknowns.py": [
         "find the connections that have unknown messages and reports of unknown ids",
+        "find what was left of refused calls, of every tenant",
         "find the tenants whose unknown messages are too old to be heard of",
     ],
     "messaging/actions/limits.py": ["a limit may be of any account, whichever tenants use it"],

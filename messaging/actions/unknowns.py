@@ -1,4 +1,5 @@
-"""What became of calls without an answer: told by reports, found by asking the provider, given up in the end.
+"""What became of calls without an answer: told by reports, found by asking the provider, given up in the end; and of
+halves of refused calls that were never called.
 
 A report that names our reference settles its message when it comes (reports.py). One that names only the provider's id
 is asked about: the provider says to whom and what it sent, and the one unknown message that fits is it.
@@ -16,10 +17,13 @@ from django.utils import timezone
 
 from audit.actions import record
 from config.infra import tenancy
+from config.infra.transactions import retrying_atomic
 from config.infra.turns import Turns
 from config.infra.work import Status
+from messaging.actions.bisecting import REFUSED
 from messaging.actions.charges import release_messages
 from messaging.actions.reports import lock_reports, move_forward
+from messaging.actions.returning import return_rows
 from messaging.actions.sending import route_of
 from messaging.models import DeliveryReport, Message
 from messaging.providers.base import ProviderError, ProviderStatus
@@ -98,6 +102,27 @@ def _settle_orphan(connection: Connection, provider_id: str, told: ProviderStatu
     DeliveryReport.objects.bulk_update(reports, ["message"])
     move_forward(reports, now=timezone.now())
     return 1
+
+
+def return_refused() -> int:
+    """Return to the queue what a refused call left when its process ended before a half of it was called: the refusal
+    is on record, so that surely nothing was sent. Returns how many messages."""
+    with tenancy.all_tenants(reason="find what was left of refused calls, of every tenant"):
+        left = Message.objects.filter(status=Status.UNKNOWN, attempt__outcome="refused")
+        calls = sorted(set(left.values_list("tenant_id", "attempt_id")))
+    returned, turns = 0, Turns("attempt")
+    for tenant_id, attempt_id in calls:
+        with turns.turn(attempt_id), tenancy.tenant_scope(tenant_id):
+            returned += _return(attempt_id)
+    turns.end(f"what was left of {len(turns.failures)} refused calls could not be returned")
+    return returned
+
+
+@retrying_atomic
+def _return(attempt_id: int) -> int:
+    rows = list(Message.objects.filter(attempt_id=attempt_id, status=Status.UNKNOWN).order_by("pk"))
+    return_rows(rows, attempt_id=attempt_id, blocker="", error=REFUSED)
+    return len(rows)
 
 
 def give_up_unknowns(*, now: datetime) -> int:
