@@ -137,9 +137,9 @@ def _find_messages(reports: Sequence[ReportSnapshot], connection_id: int) -> lis
     """Find the message of each report: among the connection's own, else among those of the others of its account."""
     found = _find_among(reports, Message.objects.filter(connection_id=connection_id))
     left = [number for number, message in enumerate(found) if message is None]
-    if not left or len(may_share(connection_id)) < 2:
+    others = account_of(connection_id).connection_ids - {connection_id} if left else frozenset[int]()
+    if not others:
         return found
-    others = account_of(connection_id).connection_ids - {connection_id}
     with tenancy.all_tenants(reason="a report is of whichever tenant of its account has the message"):
         rows = Message.objects.filter(connection_id__in=others)
         for number, message in zip(left, _find_among([reports[number] for number in left], rows), strict=True):
