@@ -11,7 +11,7 @@ from messaging.actions.imports import forget_imports_everywhere, run_imports
 from messaging.actions.progress import advance_campaigns
 from messaging.actions.reviews import watch_replies
 from messaging.actions.sending import send_due
-from messaging.actions.unknowns import give_up_unknowns, match_orphans
+from messaging.actions.unknowns import give_up_unknowns, match_orphans, return_refused
 from messaging.actions.watching import watch_sending
 from messaging.models import ContactImport
 
@@ -30,8 +30,9 @@ def move_campaigns() -> int:
 
 @shared_task(base=SystemTask)
 def settle_unknowns() -> int:
-    """Ask providers about reports that fit no message, and end what nobody will hear of any more."""
-    return match_orphans() + give_up_unknowns(now=timezone.now())
+    """Return what refused calls left uncalled, ask providers about reports that fit no message, and end what nobody
+    will hear of any more."""
+    return return_refused() + match_orphans() + give_up_unknowns(now=timezone.now())
 
 
 @shared_task(base=SystemTask)

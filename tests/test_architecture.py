@@ -158,6 +158,8 @@ REACHES = {  # every place that reaches over tenants, and why
     "messaging/actions/progress.py": ["find the campaigns of every tenant that have a step to take"],
     "messaging/actions/unknowns.py": [
         "find the connections that have unknown messages and reports of unknown ids",
+        "find what was left of refused calls, of every tenant",
+        *["a report is of whichever tenant of its account has the message"] * 2,
         "find the tenants whose unknown messages are too old to be heard of",
     ],
     "messaging/actions/limits.py": ["a limit may be of any account, whichever tenants use it"],
@@ -168,9 +170,14 @@ REACHES = {  # every place that reaches over tenants, and why
         "find the tenants that were told of replies",
         "find the tenants whose replies wait for a person, or could not be read",
     ],
+    "messaging/actions/reports.py": [
+        "a report is of whichever tenant of its account has the message",
+        *["reports of unknown ids are kept where they came in"] * 2,
+    ],
     "messaging/actions/routing.py": [
         "a reply concerns every tenant that wrote from its number",
         "a number is shared by those who hold the key of its provider account",
+        "what looks like one account is told apart by its key",
         "the table of numbers says whose a reply is",
     ],
     "messaging/actions/forms.py": ["a form's address names its tenant"],

@@ -1,4 +1,4 @@
-"""Automations: what happened becomes messages, one per automation version, contact and trigger."""
+"""Automations: what happened becomes messages, one per automation and event, whatever the version."""
 
 from __future__ import annotations
 
@@ -59,6 +59,7 @@ def _message(version: AutomationVersion, contact: Contact, order: Order) -> Mess
     message = Message(
         tenant_id=contact.tenant_id,
         contact=contact,
+        automation_id=version.automation_id,
         automation_version=version,
         trigger=f"order:{order.pk}",
         channel=version.channel,

@@ -16,7 +16,7 @@ from config.infra.work.claims import in_seconds
 from messaging.actions.claiming import Call, begin, choose_again, lock_flows_of
 from messaging.actions.frequencies import uncount_sends
 from messaging.actions.questions import Claimed
-from messaging.actions.returning import admit, put_back, return_rows, skip_cancelled
+from messaging.actions.returning import admit, put_back, return_rows, skip_cancelled, still_open
 from messaging.models import Message
 from shopsync.models import Connection
 
@@ -43,13 +43,14 @@ def begin_half(half: Half, *, via: Connection, now: datetime, granted_at: dateti
 
     What is no longer `calling` under the attempt (its lease ran out, somebody decided) is left as it is.
     """
-    cancelled = admit(half.rows)
+    cancelled = admit(still_open(half.rows, attempt_id=half.attempt_id))
     flows = lock_flows_of([row.id for row in half.rows])
-    put_back(half.rows, attempt_id=half.attempt_id, blocker="", error=REFUSED, was_called=False)
-    uncount_sends(half.attempt_id, ids=[row.id for row in half.rows])
-    rows = choose_again([row.id for row in half.rows if row.campaign_id not in cancelled], flows, now=now)
+    mine = still_open(half.rows, attempt_id=half.attempt_id, locks=True)
+    put_back(mine, attempt_id=half.attempt_id, blocker="", error=REFUSED, was_called=False)
+    uncount_sends(half.attempt_id, ids=[row.id for row in mine])
+    rows = choose_again([row.id for row in mine if row.campaign_id not in cancelled], flows, now=now)
     call = begin(rows, via=via, granted_at=granted_at) if rows else None
-    skip_cancelled(half.rows, cancelled)
+    skip_cancelled(mine, cancelled)
     return call
 
 

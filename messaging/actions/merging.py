@@ -86,11 +86,12 @@ WHERE {_BATCH} AND r.action IN ('create', 'merge') AND r.consents <> '{{}}'"""  
 # Opting out is the person's own word: a file that says otherwise is told so, and changes nothing.
 _OPTED_OUT = f"""
 WITH said AS ({_STATED}), refused AS (
-    SELECT s.number, string_agg(s.channel, ', ' ORDER BY s.channel) AS channels FROM said s
+    SELECT s.number, array_agg(s.channel::text) AS channels,
+           string_agg(s.channel, ', ' ORDER BY s.channel) FILTER (WHERE s.state = 'subscribed') AS told FROM said s
     JOIN messaging_consentstate o ON o.contact_id = s.contact_id AND o.channel = s.channel
-    WHERE s.state = 'subscribed' AND o.state = 'unsubscribed' GROUP BY s.number)
-UPDATE messaging_importrow r SET consents = r.consents - string_to_array(f.channels, ', '),
-    problem = concat_ws('; ', nullif(r.problem, ''), 'its consent was not taken: unsubscribed from ' || f.channels)
+    WHERE s.state <> 'unsubscribed' AND o.state = 'unsubscribed' GROUP BY s.number)
+UPDATE messaging_importrow r SET consents = r.consents - f.channels,
+    problem = concat_ws('; ', nullif(r.problem, ''), 'its consent was not taken: unsubscribed from ' || f.told)
 FROM refused f WHERE {_BATCH} AND r.number = f.number"""  # noqa: S608
 _SUPPRESSED = f"""
 WITH found AS (
@@ -108,17 +109,47 @@ _ANY_SUPPRESSED = (
     "SELECT EXISTS (SELECT 1 FROM messaging_suppression WHERE tenant_id = %(tenant)s AND lifted_at IS NULL)"
 )
 # As actions.consent.version_at() builds it.
+_VERSION = """to_char(s.consent_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US')
+       || CASE s.state WHEN 'unsubscribed' THEN '|9999-12-31T00:00:00.000000|0|'
+                       ELSE '|1970-01-01T00:00:00.000000|0|' END
+       || left(encode(sha256(convert_to(%(name)s || '|' || s.state || '|' || s.address, 'UTF8')), 'hex'), 16)"""
 _STATE = f"""
 INSERT INTO messaging_consententry (tenant_id, contact_id, channel, state, address, source, opt_in_level, text_shown,
                                     proof, stated_at, source_version)
 SELECT s.tenant_id, s.contact_id, s.channel, s.state, s.address, %(name)s, %(level)s, %(text)s,
        %(proof)s::jsonb || jsonb_build_object('line', s.line), s.consent_at,
-       to_char(s.consent_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US')
-       || CASE s.state WHEN 'unsubscribed' THEN '|9999-12-31T00:00:00.000000|0|'
-                       ELSE '|1970-01-01T00:00:00.000000|0|' END
-       || left(encode(sha256(convert_to(%(name)s || '|' || s.state || '|' || s.address, 'UTF8')), 'hex'), 16)
+       {_VERSION}
 FROM ({_STATED}) s WHERE s.address <> '' ORDER BY s.number
 ON CONFLICT (contact_id, channel, source_version) DO NOTHING"""  # noqa: S608
+# What is in the ledger by now, and not the state; of one moment, where it says something else.
+_OVERTAKEN = f"""
+WITH said AS (SELECT s.*, {_VERSION} AS version FROM ({_STATED}) s WHERE s.address <> ''), found AS (
+    SELECT s.number, string_agg(format('%%s (%%s, %%s)', s.channel, o.state,
+               to_char(coalesce(e.stated_at, e.created_at) AT TIME ZONE 'UTC', 'YYYY-MM-DD')), ', ' ORDER BY s.channel)
+           AS known FROM said s
+    JOIN messaging_consentstate o ON o.contact_id = s.contact_id AND o.channel = s.channel
+    JOIN messaging_consententry e ON e.id = o.entry_id
+    WHERE s.version COLLATE "C" < o.source_version
+      AND (left(s.version, 26) <> left(o.source_version, 26) OR (s.state, s.address) <> (o.state, o.address))
+    GROUP BY s.number)
+UPDATE messaging_importrow r
+SET problem = concat_ws('; ', nullif(r.problem, ''), 'its consent changes nothing: newer is known of ' || f.known)
+FROM found f WHERE {_BATCH} AND r.number = f.number"""  # noqa: S608
+# By what the batch has written: the rows that give the address of today, or the one of the consent.
+_LAPSED = f"""
+WITH found AS (
+    SELECT r.number, string_agg(
+               format('the consent for %%s has lapsed: it is for %%s, and the contact''s %%s is %%s now',
+                      a.channel, o.address, a.field, coalesce(nullif(a.own, ''), 'none')),
+               '; ' ORDER BY a.channel) AS told
+    FROM messaging_importrow r JOIN messaging_contact c ON c.id = r.contact_id
+    CROSS JOIN LATERAL (VALUES ('email', 'email', r.email, c.email), ('sms', 'phone', r.phone, c.phone),
+                               ('whatsapp', 'phone', r.phone, c.phone)) a (channel, field, given, own)
+    JOIN messaging_consentstate o ON o.contact_id = c.id AND o.channel = a.channel AND o.state = 'subscribed'
+     AND o.lapsed_at >= now() AND a.given IN (a.own, o.address)
+    WHERE {_BATCH} AND r.action = 'merge' AND a.given <> '' GROUP BY r.number)
+UPDATE messaging_importrow r SET problem = concat_ws('; ', nullif(r.problem, ''), f.told)
+FROM found f WHERE {_BATCH} AND r.number = f.number"""  # noqa: S608
 _LIST = f"""
 INSERT INTO messaging_segmentmember (tenant_id, segment_id, contact_id)
 SELECT DISTINCT r.tenant_id, %(segment)s::bigint, r.contact_id FROM messaging_importrow r WHERE {_BATCH}
@@ -149,8 +180,9 @@ def merge_batch(*, source: ContactImport, size: int) -> bool:
         for sql in (_CREATE, _MERGE, _IDENTIFY):
             cursor.execute(sql, parameters)
         if source.consent_channels:
-            for sql in (_OPTED_OUT, _STATE):
+            for sql in (_OPTED_OUT, _STATE, _OVERTAKEN):
                 cursor.execute(sql, parameters)
+        cursor.execute(_LAPSED, parameters)
         cursor.execute(_ANY_SUPPRESSED, parameters)
         if cursor.fetchone()[0]:
             cursor.execute(_SUPPRESSED, parameters)

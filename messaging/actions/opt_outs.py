@@ -2,6 +2,9 @@
 
 Of two replies that contradict each other the later one holds, in whatever order they are worked on. An opt-out counts
 from when it reached us, an opt-in from when it was sent: late news never lifts what a person asked for since.
+
+A number that a contact gave up speaks for it no more: STOP from there silences that number alone, START is left to a
+person.
 """
 
 from __future__ import annotations
@@ -19,13 +22,14 @@ from messaging.actions.contacts import Profile, ensure_contact
 from messaging.actions.routing import Conversation, conversations_with
 from messaging.actions.suppressions import lift_suppression, suppress
 from messaging.inbound import numbers_of
-from messaging.models import ConsentState, Contact, ContactIdentity, InboundMessage, Message, Suppression
+from messaging.models import ConsentEntry, ConsentState, Contact, ContactIdentity, InboundMessage, Message, Suppression
 from messaging.models.contacts import Channel
 
 Kind, Review = InboundMessage.Kind, InboundMessage.Review
 SOURCE = "reply"
 OVERTAKEN = "a later reply says otherwise: nothing was done"
 LATE = "sent before an opt-out, and arrived after it: decide"
+GIVEN_UP = "the contact gave this number up, so nobody was subscribed: give it the number again, then decide"
 FIELDS = ("contact", "effect", "effective_at", "acted_at", "possibly_sent", "note", "review")
 
 
@@ -68,7 +72,8 @@ def opt_out(reply: InboundMessage, *, actor: str, moment: datetime, now: datetim
                 actor=actor,
             )
             for contact in _people(reply.address, conversations, tenant_id):
-                _state(contact, reply, state=State.UNSUBSCRIBED, moment=moment, actor=actor)
+                if not _is_elsewhere(contact, reply.address):
+                    _state(contact, reply, state=State.UNSUBSCRIBED, moment=moment, actor=actor)
             if is_news and tenant_id == reply.tenant_id:
                 confirm_opt_out(reply)
     reply.possibly_sent = count_possibly_sent(reply, now=now)
@@ -77,7 +82,8 @@ def opt_out(reply: InboundMessage, *, actor: str, moment: datetime, now: datetim
 
 def opt_in(reply: InboundMessage, *, actor: str, moment: datetime, now: datetime) -> None:
     """Lift what STOP suppressed, for every tenant that wrote from the number; subscribe with the reply's own, and with
-    those whose STOP is lifted: a YES to one shop is no consent to another that was never told to stop."""
+    those whose STOP is lifted: a YES to one shop is no consent to another that was never told to stop. A tenant whose
+    contact gave the number up is left as it is, and where that is the reply's own, a person is asked."""
     reply.contact = _make_contact(reply.address, actor)
     newer = _effects(reply, "optout").filter(effective_at__gte=moment)
     if newer.exists():
@@ -86,15 +92,25 @@ def opt_in(reply: InboundMessage, *, actor: str, moment: datetime, now: datetime
         _note(reply, effect="nothing", moment=moment, note=LATE if is_late else OVERTAKEN, now=now)
         return
     conversations = conversations_with(address=reply.address, recipient=reply.recipient, came_by=reply.came_by)
+    started = set[int]()
     for tenant_id in sorted({reply.tenant_id, *conversations}):
         with tenancy.tenant_scope(tenant_id):
+            people = _people(reply.address, conversations, tenant_id)
+            people = [contact for contact in people if not _gave_up(contact, reply.address)]
+            if not people:
+                continue
+            started.add(tenant_id)
             reasons = (Suppression.Reason.STOP,)
             lifted = lift_suppression(channel=Channel.SMS, address=reply.address, actor=actor, now=now, reasons=reasons)
             if not lifted and tenant_id != reply.tenant_id:
                 continue
-            for contact in _people(reply.address, conversations, tenant_id):
+            for contact in people:
                 _state(contact, reply, state=State.SUBSCRIBED, moment=moment, actor=actor)
-    _note(reply, effect="optin", moment=moment, note=_still_suppressed(reply.address), now=now)
+    is_own = reply.tenant_id in started
+    if not is_own and not reply.decision:
+        reply.review = Review.OPEN
+    note = _still_suppressed(reply.address) if is_own else GIVEN_UP
+    _note(reply, effect="optin" if started else "nothing", moment=moment, note=note, now=now)
 
 
 def count_possibly_sent(reply: InboundMessage, *, now: datetime) -> int:
@@ -127,6 +143,22 @@ def _people(address: str, conversations: Mapping[int, Conversation], tenant_id: 
     if owner is not None:
         ids.add(owner.pk)
     return Contact.objects.filter(pk__in=ids).order_by("pk")
+
+
+def _is_elsewhere(contact: Contact, address: str) -> bool:
+    """Is neither the contact's phone nor its consent this number? Then a word from there is not about its own."""
+    known = ConsentState.objects.filter(contact=contact, channel=Channel.SMS, address=address)
+    return contact.phone != address and not known.exists()
+
+
+def _gave_up(contact: Contact, address: str) -> bool:
+    """Has the contact another phone, or none, and has not agreed to this number since?"""
+    if contact.phone == address:
+        return False
+    agreed, at = (State.SUBSCRIBED, State.PENDING), {"contact": contact, "channel": Channel.SMS, "address": address}
+    since = ConsentEntry.objects.filter(source_version__gt=contact.field_versions.get("phone", ""), **at)
+    holds = ConsentState.objects.filter(lapsed_at__isnull=True, **at)
+    return not (since.filter(state__in=agreed).exists() or holds.filter(state__in=agreed).exists())
 
 
 def _state(contact: Contact, reply: InboundMessage, *, state: str, moment: datetime, actor: str) -> None:

@@ -1,7 +1,8 @@
 """What came of a call, written in one transaction each: answers, a refusal, nothing sent, nobody knows.
 
 Everything names the attempt: an answer counts while its message still belongs to the attempt that it answers. A report
-may have been faster; what it said stays, and the credits of a message move once, whoever comes first.
+may have been faster; what it said stays, and so does an operator's word that a message was sent, unless a report proves
+otherwise. The credits of a message move once, whoever comes first.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from messaging.actions.charges import add_up, charge_house_for, post_released, p
 from messaging.actions.claiming import Call
 from messaging.actions.frequencies import uncount_sends
 from messaging.actions.reports import adopt_reports, lock_reports
-from messaging.actions.returning import admit, put_back, return_rows, skip_cancelled
+from messaging.actions.returning import admit, put_back, return_rows, skip_cancelled, still_open
 from messaging.models import Attempt, Message
 from messaging.providers.base import Accepted, Outcome, Refused
 
@@ -48,7 +49,8 @@ UPDATE messaging_message m SET
     provider_id = CASE WHEN m.provider_id = '' THEN a.provider_id ELSE m.provider_id END,
     sent_at = CASE WHEN a.outcome = 'sent' THEN coalesce(m.sent_at, %(now)s) ELSE m.sent_at END,
     credit = CASE WHEN h.credit <> 'held' THEN m.credit WHEN a.outcome = 'sent' THEN 'settled' ELSE 'released' END
-FROM answer a JOIN held h USING (id) WHERE m.id = a.id RETURNING m.id, h.credit = 'held', m.credit, m.price"""
+FROM answer a JOIN held h USING (id) WHERE m.id = a.id
+RETURNING m.id, h.is_open, h.credit = 'held', m.credit, m.price"""
 
 
 def store(call: Call, answers: Sequence[Outcome], *, now: datetime) -> None:
@@ -69,7 +71,7 @@ def _store(call: Call, answers: Sequence[Outcome], *, now: datetime) -> None:
     paired = [(row.id, answer) for row, answer in zip(call.rows, answers, strict=True)]
     again = _once_more([id_ for id_, answer in paired if isinstance(answer, Refused) and not answer.permanent])
     back = [row for row in call.rows if row.id in again]
-    cancelled = admit(back)
+    cancelled = admit(still_open(back, attempt_id=call.attempt.pk))
     lock_reports(via)
     final = [(message_id, answer) for message_id, answer in paired if message_id not in again]
     taken = {message_id for message_id, answer in final if isinstance(answer, Accepted)}
@@ -88,9 +90,10 @@ def _store(call: Call, answers: Sequence[Outcome], *, now: datetime) -> None:
     with connection.cursor() as cursor:
         cursor.execute(_STORE, parameters)
         found = cursor.fetchall()
-    moved = [(credit, price) for _, was_held, credit, price in found if was_held]
-    proven = [pk for pk, _, credit, _ in found if credit == Message.Credit.RELEASED and pk in taken]
-    not_sent = [message_id for message_id, answer in paired if isinstance(answer, Refused)]
+    moved = [(credit, price) for _, _, was_held, credit, price in found if was_held]
+    proven = [pk for pk, _, _, credit, _ in found if credit == Message.Credit.RELEASED and pk in taken]
+    back = still_open(back, attempt_id=call.attempt.pk, locks=True)
+    not_sent = [pk for pk, was_open, *_ in found if was_open and pk not in taken] + [row.id for row in back]
     if not_sent:
         uncount_sends(call.attempt.pk, ids=not_sent)
     put_back(back, attempt_id=call.attempt.pk, blocker="provider_refused", error="refused for now", was_called=True)
@@ -141,11 +144,12 @@ def hand_back(call: Call, *, blocker: str, error: str) -> None:
 @retrying_atomic
 def refuse(call: Call, *, reason: str) -> None:
     """Complete the call's messages as failed: the provider refused the call as a whole, for good."""
-    uncount_sends(call.attempt.pk, ids=[row.id for row in call.rows])
+    ids = [row.id for row in still_open(call.rows, attempt_id=call.attempt.pk, locks=True)]
+    uncount_sends(call.attempt.pk, ids=ids)
     done: dict[str, Any] = {"status": Status.DONE, "outcome": Message.Outcome.FAILED, "reason": reason[:200]}
     _open_rows(call).update(**done, lease_until=None, finished_at=timezone.now(), last_error="")
     close(call, outcome="refused", error=reason)
-    release_messages([row.id for row in call.rows], reference=f"attempt:{call.attempt.pk}")
+    release_messages(ids, reference=f"attempt:{call.attempt.pk}")
 
 
 def _open_rows(call: Call) -> Any:

@@ -1,10 +1,15 @@
 """Delivery reports: in any order, twice, before our own commit, for ids nobody knows yet; a message only moves
-forward."""
+forward.
+
+A provider posts the reports of an account to one address, and the account may be several tenants': a report is of
+whichever message of the account it fits, and is kept and applied in the scope of that message's tenant.
+"""
 
 from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -13,14 +18,15 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from config.infra import tenancy
-from config.infra.transactions import lock_name
 from config.infra.work import Status
 from messaging.actions.charges import charge_house_for, settle_messages
+from messaging.actions.routing import account_of, lock_account, may_share
 from messaging.models import Attempt, DeliveryReport, Message
 from messaging.webhooks import DeliveryReport as ReportSnapshot
 from messaging.webhooks import UnreadableReport, parse_classic_reports, parse_mitto_reports
 from shopsync.shopify import Delivery, UnreadablePayloadError
 
+_WHERE = ("pk", "tenant_id", "connection_id")
 _RANK = {"sent": 1, "failed": 2, "delivered": 3}  # delivered is proof, and beats failed; the rest moves nothing
 
 # A report moves a message forward, never back; it also settles one whose call is open, or ended without an answer.
@@ -80,14 +86,27 @@ def _sync(delivery: Delivery, parse: Callable[[bytes], Sequence[ReportSnapshot]]
     keep_reports(reports, connection_id=connection_id, now=timezone.now())
 
 
-def keep_reports(reports: Sequence[ReportSnapshot], *, connection_id: int, now: datetime) -> None:
-    """Keep these reports of a connection, and move the messages that are known forward."""
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """The message of a report, of whichever tenant of the account."""
+
+    pk: int
+    tenant_id: int
+    connection_id: int
+
+
+def keep_reports(reports: Sequence[ReportSnapshot], *, connection_id: int, now: datetime) -> set[int]:
+    """Keep these reports that came by a connection, and move the messages that are known forward.
+
+    What fits no message of the account is the connection's until one does. Returns the tenants whose they are.
+    """
     lock_reports(connection_id, shared=True)
-    rows = [
-        DeliveryReport(
-            tenant_id=tenancy.current_tenant_id(),
-            connection_id=connection_id,
-            message_id=message_id,
+    rows: dict[int, list[DeliveryReport]] = {}
+    for report, found in zip(reports, _find_messages(reports, connection_id), strict=True):
+        row = DeliveryReport(
+            tenant_id=found.tenant_id if found else tenancy.current_tenant_id(),
+            connection_id=found.connection_id if found else connection_id,
+            message_id=found.pk if found else None,
             provider_id=report.provider_id,
             reference=report.reference or "",
             status=report.status,
@@ -95,28 +114,48 @@ def keep_reports(reports: Sequence[ReportSnapshot], *, connection_id: int, now: 
             error=report.error or "",
             reported_at=report.updated_at,
         )
-        for report, message_id in zip(reports, _find_messages(reports, connection_id), strict=True)
-    ]
-    rows.sort(key=lambda row: (row.provider_id, row.raw_status))  # one lock order for every body
+        rows.setdefault(row.tenant_id, []).append(row)
+    for tenant_id in sorted(rows):  # one lock order for every body
+        with tenancy.tenant_scope(tenant_id):
+            _keep(rows[tenant_id], now=now)
+    return set(rows)
+
+
+def _keep(rows: list[DeliveryReport], *, now: datetime) -> None:
+    rows.sort(key=lambda row: (row.connection_id, row.provider_id, row.raw_status))
     DeliveryReport.objects.bulk_create(rows, ignore_conflicts=True)
     move_forward([row for row in rows if row.message_id is not None], now=now)
 
 
 def lock_reports(connection_id: int, *, shared: bool = False) -> None:
-    """Keep this connection's reports out while ids are written, so that none looks for its message just too early."""
-    lock_name(f"reports:{connection_id}", shared=shared)
+    """Keep the reports of this connection's account out while ids are written, so that none looks for its message just
+    too early."""
+    lock_account(connection_id, shared=shared)
 
 
-def _find_messages(reports: Sequence[ReportSnapshot], connection_id: int) -> list[int | None]:
+def _find_messages(reports: Sequence[ReportSnapshot], connection_id: int) -> list[_Found | None]:
+    """Find the message of each report: among the connection's own, else among those of the others of its account."""
+    found = _find_among(reports, Message.objects.filter(connection_id=connection_id))
+    left = [number for number, message in enumerate(found) if message is None]
+    others = account_of(connection_id).connection_ids - {connection_id} if left else frozenset[int]()
+    if not others:
+        return found
+    with tenancy.all_tenants(reason="a report is of whichever tenant of its account has the message"):
+        rows = Message.objects.filter(connection_id__in=others)
+        for number, message in zip(left, _find_among([reports[number] for number in left], rows), strict=True):
+            found[number] = message
+    return found
+
+
+def _find_among(reports: Sequence[ReportSnapshot], rows: QuerySet[Message]) -> list[_Found | None]:
     """Find the message of each report: by the provider's id, else by the reference that we sent along, which is the
     message's or its call's; of a call no address gets two."""
-    of_connection = Message.objects.filter(connection_id=connection_id)
-    by_id = of_connection.filter(provider_id__in=[report.provider_id for report in reports])
-    by_reference = of_connection.filter(reference__in=filter(None, map(_reference, reports)))
-    found = dict(by_id.values_list("provider_id", "pk"))
-    found |= {str(reference): pk for reference, pk in by_reference.values_list("reference", "pk")}
+    by_id = rows.filter(provider_id__in=[report.provider_id for report in reports])
+    by_reference = rows.filter(reference__in=filter(None, map(_reference, reports)))
+    found = {key: _Found(*where) for key, *where in by_id.values_list("provider_id", *_WHERE)}
+    found |= {str(key): _Found(*where) for key, *where in by_reference.values_list("reference", *_WHERE)}
     attempts = [Attempt.pk_of(report.reference or "") for report in reports]
-    called = _called(attempts, [report.destination for report in reports], of_connection)
+    called = _called(attempts, [report.destination for report in reports], rows)
     return [
         found.get(report.provider_id) or found.get(report.reference or "") or called.get((attempt, report.destination))
         for report, attempt in zip(reports, attempts, strict=True)
@@ -125,12 +164,13 @@ def _find_messages(reports: Sequence[ReportSnapshot], connection_id: int) -> lis
 
 def _called(
     attempts: Sequence[int | None], addresses: Sequence[str | None], rows: QuerySet[Message]
-) -> Mapping[tuple[int | None, str | None], int]:
+) -> Mapping[tuple[int | None, str | None], _Found]:
     """Find the messages of these calls to these addresses, by both."""
     if not any(attempts):
         return {}
     mine = rows.filter(attempt__in=filter(None, attempts), address__in=filter(None, addresses))
-    return {(attempt, address): pk for attempt, address, pk in mine.values_list("attempt_id", "address", "pk")}
+    found = mine.values_list("attempt_id", "address", *_WHERE)
+    return {(attempt, address): _Found(*where) for attempt, address, *where in found}
 
 
 def _reference(report: ReportSnapshot) -> uuid.UUID | None:
@@ -165,22 +205,43 @@ def move_forward(rows: Sequence[DeliveryReport], *, now: datetime) -> None:
 
 
 _ORPHANS = """
-SELECT id FROM messaging_deliveryreport WHERE connection_id = %s AND message_id IS NULL AND provider_id = ANY(%s)"""
+SELECT id FROM messaging_deliveryreport
+WHERE connection_id = ANY(%s) AND message_id IS NULL AND provider_id = ANY(%s)"""
 
 
 def adopt_reports(*, connection_id: int, provider_ids: Sequence[str], now: datetime) -> None:
-    """Apply the reports that came before their messages' ids were stored. Call inside the transaction that stores
-    them."""
+    """Apply the reports that came, by any connection of the account, before their messages' ids were stored. Call
+    inside the transaction that stores them."""
     with connection.cursor() as cursor:
-        cursor.execute(_ORPHANS, [connection_id, list(provider_ids)])
+        cursor.execute(_ORPHANS, [may_share(connection_id), list(provider_ids)])
         ids = [row[0] for row in cursor.fetchall()]
     if not ids:
         return
-    reports = list(DeliveryReport.objects.filter(pk__in=ids).order_by("pk"))
-    known = Message.objects.filter(connection_id=connection_id, provider_id__in=[row.provider_id for row in reports])
+    known = Message.objects.filter(connection_id=connection_id, provider_id__in=provider_ids)
     messages = dict(known.values_list("provider_id", "pk"))
-    adopted = [row for row in reports if row.provider_id in messages]
-    for row in adopted:
+    with tenancy.all_tenants(reason="reports of unknown ids are kept where they came in"):
+        came = account_of(connection_id).connection_ids
+        orphans = list(DeliveryReport.objects.filter(pk__in=ids, connection_id__in=came).order_by("pk"))
+    give_reports(
+        [row for row in orphans if row.provider_id in messages], messages, connection_id=connection_id, now=now
+    )
+
+
+def give_reports(
+    reports: Sequence[DeliveryReport], messages: Mapping[str, int], *, connection_id: int, now: datetime
+) -> None:
+    """Give reports of ids that were unknown to the messages, of a connection of the tenant in scope, that have them by
+    now; what came in at another tenant's of the account moves over."""
+    for row in reports:
         row.message_id = messages[row.provider_id]
-    DeliveryReport.objects.bulk_update(adopted, ["message"])
-    move_forward(adopted, now=now)
+    own = [row for row in reports if row.connection_id == connection_id]
+    DeliveryReport.objects.bulk_update(own, ["message"])
+    others = [row.pk for row in reports if row.connection_id != connection_id]
+    if others:
+        with tenancy.all_tenants(reason="reports of unknown ids are kept where they came in"):
+            DeliveryReport.objects.filter(pk__in=others).delete()
+        moved = [row for row in reports if row.connection_id != connection_id]
+        for row in moved:
+            row.pk, row.tenant_id, row.connection_id = None, tenancy.current_tenant_id(), connection_id
+        DeliveryReport.objects.bulk_create(moved, ignore_conflicts=True)
+    move_forward(reports, now=now)

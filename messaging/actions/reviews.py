@@ -10,7 +10,7 @@ from django.db.models import Count, Min, QuerySet
 
 from audit.actions import record
 from config.infra import tenancy, work
-from messaging.actions.opt_outs import act_on, count_possibly_sent, lock_address, opt_in, opt_out
+from messaging.actions.opt_outs import GIVEN_UP, act_on, count_possibly_sent, lock_address, opt_in, opt_out
 from messaging.actions.replies import NO_PHONE, read_kind
 from messaging.models import InboundMessage
 from shopsync.actions.alerts import close_alert, raise_alert
@@ -57,6 +57,8 @@ def decide_reply(*, reply_id: int, decision: str, actor: str, now: datetime) -> 
         opt_out(reply, actor=actor, moment=reply.received_at, now=now)
     elif decision == Decision.OPTIN:
         opt_in(reply, actor=actor, moment=reply.received_at, now=now)
+        if reply.note == GIVEN_UP:
+            raise ReplyError("The contact gave this number up: give it the number again, then decide.")
     record(name="reply.decided", subject=f"reply:{reply.pk}", actor=actor, data={"decision": decision})
     return reply
 

@@ -1,4 +1,5 @@
-"""Whose a reply is: by the number it went to, else by the conversation; and who else wrote from that number."""
+"""Whose a reply is: by the number it went to, else by the conversation; who else wrote from that number; and who shares
+an account of a provider."""
 
 from __future__ import annotations
 
@@ -7,13 +8,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from django.db.models import Max, Q
+from django.conf import settings
+from django.db.models import Max, Q, QuerySet
 
 from config.infra import tenancy
+from config.infra.transactions import lock_name
 from messaging.inbound import numbers_of
 from messaging.models import InboundMessage, Message, Sender
 from messaging.models.contacts import Channel
 from shopsync.models import Connection
+from shopsync.webhooks import body_digest
 
 RoutedBy = InboundMessage.RoutedBy
 
@@ -53,16 +57,37 @@ class Account:
 
 
 def account_of(connection_id: int) -> Account:
-    """Find who shares the provider account of a connection: the same service, address, account and secret.
+    """Find who shares the provider account of a connection: the same service, address, account and secret. Without a
+    secret a connection shares with nobody.
 
-    A call-back address is a tenant's own to know; were a number alone enough, its owner could post a STOP in the name
-    of another tenant's customer.
+    A call-back address is a tenant's own to know; were a number or a provider's id alone enough, its owner could post a
+    STOP in the name of another tenant's customer, or a report of another tenant's message.
     """
     with tenancy.all_tenants(reason="a number is shared by those who hold the key of its provider account"):
         via = Connection.objects.get(pk=connection_id)
-        rows = list(Connection.objects.filter(service=via.service, base_url=via.base_url, account_id=via.account_id))
-    shared = [row for row in rows if hmac.compare_digest(row.api_key.encode(), via.api_key.encode())]
-    return Account(frozenset(row.pk for row in shared), frozenset(row.tenant_id for row in shared))
+        rows = list(_alike(via).only("tenant_id", "api_key"))
+    shared = [row for row in rows if via.api_key and hmac.compare_digest(row.api_key.encode(), via.api_key.encode())]
+    return Account(
+        frozenset({via.pk, *(row.pk for row in shared)}), frozenset({via.tenant_id, *(row.tenant_id for row in shared)})
+    )
+
+
+def may_share(connection_id: int) -> list[int]:
+    """List the connections that look like one of this connection's account, itself included, whatever their secrets:
+    opening those of many takes its time, and is rarely needed."""
+    with tenancy.all_tenants(reason="what looks like one account is told apart by its key"):
+        return list(_alike(Connection.objects.get(pk=connection_id)).values_list("pk", flat=True))
+
+
+def lock_account(connection_id: int, *, shared: bool = False) -> None:
+    """Wait for whoever works on the reports of a connection's account; held until the transaction ends."""
+    via = Connection.objects.get(pk=connection_id)
+    parts = "\x00".join([via.service, via.base_url, via.account_id, via.api_key or str(via.pk)])
+    lock_name(f"reports:{body_digest(settings.DIGEST_KEY, parts.encode())}", shared=shared)
+
+
+def _alike(via: Connection) -> QuerySet[Connection]:
+    return Connection.objects.filter(service=via.service, base_url=via.base_url, account_id=via.account_id)
 
 
 def conversations_with(*, address: str, recipient: str, came_by: int) -> dict[int, Conversation]:

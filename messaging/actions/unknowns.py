@@ -1,4 +1,5 @@
-"""What became of calls without an answer: told by reports, found by asking the provider, given up in the end.
+"""What became of calls without an answer: told by reports, found by asking the provider, given up in the end; and of
+halves of refused calls that were never called.
 
 A report that names our reference settles its message when it comes (reports.py). One that names only the provider's id
 is asked about: the provider says to whom and what it sent, and the one unknown message that fits is it.
@@ -7,7 +8,7 @@ is asked about: the provider says to whom and what it sent, and the one unknown 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 
 from django.db import transaction
@@ -16,10 +17,14 @@ from django.utils import timezone
 
 from audit.actions import record
 from config.infra import tenancy
+from config.infra.transactions import retrying_atomic
 from config.infra.turns import Turns
 from config.infra.work import Status
+from messaging.actions.bisecting import REFUSED
 from messaging.actions.charges import release_messages
-from messaging.actions.reports import lock_reports, move_forward
+from messaging.actions.reports import give_reports, lock_reports
+from messaging.actions.returning import return_rows
+from messaging.actions.routing import account_of
 from messaging.actions.sending import route_of
 from messaging.models import DeliveryReport, Message
 from messaging.providers.base import ProviderError, ProviderStatus
@@ -37,20 +42,46 @@ FINISH_BATCH = 1000
 
 
 def match_orphans() -> int:
-    """Ask the providers about reports that fit no message we know, and settle the unknown ones that they are of.
+    """Give reports of unknown ids to messages that have them by now; ask the providers about the others, and settle the
+    unknown messages that they are of.
 
     Returns how many were settled. A provider that does not answer is asked again in the next round.
     """
-    settled, turns = 0, Turns("connection")
+    settled, turns, now = 0, Turns("connection"), timezone.now()
     with tenancy.all_tenants(reason="find the connections that have unknown messages and reports of unknown ids"):
-        unknown = Message.objects.filter(connection=OuterRef("pk"), status=Status.UNKNOWN)
-        orphans = DeliveryReport.objects.filter(connection=OuterRef("pk"), message__isnull=True)
-        rows = list(Connection.objects.filter(Exists(unknown), Exists(orphans)).order_by("pk"))
+        unknown = set(Message.objects.filter(status=Status.UNKNOWN).values_list("connection_id", flat=True).distinct())
+        orphans = DeliveryReport.objects.filter(
+            connection=OuterRef("pk"), message__isnull=True, created_at__gte=now - ASK_UNTIL
+        )
+        rows = list(Connection.objects.filter(Exists(orphans)).order_by("pk"))
     for connection in rows:
         with turns.turn(connection.pk), tenancy.tenant_scope(connection.tenant_id):
-            settled += _match(connection, now=timezone.now())
+            shared = account_of(connection.pk).connection_ids
+            settled += _give_known(connection, shared, now=now)
+            settled += _match(connection, now=now) if unknown & shared else 0
     turns.end(f"{len(turns.failures)} connections could not be asked")
     return settled
+
+
+@transaction.atomic
+def _give_known(connection: Connection, shared: Collection[int], *, now: datetime) -> int:
+    """Give reports to messages of the account that have their ids by now: the key of one of its connections was changed
+    after another's, and meanwhile they were strangers."""
+    orphans = DeliveryReport.objects.filter(
+        connection=connection, message__isnull=True, created_at__gte=now - ASK_UNTIL
+    ).order_by("pk")
+    with tenancy.all_tenants(reason="a report is of whichever tenant of its account has the message"):
+        ids = set(orphans.values_list("provider_id", flat=True))
+        held = Message.objects.filter(connection_id__in=shared, provider_id__in=ids)
+        known = list(held.values_list("tenant_id", "connection_id", "provider_id", "pk"))
+    if known:
+        lock_reports(connection.pk)
+    for tenant_id, connection_id in sorted({(tenant_id, connection_id) for tenant_id, connection_id, *_ in known}):
+        messages = {key: pk for *where, key, pk in known if where == [tenant_id, connection_id]}
+        reports = list(orphans.filter(provider_id__in=messages))
+        with tenancy.tenant_scope(tenant_id):
+            give_reports(reports, messages, connection_id=connection_id, now=now)
+    return len(known)
 
 
 def _match(connection: Connection, *, now: datetime) -> int:
@@ -78,26 +109,49 @@ def _settle_orphan(connection: Connection, provider_id: str, told: ProviderStatu
     if told.destination is None or told.text is None or told.account_id not in {None, connection.account_id}:
         return 0
     lock_reports(connection.pk)
-    reports = list(DeliveryReport.objects.filter(connection=connection, provider_id=provider_id, message__isnull=True))
-    if not reports:
-        return 0
-    moment = min(report.reported_at or report.created_at for report in reports)
-    fitting = Message.objects.filter(
-        connection=connection,
-        status=Status.UNKNOWN,
-        provider_id="",
-        address=told.destination,
-        text=told.text,
-        started_at__range=(moment - CALL_WINDOW, moment + CALL_WINDOW),
-    )
-    found = list(fitting.values_list("pk", flat=True)[:2])
+    shared = account_of(connection.pk).connection_ids
+    with tenancy.all_tenants(reason="a report is of whichever tenant of its account has the message"):
+        orphans = DeliveryReport.objects.filter(connection_id__in=shared, provider_id=provider_id, message__isnull=True)
+        reports = list(orphans.order_by("pk"))
+        if not reports:
+            return 0
+        moment = min(report.reported_at or report.created_at for report in reports)
+        fitting = Message.objects.filter(
+            connection_id__in=shared,
+            status=Status.UNKNOWN,
+            provider_id="",
+            address=told.destination,
+            text=told.text,
+            started_at__range=(moment - CALL_WINDOW, moment + CALL_WINDOW),
+        )
+        found = list(fitting.values_list("pk", "tenant_id", "connection_id")[:2])
     if len(found) != 1:
         return 0
-    for report in reports:
-        report.message_id = found[0]
-    DeliveryReport.objects.bulk_update(reports, ["message"])
-    move_forward(reports, now=timezone.now())
+    [(message_id, tenant_id, connection_id)] = found
+    with tenancy.tenant_scope(tenant_id):
+        give_reports(reports, {provider_id: message_id}, connection_id=connection_id, now=timezone.now())
     return 1
+
+
+def return_refused() -> int:
+    """Return to the queue what a refused call left when its process ended before a half of it was called: the refusal
+    is on record, so that surely nothing was sent. Returns how many messages."""
+    with tenancy.all_tenants(reason="find what was left of refused calls, of every tenant"):
+        left = Message.objects.filter(status=Status.UNKNOWN, attempt__outcome="refused")
+        calls = sorted(set(left.values_list("tenant_id", "attempt_id")))
+    returned, turns = 0, Turns("attempt")
+    for tenant_id, attempt_id in calls:
+        with turns.turn(attempt_id), tenancy.tenant_scope(tenant_id):
+            returned += _return(attempt_id)
+    turns.end(f"what was left of {len(turns.failures)} refused calls could not be returned")
+    return returned
+
+
+@retrying_atomic
+def _return(attempt_id: int) -> int:
+    rows = list(Message.objects.filter(attempt_id=attempt_id, status=Status.UNKNOWN).order_by("pk"))
+    return_rows(rows, attempt_id=attempt_id, blocker="", error=REFUSED)
+    return len(rows)
 
 
 def give_up_unknowns(*, now: datetime) -> int:

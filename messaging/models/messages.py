@@ -12,7 +12,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from config.infra.work import UPKEEP_INDEXES, Queue, Status, WorkRow
-from messaging.models.automations import AutomationVersion
+from messaging.models.automations import Automation, AutomationVersion
 from messaging.models.campaigns import Campaign
 from messaging.models.contacts import Channel, Contact
 from messaging.models.credits import Credits
@@ -90,6 +90,9 @@ class Message(TenantModel, WorkRow):
     # Each index of this table is written three times a message; message_newest finds a tenant's.
     tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="+", db_index=False)
     contact = models.ForeignKey(Contact, on_delete=models.PROTECT, related_name="messages")
+    automation = models.ForeignKey(
+        Automation, null=True, blank=True, on_delete=models.PROTECT, related_name="+", db_index=False
+    )
     automation_version = models.ForeignKey(
         AutomationVersion, null=True, blank=True, on_delete=models.PROTECT, related_name="messages", db_index=False
     )
@@ -130,13 +133,14 @@ class Message(TenantModel, WorkRow):
         constraints = (
             *WorkRow.Meta.constraints,
             models.UniqueConstraint(
-                fields=(
-                    "automation_version",
-                    "contact",
-                    "trigger",
-                ),
+                fields=("automation", "trigger"),
                 name="message_is_sent_once_per_automation_and_trigger",
-                condition=Q(automation_version__isnull=False),
+                condition=Q(automation__isnull=False),
+            ),
+            models.CheckConstraint(
+                name="message_names_its_automation",
+                condition=Q(automation__isnull=True, automation_version__isnull=True)
+                | Q(automation__isnull=False, automation_version__isnull=False),
             ),
             models.UniqueConstraint(
                 fields=(
