@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 from django.db.models import F
 from django.utils import timezone
 
-from audit.actions import Value, record
+from audit.actions import Event, Value, record
 from config.infra import tenancy
 from config.infra.transactions import retrying_atomic
 from messaging.models import CreditAccount, CreditDay, CreditEntry, CreditPolicy, CreditTransaction
@@ -164,8 +164,13 @@ def charge_house(*, amount: Decimal, key: str, reference: str, actor: str) -> Cr
     return _post(accounts, Kind.HOUSE, moves, key=key, reference=reference, actor=actor)
 
 
+def open_accounts(*, event: Event) -> None:
+    """Make a new tenant's accounts, so that there is something to top up (subscriber of tenant.created)."""
+    lock_accounts()
+
+
 def lock_accounts() -> dict[str, CreditAccount]:
-    """Lock the accounts of the tenant in scope, in the order of their ids; by kind. They are made when first needed."""
+    """Lock the accounts of the tenant in scope, in the order of their ids; by kind. Those that are missing are made."""
     rows = CreditAccount.objects.select_for_update().order_by("pk")
     accounts = {row.kind: row for row in rows}
     if len(accounts) < len(Account):

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import connection
 
 from audit.models import AuditEvent
+from audit.tasks import drain_events
 from config.infra import tenancy
-from messaging.models import Automation, AutomationVersion
+from messaging.models import Automation, AutomationVersion, CreditAccount
 from shopsync.models import Tenant
 
 pytestmark = pytest.mark.django_db(transaction=True)
 SHOP = "new-shop.myshopify.com"
+NO_CREDITS = [(kind, 0) for kind in ("available", "funding", "held", "house", "spent")]
 
 
 def create(**options):
@@ -63,3 +68,19 @@ def test_a_template_that_can_not_be_parsed_is_refused():
 def test_an_unknown_tenant_is_refused():
     with pytest.raises(CommandError, match="create_tenant"):
         publish()
+
+
+def test_a_new_shop_has_its_credit_accounts():
+    create()
+    drain_events()
+    with tenancy.tenant_scope(Tenant.objects.get(shop_domain=SHOP).pk):
+        assert sorted(CreditAccount.objects.values_list("kind", "balance")) == NO_CREDITS
+
+
+def test_a_shop_from_before_gets_its_credit_accounts_by_the_migration():
+    create()
+    with connection.cursor() as cursor:
+        for _ in range(2):
+            cursor.execute(import_module("messaging.migrations.0110_accounts_of_all").OPEN)
+    with tenancy.tenant_scope(Tenant.objects.get(shop_domain=SHOP).pk):
+        assert sorted(CreditAccount.objects.values_list("kind", "balance")) == NO_CREDITS
