@@ -60,7 +60,7 @@ def wrong_with_place(country: str, region: str = "") -> str:
 @lru_cache(maxsize=512)
 def _regions_of(country: str) -> tuple[str, ...]:
     """List what stands behind the hyphen in the codes that ISO 3166-2 has for a country."""
-    found = pycountry.subdivisions.get(country_code=country) or ()
+    found = pycountry.subdivisions.get(country_code=country) or ()  # type: ignore[no-untyped-call]
     return tuple(sorted(one.code.removeprefix(f"{country}-") for one in found))
 
 

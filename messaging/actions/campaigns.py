@@ -20,6 +20,7 @@ from messaging.actions.flows import release_flows, stop_flows
 from messaging.actions.freezing import freeze
 from messaging.actions.segments import compiled, count_contacts
 from messaging.models import Campaign, Message, Segment, Sender, TemplateVersion
+from shopsync.actions.refusals import InvalidInput
 
 Status = Campaign.Status
 # Not a table of work: the bell that wakes whoever prepares and closes campaigns (progress.py).
@@ -36,12 +37,8 @@ class CampaignError(ValueError):
     """A campaign can't be changed or moved as it stands; the message says why."""
 
 
-class InvalidCampaign(CampaignError):  # noqa: N818  (of what was asked for, not of the campaign's state)
-    """What was asked for does not fit, whatever the campaign's state; `field` says where."""
-
-    def __init__(self, field: str, sentence: str) -> None:
-        super().__init__(sentence)
-        self.field = field
+class InvalidCampaign(InvalidInput, CampaignError):  # noqa: N818
+    """What was asked for does not fit, whatever the campaign's state."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,6 +22,7 @@ from messaging.models import Contact, Message, MessageBody, TemplateVersion
 from messaging.models.contacts import Channel
 from messaging.queries import marketing_address
 from messaging.rendering import MAX_TEXT, MissingValue, TemplateError, render_text, values_of
+from shopsync.actions.refusals import InvalidInput
 from shopsync.models import Tenant
 
 Purpose = Message.Purpose
@@ -31,12 +32,8 @@ class MessageError(ValueError):
     """A message can't be settled or sent again as it stands; the message says why."""
 
 
-class InvalidMessage(MessageError):  # noqa: N818  (of what was asked for, not of a message's state)
-    """A message can't be written as asked; `field` says what of it does not fit."""
-
-    def __init__(self, field: str, sentence: str) -> None:
-        super().__init__(sentence)
-        self.field = field
+class InvalidMessage(InvalidInput, MessageError):  # noqa: N818
+    """A message can't be written as asked, whatever the state of any."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

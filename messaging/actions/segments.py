@@ -15,6 +15,7 @@ from config.infra import tenancy
 from messaging.models import Contact, Segment, SegmentMember
 from messaging.queries import find_contacts
 from messaging.segments import Compiled, SegmentError, compile_segment
+from shopsync.actions.refusals import InvalidInput
 from shopsync.models import Tenant
 
 Kind = Segment.Kind
@@ -24,15 +25,19 @@ class SegmentRefused(SegmentError):  # noqa: N818  (a state of the segment, not 
     """A segment can't be taken away, or filled, as it stands; the message says why."""
 
 
+class InvalidName(InvalidInput, SegmentError):  # noqa: N818
+    """A segment can't be called so."""
+
+
 @transaction.atomic(savepoint=False)
 def save_segment(*, segment_id: int | None, name: str, definition: Mapping[str, Any] | None, actor: str) -> Segment:
     """Make or change a segment; without a description it is a static list.
 
-    Raises: SegmentError for a description that is none, a list in it that there is not, or a name that is another's;
-    Segment.DoesNotExist.
+    Raises: SegmentError for a description that is none, or a list in it that there is not; InvalidName for one that is
+    another's; Segment.DoesNotExist.
     """
     if not name.strip() or len(name) > 100:
-        raise SegmentError("name: 1 to 100 characters are needed")
+        raise InvalidName("name", "1 to 100 characters are needed.")
     segment = Segment() if segment_id is None else Segment.objects.select_for_update().get(pk=segment_id)
     if segment_id is not None and (definition is None) != (segment.kind == Kind.STATIC):
         raise SegmentError("definition: a list stays a list, and a described segment keeps a description")
@@ -45,7 +50,7 @@ def save_segment(*, segment_id: int | None, name: str, definition: Mapping[str, 
         with transaction.atomic():
             segment.save()
     except IntegrityError as error:
-        raise SegmentError(f"name: there is a segment {name.strip()!r} already") from error
+        raise InvalidName("name", f"There is a segment {name.strip()!r} already: give another name.") from error
     record(name="segment.saved", subject=f"segment:{segment.pk}", actor=actor, data={"kind": segment.kind})
     return segment
 

@@ -75,7 +75,7 @@ def test_a_sample_shows_the_consent_that_was_stated_last(owner, people, tenant):
         ({"name": "x", "definition": 7}, "definition", "the segment: an object is needed"),
         ({"name": " "}, "name", "This field may not be blank."),
         ({"definition": GREEKS}, "name", "This field is required."),
-        ({"name": "taken"}, "name", "there is a segment 'taken' already"),
+        ({"name": "taken"}, "name", "There is a segment 'taken' already"),
     ],
 )
 def test_what_is_no_segment_is_refused_in_words(owner, body, field, sentence):
