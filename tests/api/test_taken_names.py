@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import functools
-import threading
 
 import pytest
-from django.db import transaction
 from rest_framework.test import APIClient
 
 from config.infra import tenancy
@@ -16,7 +14,7 @@ from orders.models import OrderWatch
 from shopsync.actions.tenants import create_api_key
 from shopsync.models import Connection
 from tests.admin.conftest import signed_in
-from tests.factories import make_tenant, run_together, wait_for_a_lock
+from tests.factories import make_tenant, run_together, while_uncommitted
 from tests.world import make_person
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -67,27 +65,6 @@ def test_of_two_at_once_one_is_taken_and_one_is_400_at_its_field(shop, key, path
     assert codes == [201, 400, 400, 400]
     assert {tuple(answer.json()["errors"]) for answer in answers if answer.status_code == 400} == {(field,)}
     assert model.objects.count() == 1
-
-
-def while_uncommitted(write, ask_for_it):
-    """Ask while somebody else's row is written and not yet committed; they commit once the asker waits for them."""
-    tenant_id, written = tenancy.current_tenant_id(), threading.Event()
-
-    def be_first():
-        with tenancy.tenant_scope(tenant_id), transaction.atomic():
-            write()
-            written.set()
-            wait_for_a_lock()
-
-    def be_second():
-        assert written.wait(timeout=30)
-        return ask_for_it()
-
-    first, answer = run_together([be_first, be_second], threads=2)
-    for one in (first, answer):
-        if isinstance(one, Exception):
-            raise one
-    return answer
 
 
 @pytest.mark.parametrize(
