@@ -223,7 +223,8 @@ def left_today(held: Decimal, *, now: datetime) -> Decimal | None:
     if policy is None or policy.daily_cap is None:
         return None
     settled = CreditDay.objects.filter(day=_today(now)).values_list("settled", flat=True).first() or Decimal(0)
-    return max(policy.daily_cap - settled - held, Decimal(0))
+    left: Decimal = policy.daily_cap - settled - held
+    return max(left, Decimal(0))
 
 
 def _today(now: datetime) -> date:

@@ -23,6 +23,7 @@ from unfold.admin import ModelAdmin, TabularInline
 from audit.actions import record
 from config.infra import tenancy
 from shopsync.actions.refusals import InvalidInput
+from shopsync.serializers import name_allowed
 from shopsync.sites import scope_of
 
 STATUS_COLOURS = {
@@ -169,8 +170,9 @@ class TenantModelAdmin(RacedAdmin):
         return [*fields, *(name for name in shown if name not in fields)]
 
     def formfield_for_dbfield(self, db_field: models.Field[Any, Any], request: HttpRequest, **options: Any) -> Any:
-        """Say of a time to fill in of which zone it is."""
+        """Say of a time to fill in of which zone it is, and of a choice what there is."""
         field = super().formfield_for_dbfield(db_field, request, **options)
+        name_allowed([field] if field is not None else [])
         if isinstance(db_field, models.DateTimeField) and field is not None:
             field.help_text = in_zone(str(field.help_text))
         return field
