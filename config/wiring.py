@@ -62,6 +62,7 @@ WEBHOOK_HANDLERS: dict[str, dict[str, str]] = {
 
 # audit event -> its subscribers, each its own EventDelivery row; they are not ordered among each other.
 EVENT_SUBSCRIBERS: dict[str, list[str]] = {
+    "tenant.created": ["messaging.actions.credits.open_accounts"],
     "stock.adoption_asked": ["orders.actions.handover.adopt_orders"],
     "stock.increased": ["orders.actions.backorders.fill"],
     "location.updated": ["orders.actions.backorders.fill_from_location"],

@@ -10,6 +10,7 @@ import difflib
 import itertools
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache, wraps
 from typing import Any, Protocol, TypeVar
 
@@ -139,7 +140,21 @@ _FIELDS = ("first_name", "last_name", "email", "phone", "country", "locale")
 _TEXTS = frozenset((*(f"contact.{name}" for name in _FIELDS), "tenant.name", "campaign.name", "unsubscribe_url"))
 _OPEN = frozenset(("contact.attributes", "contact.tags"))
 _LIQUIDS = frozenset(("now", "today"))  # moments of its own
-_SHOWN = (*sorted(_TEXTS), "contact.tags", "contact.attributes.NAME")
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """The names that messages of a kind have; below an open one any may be written."""
+
+    texts: frozenset[str]
+    open: frozenset[str] = frozenset()
+
+    def __str__(self) -> str:
+        shown = [f"{name}.NAME" if name == "contact.attributes" else name for name in sorted(self.open, reverse=True)]
+        return ", ".join((*sorted(self.texts), *shown))
+
+
+MESSAGE_NAMES = Names(_TEXTS, _OPEN)
 
 
 def values_of(
@@ -179,7 +194,7 @@ def check_template(
     return names
 
 
-def check_names(template: str, *, is_html: bool = False, field: str = "") -> None:
+def check_names(template: str, *, is_html: bool = False, field: str = "", names: Names = MESSAGE_NAMES) -> None:
     """Refuse a name that no message has: it would keep the message from everybody, or be empty in every condition.
 
     The merchant's own attributes are known by no list: of these any name may be written.
@@ -190,20 +205,20 @@ def check_names(template: str, *, is_html: bool = False, field: str = "") -> Non
     for variable in itertools.chain.from_iterable(used.values()):
         segments = variable.segments
         is_plain = all(isinstance(segment, str | int) for segment in segments)
-        if is_plain and not _is_known(tuple(map(str, segments))):
+        if is_plain and not _is_known(tuple(map(str, segments)), names):
             name = ".".join(map(str, segments))
-            close = difflib.get_close_matches(name, [*_TEXTS, *_OPEN], n=1)
+            close = difflib.get_close_matches(name, [*names.texts, *names.open], n=1)
             hint = f"; did you mean {close[0]}?" if close else "."
-            raise TemplateError(f"there is no {name}: a template may write {', '.join(_SHOWN)}{hint}", field=field)
+            raise TemplateError(f"there is no {name}: a template may write {names}{hint}", field=field)
 
 
-def _is_known(segments: tuple[str, ...]) -> bool:
+def _is_known(segments: tuple[str, ...], names: Names) -> bool:
     """Is it a name there is, or something of one, e.g. contact.first_name.size? All of a contact is known too."""
     below = segments[:2]
-    if ".".join(below) in _OPEN or segments == ("contact",):
+    if ".".join(below) in names.open or segments == ("contact",):
         return True
     *parents, last = segments
-    texts = _TEXTS | _LIQUIDS
+    texts = names.texts | _LIQUIDS
     return ".".join(segments) in texts or (last == "size" and ".".join(parents) in texts)
 
 

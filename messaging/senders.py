@@ -5,7 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from email.utils import parseaddr
+from functools import lru_cache
 from urllib.parse import urlsplit
+
+import pycountry
 
 from inventory.rules import COUNTRIES
 from shopsync.identity import normalise_email, normalise_phone
@@ -15,7 +18,7 @@ SERVICES = {"sms": "mitto", "email": "email"}  # which service carries a channel
 # A name has 3 to 11 characters, a short number 3 to 14 digits: what Mitto documents, and networks in general take.
 _NAME = re.compile(r"(?=.*[A-Za-z])[A-Za-z0-9 ._&'+-]{3,11}")
 PLACES = tuple(sorted((*COUNTRIES, "XK")))  # as phone numbers are told apart: Kosovo's are, and ISO has no code for it
-_REGION = re.compile("[A-Z0-9]{1,3}")
+_NAMED = 60  # states that a refusal names
 _DIGITS = re.compile(r"[0-9]{3,14}")
 
 
@@ -49,9 +52,24 @@ def wrong_with_place(country: str, region: str = "") -> str:
     """Say in a sentence why this is no country, or no state of one; empty when it is, or when both are empty."""
     if country and country not in PLACES:
         return "Give a country that there is, by its ISO 3166-1 code in capital letters, e.g. GR."
-    if region and not _REGION.fullmatch(region):
-        return "Give a state by what stands behind the hyphen in ISO 3166-2, e.g. FL."
+    if country and region and region not in _regions_of(country):
+        return _no_such_region(country, region)
     return ""
+
+
+@lru_cache(maxsize=512)
+def _regions_of(country: str) -> tuple[str, ...]:
+    """List what stands behind the hyphen in the codes that ISO 3166-2 has for a country."""
+    found = pycountry.subdivisions.get(country_code=country) or ()  # type: ignore[no-untyped-call]
+    return tuple(sorted(one.code.removeprefix(f"{country}-") for one in found))
+
+
+def _no_such_region(country: str, region: str) -> str:
+    known = _regions_of(country)
+    if not known:
+        return f"ISO 3166-2 has no states of {country}: leave the state empty."
+    named = f"one of {', '.join(known)}" if len(known) <= _NAMED else f"e.g. {', '.join(known[:5])}"
+    return f"There is no state {region} of {country}: give what stands behind the hyphen in ISO 3166-2, {named}."
 
 
 def wrong_with_countries(codes: Iterable[str]) -> str:

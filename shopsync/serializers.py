@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Set
+from collections.abc import Iterable, Mapping, Set
 from datetime import datetime
 from operator import attrgetter
 from typing import Any, ClassVar
 
 from django.db import models
-from django.forms import RegexField
+from django.forms import ChoiceField, ModelChoiceField, RegexField
 from django_filters import CharFilter
 from django_filters.rest_framework import DjangoFilterBackend
 from drf_spectacular.utils import extend_schema_field
@@ -24,6 +24,7 @@ from shopsync.money import format_amount
 from shopsync.shopify import UnreadablePayloadError, as_utc
 
 _LARGEST_BIGINT = 2**63 - 1
+MOST_NAMED = 40  # values that a refusal names
 _UNPRINTABLE = re.compile("[\x00-\x1f\ud800-\udfff]")
 
 
@@ -118,6 +119,8 @@ class StrictFilters(DjangoFilterBackend):
         Raises: ValidationError for a time that falls out of the calendar on its way to UTC.
         """
         filterset = super().get_filterset(request, queryset, view)
+        if filterset is not None:
+            name_allowed(filterset.form.fields.values())
         given = filterset.form.cleaned_data if filterset is not None and filterset.is_valid() else {}
         for name, value in given.items():
             if isinstance(value, datetime):
@@ -128,13 +131,27 @@ class StrictFilters(DjangoFilterBackend):
         return filterset
 
 
+def name_allowed(fields: Iterable[Any]) -> None:
+    """Let fields of a request, a filter or a form that take some values alone name them when they refuse another."""
+    for field in (getattr(one, "child", one) for one in fields):
+        if not isinstance(field, serializers.ChoiceField | ChoiceField) or isinstance(field, ModelChoiceField):
+            continue
+        choices: Any = field.choices
+        pairs = choices.items() if isinstance(choices, dict) else choices
+        allowed = [str(value) for value, _ in pairs if value != ""]
+        words = ", ".join(allowed[:MOST_NAMED] if len(allowed) <= MOST_NAMED else allowed[:3])
+        more = f" and {len(allowed) - 3} more ({field.help_text})" if len(allowed) > MOST_NAMED else ""
+        field.error_messages["invalid_choice"] = f"Give one of {words}{more}."
+
+
 class WholeNumberFilter(CharFilter):
     """A filter on a bigint column: digits only, so that no value can fail in the database."""
 
     field_class = RegexField
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(regex=r"^[0-9]{1,18}\Z", **options)
+        told = {"invalid": "Give a whole number, of 18 digits at most."}
+        super().__init__(regex=r"^[0-9]{1,18}\Z", error_messages=told, **options)
 
 
 @extend_schema_field({"type": "string", "pattern": "^[0-9]+$", "example": "5678901234567890123"})
@@ -147,6 +164,13 @@ class ShopifyIdField(serializers.Field):  # type: ignore[type-arg]  # its generi
     def to_representation(self, value: int) -> str:
         """Write the digits."""
         return str(value)
+
+
+class PatternField(serializers.RegexField):
+    """A text of a form of its own; `says` tells what to give."""
+
+    def __init__(self, regex: Any, *, says: str, **options: Any) -> None:
+        super().__init__(regex, error_messages={"invalid": says}, **options)
 
 
 class IdField(serializers.IntegerField):
@@ -186,6 +210,12 @@ class JSONBody(JSONParser):
 
 class Input(serializers.Serializer[Any]):
     """What a write takes; a field that it does not know is refused, or a typing error would be taken for a default."""
+
+    def get_fields(self) -> Any:
+        """Let each field that takes some values alone name them."""
+        fields = super().get_fields()
+        name_allowed(fields.values())
+        return fields
 
     def to_internal_value(self, data: Any) -> Any:
         """Read the fields.

@@ -107,6 +107,29 @@ def wait_for_a_lock() -> None:
     raise AssertionError("nobody waited for a lock")
 
 
+def while_uncommitted(write: Callable[[], Any], ask: Callable[[], Any]) -> Any:
+    """Ask while somebody else has written and not yet committed, which they do once the asker waits for them; return
+    the answer. Both are in the scope that is open."""
+    tenant_id, written = tenancy.current_tenant_id(), threading.Event()
+
+    def be_first() -> None:
+        with tenancy.tenant_scope(tenant_id), transaction.atomic():
+            write()
+            written.set()
+            wait_for_a_lock()
+
+    def be_second() -> Any:
+        assert written.wait(timeout=30)
+        with tenancy.tenant_scope(tenant_id):
+            return ask()
+
+    first, answer = run_together([be_first, be_second], threads=2)
+    for one in (first, answer):
+        if isinstance(one, Exception):
+            raise one
+    return answer
+
+
 @contextmanager
 def behind_the_triggers() -> Iterator[Any]:
     """Write what the database would refuse, with its triggers switched off: drift, for whoever is to find it."""

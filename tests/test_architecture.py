@@ -83,7 +83,7 @@ NOUNS = {  # what a module that became a package may be split into
         "schedules",
         "digests",
         "inbox",
-        *("tenants", "idempotency", "locations"),
+        *("tenants", "idempotency", "locations", "refusals"),
         "dead_letters",
         "contacts",
         "consent",

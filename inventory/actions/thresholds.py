@@ -8,16 +8,16 @@ from audit.actions import record
 from inventory.actions.stock import NotStocked
 from inventory.models import Location, StockThreshold, Variant
 from shopsync.actions.alerts import close_alert
+from shopsync.actions.refusals import InvalidInput
 
 LOW = "stock.low"
 
 
-class ThresholdError(Exception):
-    """A threshold can't be as asked; `field` is what is wrong with it."""
+class ThresholdError(InvalidInput):
+    """A threshold can't be as asked."""
 
     def __init__(self, message: str, *, field: str) -> None:
-        super().__init__(message)
-        self.field = field
+        super().__init__(field, message)
 
 
 class NoBand(ThresholdError):  # noqa: N818

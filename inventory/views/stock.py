@@ -30,13 +30,7 @@ from shopsync.serializers import WholeNumberFilter, read
 from shopsync.views import KEY, answer_once, declare_problem
 
 declare_problem(stock.ShopifyCounts, status=409, slug="shopify-counts", title="Shopify counts this stock")
-declare_problem(
-    stock.NotStocked,
-    status=400,
-    slug="not-stocked",
-    title="Nothing is counted there",
-    members=lambda error: {"errors": {error.field: [str(error)]}},
-)
+declare_problem(stock.NotStocked, status=400, slug="not-stocked", title="Nothing is counted there")
 declare_problem(
     stock.TooFew,
     status=409,

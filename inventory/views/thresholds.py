@@ -18,15 +18,8 @@ from shopsync.auth import ReadOrAct, actor_of
 from shopsync.serializers import WholeNumberFilter, read
 from shopsync.views import KEY, answer_once, declare_problem
 
-
-def _named(error: thresholds.ThresholdError) -> dict[str, object]:
-    return {"errors": {error.field: [str(error)]}}
-
-
-declare_problem(thresholds.NoBand, status=400, slug="no-band", title="No room between the marks", members=_named)
-declare_problem(
-    thresholds.ThresholdExists, status=409, slug="threshold-exists", title="There is one already", members=_named
-)
+declare_problem(thresholds.NoBand, status=400, slug="no-band", title="No room between the marks")
+declare_problem(thresholds.ThresholdExists, status=400, slug="threshold-exists", title="There is one already")
 
 
 class ThresholdFilters(FilterSet):

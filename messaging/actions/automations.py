@@ -10,11 +10,16 @@ from config.infra import work
 from messaging.actions.contacts import ensure_contact, profile_of
 from messaging.models import Automation, AutomationVersion, Contact, Message
 from messaging.queries import marketing_address
-from messaging.rendering import MissingValue, TemplateError, check_template, render_text
+from messaging.rendering import MissingValue, Names, TemplateError, check_names, check_template, render_text
 from messaging.rules import Send, decide
 from orders.models import Order
 from shopsync.models import Tenant
 from shopsync.money import format_amount
+
+# What _render fills in.
+NAMES = Names(
+    frozenset(("contact.first_name", "contact.last_name", "order.name", "order.total", "order.currency", "tenant.name"))
+)
 
 
 def react(*, event: Event) -> None:
@@ -38,9 +43,10 @@ def react(*, event: Event) -> None:
 def publish_automation(*, name: str, trigger_event: str, channel: str, template: str, actor: str) -> AutomationVersion:
     """Publish the next version of the tenant's automation of this name, making the automation if it is new.
 
-    Raises: TemplateError for a template that can't be parsed.
+    Raises: TemplateError for a template that can't be parsed, or writes a name that is filled in by nobody.
     """
-    check_template(template)
+    check_template(template, field="template")
+    check_names(template, field="template", names=NAMES)
     automation = Automation.objects.select_for_update().filter(name=name).first()
     if automation is None:
         automation = Automation(name=name, trigger_event=trigger_event)

@@ -18,8 +18,9 @@ from audit.actions import record
 from config.infra import work
 from messaging.actions.flows import release_flows, stop_flows
 from messaging.actions.freezing import freeze
-from messaging.actions.segments import compiled, count_contacts
+from messaging.actions.segments import compiled, count_contacts, hold_segment
 from messaging.models import Campaign, Message, Segment, Sender, TemplateVersion
+from shopsync.actions.refusals import InvalidInput
 
 Status = Campaign.Status
 # Not a table of work: the bell that wakes whoever prepares and closes campaigns (progress.py).
@@ -36,12 +37,8 @@ class CampaignError(ValueError):
     """A campaign can't be changed or moved as it stands; the message says why."""
 
 
-class InvalidCampaign(CampaignError):  # noqa: N818  (of what was asked for, not of the campaign's state)
-    """What was asked for does not fit, whatever the campaign's state; `field` says where."""
-
-    def __init__(self, field: str, sentence: str) -> None:
-        super().__init__(sentence)
-        self.field = field
+class InvalidCampaign(InvalidInput, CampaignError):  # noqa: N818
+    """What was asked for does not fit, whatever the campaign's state."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +72,8 @@ def save_campaign(*, campaign_id: int | None, plan: Plan, actor: str) -> Campaig
         setattr(campaign, field, getattr(plan, field))
     campaign.updated_at, campaign.preflight = timezone.now(), None
     campaign.save()
+    if not hold_segment(plan.segment_id):  # taken away at this moment
+        raise _no_segment(plan.segment_id)
     record(name="campaign.saved", subject=f"campaign:{campaign.pk}", actor=actor, data={"channel": campaign.channel})
     return campaign
 
@@ -102,7 +101,7 @@ def check_plan(plan: Plan) -> None:
     if not 0 <= plan.holdout_percent <= 90:
         raise InvalidCampaign("holdout_percent", "0 to 90.")
     if not Segment.objects.filter(pk=plan.segment_id).exists():
-        raise InvalidCampaign("segment_id", f"There is no segment {plan.segment_id}.")
+        raise _no_segment(plan.segment_id)
     version = TemplateVersion.objects.select_related("template").filter(pk=plan.template_version_id).first()
     if version is None:
         sentence = f"There is no version {plan.template_version_id} of a template."
@@ -115,6 +114,10 @@ def check_plan(plan: Plan) -> None:
     sender = Sender.objects.filter(pk=plan.sender_id).first() if plan.sender_id is not None else None
     if plan.sender_id is not None and (sender is None or sender.channel != plan.channel or not sender.is_active):
         raise InvalidCampaign("sender_id", f"There is no active sender {plan.sender_id} for {plan.channel}.")
+
+
+def _no_segment(segment_id: int) -> InvalidCampaign:
+    return InvalidCampaign("segment_id", f"There is no segment {segment_id}.")
 
 
 @transaction.atomic(savepoint=False)

@@ -36,32 +36,39 @@ class Call:
     rows: list[Claimed]
 
 
-# The flows of a queue that are open and have something due, each with who it is from ("": the connection's own).
+# The flows of a queue that are open and have something due.
 _DUE = """
 FROM messaging_flow f LEFT JOIN messaging_campaign c ON c.id = f.campaign_id
 LEFT JOIN messaging_sender s ON s.id = c.sender_id
 WHERE f.queue_id = %(queue)s AND f.tenant_id = %(tenant)s AND f.blocker <> 'finished'
   AND (f.blocker = '' OR f.blocked_until <= clock_timestamp())
   AND EXISTS (SELECT FROM messaging_message m WHERE m.flow_id = f.id AND m.status = 'ready'
-              AND m.due_at <= clock_timestamp())"""
+              AND m.due_at <= clock_timestamp()"""
+# All of a campaign's flow is from one sender ("": the connection's own), each single message from its own.
 _OPEN_FLOWS = (
     "SELECT f.*, coalesce(c.keeps_quiet_hours, FALSE) AS keeps_quiet_hours"
     + _DUE
     + """
-  AND (%(sender)s::text IS NULL OR coalesce(s.value, '') = %(sender)s) ORDER BY f.id FOR SHARE OF f"""
+              AND (%(sender)s::text IS NULL OR f.campaign_id IS NOT NULL OR m.sender = %(sender)s))
+  AND (%(sender)s::text IS NULL OR f.campaign_id IS NULL OR coalesce(s.value, '') = %(sender)s)
+ORDER BY f.id FOR SHARE OF f"""
 )
 _FLOWS_OF = """
 SELECT f.*, coalesce(c.keeps_quiet_hours, FALSE) AS keeps_quiet_hours
 FROM messaging_flow f LEFT JOIN messaging_campaign c ON c.id = f.campaign_id
 WHERE f.id = ANY(ARRAY(SELECT flow_id FROM messaging_message WHERE id = ANY(%(ids)s)))
   AND (f.blocker = '' OR f.blocked_until <= clock_timestamp()) ORDER BY f.id FOR SHARE OF f"""
-_DUE_SENDERS = "SELECT coalesce(s.value, '')" + _DUE + " ORDER BY f.priority, random() LIMIT 1"
+_FROM_WHOM = """
+SELECT CASE WHEN f.campaign_id IS NOT NULL THEN coalesce(s.value, '') ELSE (
+    SELECT m.sender FROM messaging_message m WHERE m.flow_id = f.id AND m.status = 'ready'
+    AND m.due_at <= clock_timestamp() ORDER BY m.due_at, m.id LIMIT 1) END"""
+_DUE_SENDERS = _FROM_WHOM + _DUE + ") ORDER BY f.priority, random() LIMIT 1"
 
 # A lock does not keep out whoever holds it: what was claimed before, and is still `ready`, is left out by its id.
 _CLAIM = """
-SELECT id FROM messaging_message WHERE flow_id = %s AND status = 'ready' AND due_at <= clock_timestamp()
-AND id <> ALL(%s::bigint[])
-ORDER BY due_at, id LIMIT %s FOR UPDATE SKIP LOCKED"""
+SELECT id FROM messaging_message WHERE flow_id = %(flow)s AND status = 'ready' AND due_at <= clock_timestamp()
+AND id <> ALL(%(claimed)s::bigint[]) AND (%(only)s::text IS NULL OR sender = %(only)s)
+ORDER BY due_at, id LIMIT %(limit)s FOR UPDATE SKIP LOCKED"""
 
 # Where all messages of a call share text and sender: the first row that can be locked decides, and of the rows that
 # come next, as many as a call may have, those like it are claimed. The others are read, and not locked. The inner
@@ -69,6 +76,7 @@ ORDER BY due_at, id LIMIT %s FOR UPDATE SKIP LOCKED"""
 _LEAD = """
 SELECT id, due_at, text, coalesce(nullif(sender, ''), %(own_sender)s) AS sender FROM messaging_message
 WHERE flow_id = %(flow)s AND status = 'ready' AND due_at <= clock_timestamp()
+  AND (%(only)s::text IS NULL OR messaging_message.sender = %(only)s)
 ORDER BY due_at, id LIMIT 1 FOR UPDATE SKIP LOCKED"""
 _CLAIM_ALIKE = """
 SELECT id FROM messaging_message
@@ -112,7 +120,7 @@ def begin_call(
     scope = {"queue": queue_id, "tenant": tenancy.current_tenant_id(), "sender": sender}
     flows = list(Flow.objects.raw(_OPEN_FLOWS, scope))  # locked in order of ids
     sharing = via if shares_text else None
-    rows = _choose(flows, limit, sharing=sharing, now=now)
+    rows = _choose(flows, limit, sharing=sharing, sender=sender, now=now)
     if len(rows) < _enough(limit, sharing):
         empty_queue(queue_id)
     if not rows:
@@ -164,17 +172,21 @@ def choose_again(ids: Sequence[int], flows: Sequence[Flow], *, now: datetime) ->
     return list(chosen.values())
 
 
-def _choose(flows: list[Flow], limit: int, *, sharing: Connection | None, now: datetime) -> list[Claimed]:
-    """Claim what goes into one call; with a connection whose calls share their text, what is alike of one flow."""
+def _choose(
+    flows: list[Flow], limit: int, *, sharing: Connection | None, sender: str | None, now: datetime
+) -> list[Claimed]:
+    """Claim what goes into one call; with a connection whose calls share their text, what is alike of one flow; with a
+    sender, of single messages only what is from it."""
     chosen, questions = dict[str, Claimed](), Questions()
     random.shuffle(flows)  # no campaign of a tenant waits for another's end
     for flow in sorted(flows, key=attrgetter("priority")):
         if opens_at(flow, now=now) != now:
             continue
+        claim: dict[str, Any] = {"flow": flow.pk, "limit": limit, "only": sender if flow.campaign_id is None else None}
         if sharing is None:
-            _fill(chosen, flow, limit=limit, questions=questions)
+            _fill(chosen, flow, claim, questions=questions)
         else:
-            _fill_alike(chosen, flow, limit=limit, questions=questions, own_sender=sharing.sender)
+            _fill_alike(chosen, flow, {**claim, "own_sender": sharing.sender}, questions=questions)
         if len(chosen) >= _enough(limit, sharing):
             break
     return list(chosen.values())
@@ -184,15 +196,15 @@ def _enough(limit: int, sharing: Connection | None) -> int:
     return limit if sharing is None else 1
 
 
-def _fill(chosen: dict[str, Claimed], flow: Flow, *, limit: int, questions: Questions) -> None:
+def _fill(chosen: dict[str, Claimed], flow: Flow, claim: dict[str, Any], *, questions: Questions) -> None:
     """Add what may be sent of a flow, by address, until there is enough or nothing more is due."""
     claimed: list[int] = []
     for _ in range(MOST_ROUNDS):
-        wanted = limit - len(chosen)
+        wanted = claim["limit"] - len(chosen)
         if wanted < 1:
             return
         with connection.cursor() as cursor:
-            cursor.execute(_CLAIM, [flow.pk, claimed, wanted])
+            cursor.execute(_CLAIM, {**claim, "claimed": claimed, "limit": wanted})
             ids = [row[0] for row in cursor.fetchall()]
         for row in questions.ask(ids, flow, taken=chosen):
             chosen[row.address] = row
@@ -201,16 +213,15 @@ def _fill(chosen: dict[str, Claimed], flow: Flow, *, limit: int, questions: Ques
             return
 
 
-def _fill_alike(chosen: dict[str, Claimed], flow: Flow, *, limit: int, questions: Questions, own_sender: str) -> None:
+def _fill_alike(chosen: dict[str, Claimed], flow: Flow, claim: dict[str, Any], *, questions: Questions) -> None:
     """Add what may be sent of a flow and shares text and sender with the first that may be, by address."""
-    parameters: dict[str, Any] = {"flow": flow.pk, "limit": limit, "own_sender": own_sender}
     for _ in range(MOST_ROUNDS):
         with connection.cursor() as cursor:
-            cursor.execute(_LEAD, parameters)
+            cursor.execute(_LEAD, claim)
             lead = cursor.fetchone()
             if lead is None:
                 return
-            cursor.execute(_CLAIM_ALIKE, parameters | dict(zip(("id", "due_at", "text", "sender"), lead, strict=True)))
+            cursor.execute(_CLAIM_ALIKE, claim | dict(zip(("id", "due_at", "text", "sender"), lead, strict=True)))
             ids = [row[0] for row in cursor.fetchall()]
         for row in questions.ask(ids, flow, taken=chosen):
             chosen[row.address] = row

@@ -10,12 +10,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
+from typing import TypedDict, Unpack
 from zoneinfo import ZoneInfo
 
 from django.db.models import F
 from django.utils import timezone
 
-from audit.actions import Value, record
+from audit.actions import Event, Value, record
 from config.infra import tenancy
 from config.infra.transactions import retrying_atomic
 from messaging.models import CreditAccount, CreditDay, CreditEntry, CreditPolicy, CreditTransaction
@@ -53,6 +54,14 @@ class OverDailyCap(CreditError):  # noqa: N818  (a state that the next day ends)
 
 class KeyUsed(CreditError):  # noqa: N818
     """The key was used before, for other amounts."""
+
+
+class PolicyValues(TypedDict, total=False):
+    """What may be said of what a tenant spends: credits a day, when it is warned, the countries that are written to."""
+
+    daily_cap: Decimal | None
+    low_balance_at: Decimal | None
+    countries: list[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +121,7 @@ def reserve_credits(*, amount: Decimal, key: str, reference: str, actor: str, no
         raise OutOfCredits(amount, accounts[Account.AVAILABLE].balance)
     left = left_today(accounts[Account.HELD].balance, now=now)
     if left is not None and amount > left:
-        raise OverDailyCap(amount, max(left, Decimal(0)))
+        raise OverDailyCap(amount, left)
     moves: dict[str, Decimal] = {Account.AVAILABLE: -amount, Account.HELD: amount}
     return _post(accounts, Kind.RESERVE, moves, key=key, reference=reference, actor=actor)
 
@@ -164,8 +173,13 @@ def charge_house(*, amount: Decimal, key: str, reference: str, actor: str) -> Cr
     return _post(accounts, Kind.HOUSE, moves, key=key, reference=reference, actor=actor)
 
 
+def open_accounts(*, event: Event) -> None:
+    """Make a new tenant's accounts, so that there is something to top up (subscriber of tenant.created)."""
+    lock_accounts()
+
+
 def lock_accounts() -> dict[str, CreditAccount]:
-    """Lock the accounts of the tenant in scope, in the order of their ids; by kind. They are made when first needed."""
+    """Lock the accounts of the tenant in scope, in the order of their ids; by kind. Those that are missing are made."""
     rows = CreditAccount.objects.select_for_update().order_by("pk")
     accounts = {row.kind: row for row in rows}
     if len(accounts) < len(Account):
@@ -175,19 +189,21 @@ def lock_accounts() -> dict[str, CreditAccount]:
 
 
 @retrying_atomic
-def save_policy(
-    *, daily_cap: Decimal | None, low_balance_at: Decimal | None, countries: list[str], actor: str
-) -> CreditPolicy:
-    """Set what the tenant in scope lets itself spend, when it is warned, and the countries that are written to."""
-    values = {"daily_cap": daily_cap, "low_balance_at": low_balance_at, "countries": sorted(set(countries))}
-    policy, _ = CreditPolicy.objects.update_or_create(defaults={**values, "updated_at": timezone.now()})
+def save_policy(*, actor: str, **values: Unpack[PolicyValues]) -> CreditPolicy:
+    """Set what is given of what the tenant in scope lets itself spend; what is left out stays as it is by then."""
+    accounts = lock_accounts()  # there are some before there is a policy: who saves the first one waits here too
+    policy = CreditPolicy.objects.first() or CreditPolicy()
+    for name, value in values.items():
+        setattr(policy, name, value)
+    policy.countries, policy.updated_at = sorted(set(policy.countries)), timezone.now()
+    policy.save()
     data: dict[str, Value] = {
-        "daily_cap": str(daily_cap),
-        "low_balance_at": str(low_balance_at),
-        "countries": len(countries),
+        "daily_cap": str(policy.daily_cap),
+        "low_balance_at": str(policy.low_balance_at),
+        "countries": len(policy.countries),
     }
     record(name="credit_policy.saved", subject=f"tenant:{policy.tenant_id}", actor=actor, data=data)
-    _watch_balance(lock_accounts()[Account.AVAILABLE])
+    _watch_balance(accounts[Account.AVAILABLE])
     return policy
 
 
@@ -201,13 +217,14 @@ def read_balance() -> Balance:
 
 
 def left_today(held: Decimal, *, now: datetime) -> Decimal | None:
-    """Say how many credits the day's cap leaves beside what is held and was settled today; None without a cap."""
+    """Say how many credits the day's cap leaves beside what is held and was settled today, 0 where that is more than
+    the cap by now; None without a cap."""
     policy = CreditPolicy.objects.first()
     if policy is None or policy.daily_cap is None:
         return None
     settled = CreditDay.objects.filter(day=_today(now)).values_list("settled", flat=True).first() or Decimal(0)
     left: Decimal = policy.daily_cap - settled - held
-    return left
+    return max(left, Decimal(0))
 
 
 def _today(now: datetime) -> date:
@@ -266,7 +283,7 @@ def _watch_balance(available: CreditAccount) -> None:
     policy = CreditPolicy.objects.first()
     subject = f"tenant:{available.tenant_id}"
     if policy is not None and policy.low_balance_at is not None and available.balance <= policy.low_balance_at:
-        message = f"{available.balance} credits are left; below zero nothing is sent. Top up."
+        message = f"{available.balance} credits are left; what costs more than that waits. Top up."
         raise_alert(kind=LOW_BALANCE, subject=subject, message=message)
     else:
         close_alert(kind=LOW_BALANCE, subject=subject)

@@ -149,7 +149,6 @@ def judge(sums: Sums, campaign: Campaign, *, begins: datetime, now: datetime) ->
     seconds = max(calls / _requests_per_second(campaign), sums.recipients / own_limit if own_limit else 0.0)
     seconds = round(seconds, 1)
     left = left_today(balance.held, now=begins)
-    left = None if left is None else max(left, Decimal(0))
     days = _days(sums.cost, left)
     starts = [_first_hour(start, begins, now) for start in sums.starts] or [begins]
     end = max(starts) + timedelta(seconds=seconds, days=(days or 1) - 1)

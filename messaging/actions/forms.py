@@ -19,6 +19,7 @@ from messaging.actions.contacts import Profile, ensure_contact
 from messaging.emails import render_email
 from messaging.models import ConsentEntry, ConsentState, Contact, Message, MessageBody, SignupForm
 from messaging.models.contacts import Channel
+from shopsync.actions.refusals import InvalidInput
 from shopsync.models import Tenant
 
 _SALT = "messaging.forms.confirm"
@@ -30,12 +31,8 @@ _CONFIRM_HTML = '<p>{{ text }}</p><p><a href="{{ url }}">{{ url }}</a></p>'
 _CONFIRM = "{name}: please confirm that you want to hear from us."
 
 
-class FormError(ValueError):
-    """A form that can't be kept as it is; `field` says where."""
-
-    def __init__(self, field: str, message: str) -> None:
-        super().__init__(message)
-        self.field = field
+class FormError(InvalidInput):
+    """A form that can't be kept as it is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -70,6 +70,11 @@ ON CONFLICT (tenant_id, channel, address_key) DO UPDATE SET moments = ARRAY(
     SELECT DISTINCT m FROM unnest(f.moments || EXCLUDED.moments) m ORDER BY m)"""
 
 
+def hold_policy() -> None:
+    """Wait until nobody else writes the tenant's policy, or counts towards its cap; until the transaction ends."""
+    lock_name(_CAP.format(tenancy.current_tenant_id()))
+
+
 def count_earlier(policy: SendingPolicy) -> None:
     """Count what campaigns sent within the window of a cap that is about to be written: one where there was none, or
     that looks further back.

@@ -23,6 +23,7 @@ from config.infra.failpoints import failpoint
 from config.infra.plans import plan_anew
 from config.infra.work import claims
 from messaging.actions.merging import merge_batch
+from messaging.actions.segments import hold_segment
 from messaging.imports import CHANNELS, IDENTITIES, Clean, RowReader, guess_columns
 from messaging.models import ContactImport, ImportChunk, ImportRow, Segment
 from messaging.tables import Decodable, Row, TableError, choose_encoding, read_header, read_rows
@@ -35,6 +36,7 @@ MAX_BYTES = 512 * 2**20
 CHUNK_BYTES = 2**20
 HEAD_BYTES = 2**16
 BATCH = 5000
+_NO_LIST = "segment_id: there is no static list of this id"
 SLICE_SECONDS = 15.0  # of work under one lease, which lasts 60
 
 
@@ -72,6 +74,8 @@ def start_import(*, pieces: Iterable[bytes], options: Options, actor: str) -> Co
         size += len(piece)
         ImportChunk(source=made, number=number, body=piece).save(force_insert=True)
     ContactImport.objects.filter(pk=made.pk).update(file_bytes=size)
+    if made.segment_id is not None and not hold_segment(made.segment_id):  # taken away while the file came
+        raise TableError(_NO_LIST)
     data: dict[str, Value] = {"columns": [name for name in made.columns if name], "bytes": size}
     data["channels"] = made.consent_channels
     record(name="import.started", subject=f"import:{made.pk}", actor=actor, data=data)
@@ -151,7 +155,7 @@ def _list(segment_id: int | None) -> Segment | None:
         return None
     found = Segment.objects.filter(pk=segment_id, kind=Segment.Kind.STATIC).first()
     if found is None:
-        raise TableError("segment_id: there is no static list of this id")
+        raise TableError(_NO_LIST)
     return found
 
 

@@ -8,6 +8,7 @@ from config.infra import tenancy
 from config.infra.ratelimit import Level
 from messaging.models import SendingPolicy, SendLimit
 from messaging.senders import SERVICES
+from shopsync.actions.refusals import InvalidInput
 from shopsync.models import Connection, Tenant
 
 DEFAULTS = {SendLimit.Level.ACCOUNT: 100, SendLimit.Level.TENANT: 50, SendLimit.Level.GLOBAL: 200}
@@ -20,12 +21,8 @@ _read_at = float("-inf")
 _limits: dict[tuple[str, str], int] = {}
 
 
-class LimitError(ValueError):
-    """A limit can't be kept as it is; `field` says where."""
-
-    def __init__(self, field: str, sentence: str) -> None:
-        super().__init__(sentence)
-        self.field = field
+class LimitError(InvalidInput):
+    """A limit can't be kept as it is."""
 
 
 def subject_of(*, level: str, given: str) -> str:

@@ -14,14 +14,16 @@ from messaging.actions.charges import release_messages, settle_messages
 from messaging.actions.flows import connection_of
 from messaging.actions.frequencies import uncount_sends
 from messaging.actions.outcomes import NOT_SENT
+from messaging.actions.prices import country_of
 from messaging.actions.returning import admit
 from messaging.actions.unsubscribes import unsubscribe_url
 from messaging.emails import render_email
 from messaging.encoding import split_sms
-from messaging.models import Contact, Message, MessageBody, TemplateVersion
+from messaging.models import Contact, Message, MessageBody, Sender, TemplateVersion
 from messaging.models.contacts import Channel
 from messaging.queries import marketing_address
 from messaging.rendering import MAX_TEXT, MissingValue, TemplateError, render_text, values_of
+from shopsync.actions.refusals import InvalidInput
 from shopsync.models import Tenant
 
 Purpose = Message.Purpose
@@ -31,17 +33,14 @@ class MessageError(ValueError):
     """A message can't be settled or sent again as it stands; the message says why."""
 
 
-class InvalidMessage(MessageError):  # noqa: N818  (of what was asked for, not of a message's state)
-    """A message can't be written as asked; `field` says what of it does not fit."""
-
-    def __init__(self, field: str, sentence: str) -> None:
-        super().__init__(sentence)
-        self.field = field
+class InvalidMessage(InvalidInput, MessageError):  # noqa: N818
+    """A message can't be written as asked, whatever the state of any."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Draft:
-    """A message to one contact: a text, or a version of a template (an e-mail always)."""
+    """A message to one contact: a text, or a version of a template (an e-mail always). `sender` is the value of one
+    that is registered; empty: the connection's own."""
 
     contact_id: int
     channel: str
@@ -49,6 +48,7 @@ class Draft:
     template_version_id: int | None = None
     purpose: str = Purpose.MARKETING
     trigger: str = ""
+    sender: str = ""
 
 
 @transaction.atomic(savepoint=False)
@@ -63,12 +63,15 @@ def send_single(*, draft: Draft, actor: str) -> Message:
     address = _address(contact, draft)
     if not address:
         raise InvalidMessage("contact_id", f"The contact can't be reached by {draft.channel}.")
+    sender = _sender(draft, country=country_of(phone=address, known=contact.country)) if draft.sender else None
     message = Message(
         contact=contact,
         channel=draft.channel,
         address=address,
         purpose=draft.purpose,
         trigger=draft.trigger[:120],
+        sender=draft.sender,
+        connection=sender.connection if sender else None,
         priority=0,
     )
     body = None
@@ -88,6 +91,29 @@ def _address(contact: Contact, draft: Draft) -> str:
     """Say where the message goes: marketing to the address that was agreed to, all else to the contact's own."""
     is_marketing = draft.purpose == Purpose.MARKETING
     return marketing_address(contact, draft.channel) if is_marketing else contact.address_on(draft.channel)
+
+
+def _sender(draft: Draft, *, country: str) -> Sender:
+    """Find who the message is from: of two of one value, the one for the recipient's country.
+
+    Raises: InvalidMessage.
+    """
+    known = Sender.objects.select_related("connection").filter(value=draft.sender).order_by("-country", "pk")
+    if not known:
+        sentence = f"There is no sender {draft.sender}: name one that /api/v1/senders lists, or leave it out."
+        raise InvalidMessage("sender", sentence)
+    fitting = [one for one in known if one.channel == draft.channel]
+    if not fitting:
+        raise InvalidMessage("sender", f"{draft.sender} is a sender for {known[0].channel}, not for {draft.channel}.")
+    active = [one for one in fitting if one.is_active]
+    if not active:
+        raise InvalidMessage("sender", f"The sender {draft.sender} was put away: name another, or use it again.")
+    found = next((one for one in active if one.country in {"", country}), None)
+    if found is None:
+        where = ", ".join(one.country for one in active)
+        sentence = f"The sender {draft.sender} is for {where} alone, and the contact is not there: name another."
+        raise InvalidMessage("sender", sentence)
+    return found
 
 
 def _text(message: Message, draft: Draft) -> str:
@@ -122,7 +148,7 @@ def _write_email(message: Message, draft: Draft) -> MessageBody:
         sentence = "An e-mail is written by a template: give a version of one, and no text."
         raise InvalidMessage("template_version_id", sentence)
     version = _version(draft, draft.template_version_id)
-    via = connection_of(draft.channel, None)
+    via = connection_of(draft.channel, message.connection)
     if via is None:
         raise MessageError("There is no active connection of the service email, whose postal address the footer needs.")
     try:

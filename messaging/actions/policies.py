@@ -12,7 +12,7 @@ from django.utils import timezone
 from audit.actions import record
 from config.infra import tenancy
 from messaging.actions.campaigns import mind_campaigns_of
-from messaging.actions.frequencies import count_earlier
+from messaging.actions.frequencies import count_earlier, hold_policy
 from messaging.models import QuietHours, Sender, SendingPolicy
 
 Setting = Sender | QuietHours | SendingPolicy
@@ -20,10 +20,14 @@ Setting = Sender | QuietHours | SendingPolicy
 
 @transaction.atomic
 def save_setting(row: Setting, values: Mapping[str, Any], *, actor: str) -> Setting:
-    """Write a new row of settings, or change one, and note that it was; what is not in `values` stays.
+    """Write a new row of settings, or change one, and note that it was; what is not in `values` stays. There is one
+    sending policy: whoever writes the first one at the same moment as somebody else changes theirs.
 
     Raises: ValidationError with sentences by field.
     """
+    if isinstance(row, SendingPolicy):
+        hold_policy()
+        row = SendingPolicy.objects.first() or row
     verb = "created" if row.pk is None else "updated"
     row.tenant_id = tenancy.current_tenant_id()
     for name, value in values.items():
@@ -40,6 +44,7 @@ def save_setting(row: Setting, values: Mapping[str, Any], *, actor: str) -> Sett
             else:  # what somebody else changed meanwhile stays
                 row.save(update_fields=[*values, *(["updated_at"] if isinstance(row, SendingPolicy) else [])])
     except IntegrityError as error:
+        row.full_clean()  # by now it sees what somebody else wrote at this moment, and names the field
         raise ValidationError("Somebody else wrote the same at this moment; look, then try again.") from error
     if isinstance(row, Sender):
         mind_campaigns_of(row)

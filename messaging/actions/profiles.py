@@ -13,6 +13,7 @@ from messaging.actions.contacts import lock_contacts, lock_identities
 from messaging.identity import Identity
 from messaging.imports import MAX_ATTRIBUTES
 from messaging.models import Contact, ContactIdentity
+from shopsync.actions.refusals import InvalidInput
 from shopsync.shopify import version
 
 Kind = ContactIdentity.Kind
@@ -26,12 +27,8 @@ KINDS = {
 PLAIN = ("first_name", "last_name", "email", "phone", "country", "region", "locale", "timezone")
 
 
-class ProfileError(ValueError):
-    """What was given of a contact can't be; `field` says where."""
-
-    def __init__(self, field: str, message: str) -> None:
-        super().__init__(message)
-        self.field = field
+class ProfileError(InvalidInput):
+    """What was given of a contact can't be."""
 
 
 class IdentityTaken(ProfileError):  # noqa: N818

@@ -14,6 +14,7 @@ from messaging.actions.opt_outs import GIVEN_UP, act_on, count_possibly_sent, lo
 from messaging.actions.replies import NO_PHONE, read_kind
 from messaging.models import InboundMessage
 from shopsync.actions.alerts import close_alert, raise_alert
+from shopsync.actions.refusals import InvalidInput
 from shopsync.models import Alert, Membership, Tenant, User, WebhookEvent
 
 Decision, Kind, Review = InboundMessage.Decision, InboundMessage.Kind, InboundMessage.Review
@@ -30,12 +31,8 @@ class ReplyError(ValueError):
     """A reply can't be decided on or assigned as it stands; the message says why."""
 
 
-class InvalidReply(ReplyError):  # noqa: N818  (of what was asked for, not of the reply's state)
-    """What was asked for is nothing to do with a reply; `field` says where."""
-
-    def __init__(self, field: str, sentence: str) -> None:
-        super().__init__(sentence)
-        self.field = field
+class InvalidReply(InvalidInput, ReplyError):  # noqa: N818
+    """What was asked for is nothing to do with a reply."""
 
 
 @transaction.atomic(savepoint=False)

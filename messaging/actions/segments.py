@@ -2,37 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from django.db import IntegrityError, connection, transaction
-from django.db.models import ProtectedError
 from django.utils import timezone
 
 from audit.actions import record
 from config.infra import tenancy
-from messaging.models import Contact, Segment, SegmentMember
+from config.infra.work import Status
+from messaging.models import Contact, ContactImport, Segment, SegmentMember
 from messaging.queries import find_contacts
 from messaging.segments import Compiled, SegmentError, compile_segment
+from shopsync.actions.refusals import InvalidInput
 from shopsync.models import Tenant
 
 Kind = Segment.Kind
+NAMED = 3  # of a kind, that a refusal names
 
 
 class SegmentRefused(SegmentError):  # noqa: N818  (a state of the segment, not of what was asked for)
     """A segment can't be taken away, or filled, as it stands; the message says why."""
 
 
+class InvalidName(InvalidInput, SegmentError):  # noqa: N818
+    """A segment can't be called so."""
+
+
 @transaction.atomic(savepoint=False)
 def save_segment(*, segment_id: int | None, name: str, definition: Mapping[str, Any] | None, actor: str) -> Segment:
     """Make or change a segment; without a description it is a static list.
 
-    Raises: SegmentError for a description that is none, a list in it that there is not, or a name that is another's;
-    Segment.DoesNotExist.
+    Raises: SegmentError for a description that is none, or a list in it that there is not; InvalidName for one that is
+    another's; Segment.DoesNotExist.
     """
     if not name.strip() or len(name) > 100:
-        raise SegmentError("name: 1 to 100 characters are needed")
+        raise InvalidName("name", "1 to 100 characters are needed.")
     segment = Segment() if segment_id is None else Segment.objects.select_for_update().get(pk=segment_id)
     if segment_id is not None and (definition is None) != (segment.kind == Kind.STATIC):
         raise SegmentError("definition: a list stays a list, and a described segment keeps a description")
@@ -45,7 +51,7 @@ def save_segment(*, segment_id: int | None, name: str, definition: Mapping[str, 
         with transaction.atomic():
             segment.save()
     except IntegrityError as error:
-        raise SegmentError(f"name: there is a segment {name.strip()!r} already") from error
+        raise InvalidName("name", f"There is a segment {name.strip()!r} already: give another name.") from error
     record(name="segment.saved", subject=f"segment:{segment.pk}", actor=actor, data={"kind": segment.kind})
     return segment
 
@@ -65,25 +71,43 @@ def check_definition(definition: Any) -> None:
 
 @transaction.atomic(savepoint=False)
 def delete_segment(*, segment_id: int, actor: str) -> None:
-    """Take a segment away that no description names and no campaign needs; its contacts stay.
+    """Take a segment away that nothing uses; its contacts stay.
 
-    Raises: Segment.DoesNotExist, SegmentRefused while something needs it.
+    Raises: Segment.DoesNotExist, SegmentRefused, naming what uses it.
     """
     segment = Segment.objects.select_for_update().get(pk=segment_id)
-    if names := named_by(segment):
-        more = f" and {len(names) - 5} more" if len(names) > 5 else ""
-        raise SegmentRefused(f"It is named in {', '.join(names[:5])}{more}; take it out of there first.")
+    if uses := uses_of(segment):
+        raise SegmentRefused(f"It is used by {'; by '.join(uses)}. Only what nothing uses can be taken away.")
     record(name="segment.deleted", subject=f"segment:{segment.pk}", actor=actor, data={"kind": segment.kind})
-    try:
-        segment.delete()
-    except ProtectedError as error:
-        raise SegmentRefused("Something was made with it that needs it still.") from error
+    segment.delete()
 
 
-def named_by(segment: Segment) -> list[str]:
-    """List the names of the segments whose descriptions name this one."""
+def uses_of(segment: Segment) -> list[str]:
+    """Name what uses a segment, a few of each kind by name; empty where nothing does."""
+    campaigns = segment.campaigns.order_by("-pk").values_list("name", flat=True)
+    filling = ContactImport.objects.filter(segment=segment, status__in=(Status.READY, Status.LEASED)).order_by("-pk")
     described = Segment.objects.filter(kind=Kind.DYNAMIC).order_by("name")
-    return [repr(one.name) for one in described if segment.pk in compile_segment(one.definition).lists]
+    naming = [one.name for one in described if segment.pk in compile_segment(one.definition).lists]
+    found = {
+        "campaigns": list(campaigns),
+        "imports that still run": list(map(str, filling)),
+        "descriptions of segments": naming,
+    }
+    return [f"{kind}: {_named(names)}" for kind, names in found.items() if names]
+
+
+def _named(names: Sequence[str]) -> str:
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return f"{', '.join(map(repr, names[:NAMED]))}{more}"
+
+
+def hold_segment(segment_id: int) -> bool:
+    """Keep a segment from being taken away until the transaction ends, for whoever begins to use it; False where it is
+    gone already. Call it last: whoever fills a list waits for it."""
+    with connection.cursor() as cursor:
+        sql = "SELECT FROM messaging_segment WHERE id = %s AND tenant_id = %s FOR KEY SHARE"
+        cursor.execute(sql, [segment_id, tenancy.current_tenant_id()])
+        return cursor.fetchone() is not None
 
 
 @transaction.atomic(savepoint=False)

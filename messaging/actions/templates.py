@@ -14,23 +14,22 @@ from messaging.emails import check_email
 from messaging.models import Template, TemplateVersion
 from messaging.models.contacts import Channel
 from messaging.rendering import MAX_TEXT, TemplateError, check_names, check_template
+from shopsync.actions.refusals import InvalidInput
 
 MAX_DEFAULTS = 100
 MAX_DEFAULT = 500
 
 
-class TemplateExists(Exception):  # noqa: N818
+class TemplateExists(InvalidInput):
     """The tenant has a template of this name, perhaps an archived one."""
 
     def __init__(self, name: str) -> None:
-        super().__init__(f"There is a template called {name} already: take another name, or write its next version.")
-        self.field = "name"
+        sentence = f"There is a template called {name} already: take another name, or write its next version."
+        super().__init__("name", sentence)
 
 
 class TemplateArchived(Exception):  # noqa: N818
     """An archived template is not written any more."""
-
-    field = ""
 
 
 _VALUE = re.compile(r"\{\{.*?\}\}", re.DOTALL)

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from django.contrib import admin, messages
+from django.contrib import admin
 from django.db.models import Model, QuerySet
-from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.utils import timezone
 from unfold.decorators import action, display
 
 from messaging.actions.consent import ConsentError, state_consent
 from messaging.actions.exports import export_contacts
-from messaging.actions.profiles import PLAIN, ProfileError, change_contact, create_contact
+from messaging.actions.profiles import PLAIN, change_contact, create_contact
 from messaging.admin.profiles import ADDED, ConsentForm, ContactForm
 from messaging.models import ConsentEntry, ConsentState, Contact, ContactIdentity
 from messaging.views.contacts import csv_answer
@@ -76,14 +76,6 @@ class ContactAdmin(ActingAdmin):
     def get_inlines(self, request: HttpRequest, obj: Any) -> list[Any]:
         """Show what hangs on a contact once there is one."""
         return list(self.inlines) if obj is not None else []
-
-    def changeform_view(self, request: HttpRequest, *args: Any, **options: Any) -> Any:
-        """Add or change; what was refused only as it was written (somebody was faster) is told on the page again."""
-        try:
-            return super().changeform_view(request, *args, **options)
-        except ProfileError as error:
-            self.message_user(request, str(error), messages.ERROR)
-            return HttpResponseRedirect(request.get_full_path())
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         """Make or change it as the API does; a name that is left out of the attributes is taken away."""

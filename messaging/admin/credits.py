@@ -137,5 +137,5 @@ class CreditPolicyAdmin(TenantModelAdmin):
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         """Set it as the API does."""
-        values = {"daily_cap": obj.daily_cap, "low_balance_at": obj.low_balance_at, "countries": obj.countries}
+        values = {name: form.cleaned_data[name] for name in (form.changed_data if change else self.settings_fields)}
         obj.pk = save_policy(**values, actor=actor_of(request)).pk

@@ -11,7 +11,6 @@ from django.db.models import Case, OuterRef, Subquery, When
 from django.db.models.functions import Cast
 from django.http import HttpRequest
 from django.utils import timezone
-from unfold.admin import ModelAdmin
 from unfold.decorators import display
 from unfold.widgets import UnfoldAdminTextInputWidget
 
@@ -20,7 +19,7 @@ from config.infra import tenancy
 from messaging.actions.frequencies import count_earlier
 from messaging.actions.limits import LimitError, subject_of
 from messaging.models import Price, QuietHours, SendingPolicy, SendLimit, SendQueue
-from shopsync.admin.base import TenantForm, TenantModelAdmin, actor_of
+from shopsync.admin.base import RacedAdmin, TenantForm, TenantModelAdmin, actor_of
 from shopsync.models import Tenant
 
 
@@ -95,7 +94,7 @@ class SendQueueAdmin(TenantModelAdmin):
     fields = ("channel", "connection", "blocker", "blocked_until", "served_at", "turn", "deficit", "tenant")
 
 
-class HouseAdmin(ModelAdmin):
+class HouseAdmin(RacedAdmin):
     """Rows of the installation: superusers' alone; what is done to them is the system's to remember, no tenant's."""
 
     def has_module_permission(self, request: HttpRequest) -> bool:

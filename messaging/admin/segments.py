@@ -17,7 +17,6 @@ from django.utils.safestring import SafeString
 from unfold.decorators import action, display
 from unfold.widgets import UnfoldAdminFileFieldWidget, UnfoldAdminTextareaWidget
 
-from config.infra.work import Status
 from messaging.actions.segments import (
     change_members,
     check_definition,
@@ -26,11 +25,11 @@ from messaging.actions.segments import (
     count_contacts,
     delete_segment,
     find_named,
-    named_by,
     sample_contacts,
     save_segment,
+    uses_of,
 )
-from messaging.models import ContactImport, Segment, SegmentMember
+from messaging.models import Segment, SegmentMember
 from messaging.segments import SegmentError
 from messaging.tables import TableError
 from messaging.views.segments import SHOWN, cells_of
@@ -38,7 +37,6 @@ from shopsync.admin.base import ByIdFilter, TenantModelAdmin, actor_of
 from shopsync.admin.forms import ActingAdmin, KeyedForm, Page, row_action
 from shopsync.sites import scope_of
 
-NAMED = 3
 _SPLIT = re.compile(r"[\n,;]")
 _EXAMPLE = '{"all": [{"field": "contact.country", "op": "is", "value": "GR"}]}'
 
@@ -149,7 +147,7 @@ class SegmentAdmin(ActingAdmin):
         segments = list(objs)
         shown = [f"{segment.name} ({segment.members.count()} members)" for segment in segments]
         counts = {self.opts.verbose_name_plural: len(segments)}
-        return shown, counts, set(), [sentence for segment in segments for sentence in _needed_by(segment)]
+        return shown, counts, set(), [f"{one.name} is used by {use}" for one in segments for use in uses_of(one)]
 
     def delete_model(self, request: HttpRequest, obj: Segment) -> None:
         """Take it away as the API does."""
@@ -214,20 +212,6 @@ class SegmentAdmin(ActingAdmin):
             run=run,
         )
         return self.ask(request, segment, page)
-
-
-def _needed_by(segment: Segment) -> list[str]:
-    """Say what a segment is needed by, up to three of a kind by name."""
-    campaigns = [repr(name) for name in segment.campaigns.order_by("-pk").values_list("name", flat=True)]
-    filling = ContactImport.objects.filter(segment=segment, status__in=(Status.READY, Status.LEASED)).order_by("-pk")
-    imports = [repr(str(one)) for one in filling]
-    found = {"campaigns": campaigns, "imports that still run": imports, "descriptions of segments": named_by(segment)}
-    return [
-        f"{segment.name} is used by {kind}: {', '.join(names[:NAMED])}"
-        f"{f' and {len(names) - NAMED} more' if len(names) > NAMED else ''}"
-        for kind, names in found.items()
-        if names
-    ]
 
 
 class OfSegment(ByIdFilter):

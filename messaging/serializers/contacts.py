@@ -15,7 +15,7 @@ from messaging.models import ConsentEntry
 from messaging.models.contacts import Channel
 from messaging.senders import PLACES
 from shopsync.identity import normalise_email, normalise_phone
-from shopsync.serializers import Input
+from shopsync.serializers import Input, PatternField
 
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
@@ -138,7 +138,9 @@ class ContactInput(Input):
     whatsapp = serializers.CharField(
         max_length=40, required=False, allow_blank=True, help_text="a number of its own; else `phone` serves"
     )
-    shopify_id = serializers.RegexField(r"^[0-9]{1,18}\Z", required=False, allow_blank=True)
+    shopify_id = PatternField(
+        r"^[0-9]{1,18}\Z", says="Give the customer's id at Shopify, in digits.", required=False, allow_blank=True
+    )
     external_id = serializers.CharField(max_length=320, required=False, allow_blank=True)
     first_name = serializers.CharField(max_length=200, required=False, allow_blank=True)
     last_name = serializers.CharField(max_length=200, required=False, allow_blank=True)
@@ -179,8 +181,12 @@ class ConsentInput(Input):
 
     channel = serializers.ChoiceField(choices=Channel.choices)
     state = serializers.ChoiceField(choices=ConsentEntry.State.choices)
-    source = serializers.RegexField(  # type: ignore[assignment]  # DRF's metaclass moves fields away
-        r"^[A-Za-z0-9_. -]{1,30}\Z", required=False, default="api", help_text="where it was said, e.g. till, phone"
+    source = PatternField(  # type: ignore[assignment]  # DRF's metaclass moves fields away
+        r"^[A-Za-z0-9_. -]{1,30}\Z",
+        says="Give 1 to 30 letters, digits, blanks, dots, hyphens or underscores, e.g. till.",
+        required=False,
+        default="api",
+        help_text="where it was said, e.g. till, phone",
     )
     text_shown = serializers.CharField(
         max_length=5000, required=False, default="", allow_blank=True, help_text="needed to subscribe: the words shown"

@@ -7,7 +7,7 @@ from typing import Any
 from rest_framework import serializers
 
 from messaging.senders import wrong_with_countries
-from shopsync.serializers import Input
+from shopsync.serializers import Input, PatternField
 
 
 class BalanceRow(serializers.Serializer[Any]):
@@ -35,7 +35,7 @@ class PolicyInput(Input):
         18, 4, min_value=0, allow_null=True, default=None, help_text="an alert is raised at or below it; null: never"
     )
     countries = serializers.ListField(
-        child=serializers.RegexField(r"^[A-Z]{2}\Z"),
+        child=PatternField(r"^[A-Z]{2}\Z", says="Give an ISO 3166-1 code in capital letters, e.g. GR."),
         max_length=250,
         default=list,
         help_text="ISO 3166-1 codes that messages may go to; empty: everywhere",

@@ -34,6 +34,7 @@ class MessageRow(serializers.Serializer[Any]):
     trigger = serializers.CharField(read_only=True)
     channel = serializers.CharField(read_only=True)
     address = serializers.CharField(read_only=True)
+    sender = serializers.CharField(read_only=True, help_text="who it is from; empty: the connection's own")
     text = serializers.CharField(read_only=True)
     state = serializers.CharField(
         read_only=True,
@@ -65,6 +66,12 @@ class MessageInput(Input):
         choices=PURPOSES,
         default=Message.Purpose.MARKETING.value,
         help_text="marketing is sent with consent only; transactional to whoever is not suppressed",
+    )
+    sender = serializers.CharField(
+        max_length=320,
+        default="",
+        allow_blank=True,
+        help_text="one of /api/v1/senders by its `value`, of the same channel; empty: the connection's own",
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from shopsync.serializers import IdField, Input
+from shopsync.serializers import IdField, Input, PatternField
 
 MOST_IDS = 10_000
 _EXAMPLE = {"all": [{"field": "contact.country", "op": "is", "value": "GR"}]}
@@ -66,8 +66,11 @@ class CountRow(serializers.Serializer[Any]):
 class IdentitiesField(serializers.ListField):
     """What contacts are known by; a phone is written with its prefix, or it could be taken for an id."""
 
-    child = serializers.RegexField(
-        r"^(\+.*|.*@.*)\Z", max_length=320, help_text="an e-mail address, or a phone with + and its prefix"
+    child = PatternField(
+        r"^(\+.*|.*@.*)\Z",
+        says="Give an e-mail address, or a phone with + and its prefix, e.g. +306912345678.",
+        max_length=320,
+        help_text="an e-mail address, or a phone with + and its prefix",
     )
 
     def __init__(self, **options: Any) -> None:

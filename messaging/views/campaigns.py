@@ -34,13 +34,8 @@ from shopsync.auth import ReadOrAct, actor_of
 from shopsync.serializers import Nothing, StrictQuery, read
 from shopsync.views import KEY, answer_once, declare_problem
 
-
-def _named(error: InvalidCampaign) -> dict[str, object]:
-    return {"errors": {error.field: [str(error)]}}
-
-
 declare_problem(CampaignError, status=409, slug="campaign-refused", title="Not as the campaign stands")
-declare_problem(InvalidCampaign, status=400, slug="invalid-campaign", title="It does not fit", members=_named)
+declare_problem(InvalidCampaign, status=400, slug="invalid-campaign", title="It does not fit")
 
 
 class CampaignFilters(FilterSet):

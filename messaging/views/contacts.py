@@ -29,22 +29,18 @@ from shopsync.auth import MayAct, ReadOrAct, actor_of
 from shopsync.identity import normalise_email
 from shopsync.models import Tenant
 from shopsync.serializers import PAGE, StrictQuery, WholeNumberFilter
-from shopsync.views import KEY, answer_once, declare_problem
+from shopsync.views import KEY, answer_once, declare_problem, named
 
 READS = frozenset({"list", "retrieve", "consents"})
 
 
-def _named(error: profiles.ProfileError) -> dict[str, object]:
-    return {"errors": {error.field: [str(error)]}}
-
-
-declare_problem(profiles.ProfileError, status=400, slug="invalid-contact", title="Not a contact", members=_named)
+declare_problem(profiles.ProfileError, status=400, slug="invalid-contact", title="Not a contact")
 declare_problem(
     profiles.IdentityTaken,
-    status=409,
+    status=400,
     slug="identity-taken",
     title="Somebody else is known by it",
-    members=lambda error: {"contact_id": error.contact_id, **_named(error)},
+    members=lambda error: {"contact_id": error.contact_id, **named(error)},
 )
 
 
@@ -102,7 +98,7 @@ class Contacts(StrictQuery, ReadOrAct, ReadOnlyModelViewSet[Contact]):
 
     @extend_schema(request=ContactInput, responses={201: ContactRow}, parameters=[KEY], summary="Make a contact")
     def create(self, request: Request) -> Response:
-        """Make a contact; 409 names the one that an identity belongs to already."""
+        """Make a contact; 400 names the one that an identity belongs to already."""
         return answer_once(request, lambda: self._create(request))
 
     def _create(self, request: Request) -> Response:

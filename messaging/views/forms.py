@@ -38,13 +38,7 @@ _GONE = "This form is no longer here."
 _OLD_LINK = "This link is too old, or was cut on its way; fill in the form once more."
 _ANSWERED = "Something else was said since this link was sent, such as an opt-out; fill in the form once more."
 
-declare_problem(
-    forms.FormError,
-    status=409,
-    slug="form-exists",
-    title="There is one already",
-    members=lambda error: {"errors": {error.field: [str(error)]}},
-)
+declare_problem(forms.FormError, status=400, slug="form-exists", title="There is one already")
 
 
 @csrf_exempt

@@ -45,12 +45,8 @@ class MessageFilters(FilterSet):
         return in_state(rows, value)
 
 
-def _named(error: InvalidMessage) -> dict[str, object]:
-    return {"errors": {error.field: [str(error)]}}
-
-
 declare_problem(MessageError, status=409, slug="message-refused", title="Not as the message stands")
-declare_problem(InvalidMessage, status=400, slug="invalid-message", title="This is no message", members=_named)
+declare_problem(InvalidMessage, status=400, slug="invalid-message", title="This is no message")
 
 
 class Messages(StrictQuery, ReadOrAct, ReadOnlyModelViewSet[Message]):

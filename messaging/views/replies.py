@@ -22,13 +22,7 @@ from shopsync.serializers import StrictQuery, WholeNumberFilter, read
 from shopsync.views import KEY, answer_once, declare_problem
 
 declare_problem(ReplyError, status=409, slug="reply-refused", title="Not as the reply stands")
-declare_problem(
-    InvalidReply,
-    status=400,
-    slug="invalid-decision",
-    title="This is no decision",
-    members=lambda error: {"errors": {error.field: [str(error)]}},
-)
+declare_problem(InvalidReply, status=400, slug="invalid-decision", title="This is no decision")
 
 
 class ReplyFilters(FilterSet):

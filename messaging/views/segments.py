@@ -44,12 +44,12 @@ SHOWN = 100
 
 
 def _named(error: SegmentError) -> dict[str, object]:
-    """Name the field: its name, or else its description, within which the sentence names the place."""
-    field, _, sentence = str(error).partition(": ")
-    return {"errors": {"name": [sentence]} if field == "name" else {"definition": [str(error)]}}
+    """Name the description: the sentence names the place within it."""
+    return {"errors": {"definition": [str(error)]}}
 
 
 declare_problem(segments.SegmentRefused, status=409, slug="segment-refused", title="Not as the segment stands")
+declare_problem(segments.InvalidName, status=400, slug="invalid-segment", title="This is no segment")
 declare_problem(SegmentError, status=400, slug="invalid-segment", title="This is no segment", members=_named)
 
 

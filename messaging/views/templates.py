@@ -45,13 +45,9 @@ from shopsync.views import KEY, answer_once, declare_problem, read_key
 READS = frozenset({"list", "retrieve"})
 
 
-def _named(error: Any) -> dict[str, object]:
-    return {"errors": {error.field: [str(error)]}} if error.field else {}
-
-
-declare_problem(TemplateError, status=400, slug="template-error", title="The template can't be used", members=_named)
-declare_problem(TemplateExists, status=409, slug="template-exists", title="There is one already", members=_named)
-declare_problem(TemplateArchived, status=409, slug="template-archived", title="It is archived", members=_named)
+declare_problem(TemplateError, status=400, slug="template-error", title="The template can't be used")
+declare_problem(TemplateExists, status=400, slug="template-exists", title="There is one already")
+declare_problem(TemplateArchived, status=409, slug="template-archived", title="It is archived")
 
 
 class TemplateFilters(FilterSet):
@@ -86,7 +82,7 @@ class Templates(StrictQuery, ReadOrAct, ReadOnlyModelViewSet[Template]):
 
     @extend_schema(request=TemplateInput, responses={201: TemplateDetail}, parameters=[KEY], summary="Make a template")
     def create(self, request: Request) -> Response:
-        """Make a template and its first version; 400 names the field that can't be used, 409 a name that is taken."""
+        """Make a template and its first version; 400 names the field that can't be used, as a name that is taken."""
         return answer_once(request, lambda: self._create(request))
 
     def _create(self, request: Request) -> Response:

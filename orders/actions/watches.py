@@ -14,16 +14,16 @@ from config.infra.transactions import retrying_atomic
 from orders.models import Order, OrderWatch
 from orders.queries import only_overdue
 from shopsync.actions.alerts import close_alert, raise_alert
+from shopsync.actions.refusals import InvalidInput
 
 _WORDS = {"unpaid": "not paid", "unfulfilled": "not sent in full"}
 
 
-class WatchExists(Exception):  # noqa: N818
+class WatchExists(InvalidInput):
     """The tenant has a watch of this kind."""
 
     def __init__(self, kind: str) -> None:
-        super().__init__(f"There is a watch of the kind {kind} already: change its hours.")
-        self.field = "kind"
+        super().__init__("kind", f"There is a watch of the kind {kind} already: change its hours.")
 
 
 @transaction.atomic

@@ -55,7 +55,12 @@ class _BuyForm(forms.Form):
 
 class _HandOverForm(forms.Form):
     company = forms.CharField(max_length=100, widget=UnfoldAdminTextInputWidget)
-    number = forms.RegexField(r"^[\x20-\x7e]{1,100}\Z", label="Tracking number", widget=UnfoldAdminTextInputWidget)
+    number = forms.RegexField(
+        r"^[\x20-\x7e]{1,100}\Z",
+        label="Tracking number",
+        widget=UnfoldAdminTextInputWidget,
+        error_messages={"invalid": "Give 1 to 100 characters of ASCII."},
+    )
 
 
 @admin.register(Shipment)

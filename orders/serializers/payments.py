@@ -9,7 +9,7 @@ from rest_framework import serializers
 from orders.actions.authorisations import CaptureRequest
 from orders.actions.gateway_refunds import RefundRequest
 from orders.serializers.writes import PlainDecimalField
-from shopsync.serializers import IdField, Input, MoneyField
+from shopsync.serializers import IdField, Input, MoneyField, PatternField
 
 
 class GatewayRefundRow(serializers.Serializer[Any]):
@@ -73,7 +73,11 @@ class GatewayRefundInput(Input):
     """What to give back."""
 
     amount = PlainDecimalField(max_digits=20, decimal_places=4, help_text='a string, e.g. "12.50"')
-    currency = serializers.RegexField(r"^[A-Z]{3}\Z", help_text="the payment's own, e.g. EUR")
+    currency = PatternField(
+        r"^[A-Z]{3}\Z",
+        says="Give an ISO 4217 code in capital letters, e.g. EUR.",
+        help_text="the payment's own, e.g. EUR",
+    )
     reason = serializers.ChoiceField(
         choices=["duplicate", "fraudulent", "requested_by_customer"], required=False, default="requested_by_customer"
     )

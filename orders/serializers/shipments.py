@@ -9,7 +9,7 @@ from rest_framework import serializers
 from inventory.rules import COUNTRIES
 from inventory.serializers.stock import MOST_UNITS
 from orders.actions.shipments import Tracking, Units
-from shopsync.serializers import IdField, Input, MoneyField
+from shopsync.serializers import IdField, Input, MoneyField, PatternField
 
 MAX_LINES = 500
 _HEAVIEST_GRAMS, _LONGEST_MM = 1_000_000, 10_000
@@ -69,13 +69,17 @@ class RatesInput(Input):
 class BuyInput(Input):
     """At which rate to buy."""
 
-    rate_id = serializers.RegexField(r"^[\x21-\x7e]{1,80}\Z", help_text="one of the shipment's `rates`")
+    rate_id = PatternField(
+        r"^[\x21-\x7e]{1,80}\Z",
+        says="Give the id of one of the shipment's `rates`.",
+        help_text="one of the shipment's `rates`",
+    )
 
 
 class TrackingInput(Input):
     """Under which number a parcel goes; left out for one with a label that was bought here."""
 
-    tracking_number = serializers.RegexField(r"^[\x20-\x7e]{1,100}\Z", required=False)
+    tracking_number = PatternField(r"^[\x20-\x7e]{1,100}\Z", says="Give 1 to 100 characters of ASCII.", required=False)
     tracking_company = serializers.CharField(max_length=100, required=False)
     tracking_url = serializers.URLField(max_length=500, required=False, default="")
 

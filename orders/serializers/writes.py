@@ -21,7 +21,7 @@ from orders.models import RefundLine
 from orders.money import DiscountCode, NewLine, ShippingLine, TaxLine
 from shopsync.identity import normalise_email, normalise_phone
 from shopsync.money import CURRENCIES
-from shopsync.serializers import IdField, Input
+from shopsync.serializers import IdField, Input, PatternField
 
 LARGEST_AMOUNT = Decimal(10**12)
 ISO_4217 = r"^[A-Z]{3}\Z"
@@ -128,7 +128,13 @@ class PlaceOrder(Input):
     lines = OrderLineInput(many=True, allow_empty=False, max_length=MAX_LINES)  # type: ignore[call-arg]
     reservation_id = IdField(required=False, allow_null=True, default=None)
     is_paid = serializers.BooleanField(default=False, help_text="paid elsewhere: the units are sold at once")
-    currency = serializers.RegexField(ISO_4217, required=False, default="", help_text="ISO 4217; the tenant's")
+    currency = PatternField(
+        ISO_4217,
+        says="Give an ISO 4217 code in capital letters, e.g. EUR.",
+        required=False,
+        default="",
+        help_text="ISO 4217; the tenant's",
+    )
     presentment_currency = serializers.ChoiceField(
         choices=sorted(CURRENCIES), required=False, default="", help_text="ISO 4217; the buyer's"
     )

@@ -40,10 +40,6 @@ from shopsync.views import KEY, answer_once, declare_problem, read_key
 READS = frozenset({"list", "retrieve", "timeline"})
 
 
-def _named(error: moves.OrderError) -> dict[str, object]:
-    return {"errors": {error.field: [str(error)]}} if error.field else {}
-
-
 def _nested(error: FaultyAmount) -> dict[str, object]:
     """Name the field as a serializer does: `lines.1.tax_amount` is the second line's."""
     errors: Any = [str(error)]
@@ -52,17 +48,15 @@ def _nested(error: FaultyAmount) -> dict[str, object]:
     return {"errors": errors}
 
 
-declare_problem(moves.OrderError, status=409, slug="order-conflict", title="The order can't be moved", members=_named)
-declare_problem(moves.ShopifysOrder, status=409, slug="shopifys-order", title="Shopify's order", members=_named)
-declare_problem(moves.UnknownLine, status=400, slug="unknown-lines", title="Unknown lines", members=_named)
-declare_problem(UnknownReservation, status=400, slug="unknown-reservation", title="Unknown reservation", members=_named)
-declare_problem(CurrencyMismatch, status=400, slug="currency-mismatch", title="Another currency", members=_named)
-declare_problem(InvalidCapture, status=400, slug="invalid-capture", title="Invalid capture", members=_named)
-declare_problem(
-    CaptureKeyReused, status=409, slug="idempotency-key-reused", title="Idempotency key used before", members=_named
-)
+declare_problem(moves.OrderError, status=409, slug="order-conflict", title="The order can't be moved")
+declare_problem(moves.ShopifysOrder, status=409, slug="shopifys-order", title="Shopify's order")
+declare_problem(moves.UnknownLine, status=400, slug="unknown-lines", title="Unknown lines")
+declare_problem(UnknownReservation, status=400, slug="unknown-reservation", title="Unknown reservation")
+declare_problem(CurrencyMismatch, status=400, slug="currency-mismatch", title="Another currency")
+declare_problem(InvalidCapture, status=400, slug="invalid-capture", title="Invalid capture")
+declare_problem(CaptureKeyReused, status=409, slug="idempotency-key-reused", title="Idempotency key used before")
 declare_problem(FaultyAmount, status=400, slug="faulty-amount", title="An amount does not fit", members=_nested)
-declare_problem(AmountTooFine, status=400, slug="amount-too-fine", title="Too many decimals", members=_named)
+declare_problem(AmountTooFine, status=400, slug="amount-too-fine", title="Too many decimals")
 declare_problem(
     IllegalMove,
     status=409,

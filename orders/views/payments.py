@@ -32,20 +32,15 @@ from orders.serializers.payments import (
 )
 from shopsync.auth import MayAct, actor_of
 from shopsync.serializers import WholeNumberFilter
-from shopsync.views import KEY, answer_once, declare_problem, read_key
+from shopsync.views import KEY, answer_once, declare_problem, named, read_key
 
-
-def _field(error: Any) -> dict[str, Any]:
-    return {"errors": {error.field: [str(error)]}}
-
-
-declare_problem(InvalidRefund, status=400, slug="invalid-refund", title="Invalid refund", members=_field)
+declare_problem(InvalidRefund, status=400, slug="invalid-refund", title="Invalid refund")
 declare_problem(
     NotRefundable,
     status=409,
     slug="not-refundable",
     title="Not that much is left",
-    members=lambda error: {**_field(error), "available": error.available},
+    members=lambda error: {**named(error), "available": error.available},
 )
 declare_problem(MismatchClosed, status=409, slug="mismatch-closed", title="It no longer differs")
 declare_problem(RefundKeyReused, status=409, slug="idempotency-key-reused", title="Idempotency key used before")

@@ -61,13 +61,7 @@ declare_problem(
 )
 declare_problem(shipments.NotNow, status=409, slug="shipment-not-ready", title="Not as the shipment stands")
 declare_problem(labels.NoCarrier, status=409, slug="no-carrier", title="No carrier is connected")
-declare_problem(
-    labels.MissingField,
-    status=400,
-    slug="missing-field",
-    title="Something is missing",
-    members=lambda error: {"errors": {error.field: [str(error)]}},
-)
+declare_problem(labels.MissingField, status=400, slug="missing-field", title="Something is missing")
 declare_problem(
     labels.UnknownRate,
     status=400,

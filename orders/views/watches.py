@@ -18,13 +18,7 @@ from shopsync.auth import ReadOrAct, actor_of
 from shopsync.serializers import read
 from shopsync.views import KEY, answer_once, declare_problem
 
-declare_problem(
-    WatchExists,
-    status=409,
-    slug="watch-exists",
-    title="There is one already",
-    members=lambda error: {"errors": {error.field: [str(error)]}},
-)
+declare_problem(WatchExists, status=400, slug="watch-exists", title="There is one already")
 
 
 class WatchFilters(FilterSet):

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from django import forms
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.utils import flatten_fieldsets
 from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
-from django.db import DataError, models
-from django.http import HttpRequest, HttpResponse
+from django.db import DataError, IntegrityError, models
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.loader import render_to_string
 from django.template.response import TemplateResponse
 from django.utils import timezone
@@ -22,6 +22,8 @@ from unfold.admin import ModelAdmin, TabularInline
 
 from audit.actions import record
 from config.infra import tenancy
+from shopsync.actions.refusals import InvalidInput
+from shopsync.serializers import name_allowed
 from shopsync.sites import scope_of
 
 STATUS_COLOURS = {
@@ -72,7 +74,23 @@ class TenantForm(forms.ModelForm):  # type: ignore[type-arg]
         return columns[-1], ValidationError(f"There is a {noun} of this {labels} already.", code="unique_together")
 
 
-class TenantModelAdmin(ModelAdmin):
+class RacedAdmin(ModelAdmin):
+    """Rows that two people may write at once."""
+
+    def changeform_view(self, request: HttpRequest, *args: Any, **options: Any) -> Any:
+        """Add or change. What is refused only as it is written, because somebody was faster, is looked at once more: by
+        now the form sees what they wrote, and says so beside its field."""
+        try:
+            return super().changeform_view(request, *args, **options)
+        except (IntegrityError, InvalidInput):
+            try:
+                return super().changeform_view(request, *args, **options)
+            except InvalidInput as error:
+                self.message_user(request, str(error), messages.ERROR)
+                return HttpResponseRedirect(request.get_full_path())
+
+
+class TenantModelAdmin(RacedAdmin):
     """Rows of the scope, read-only unless `settings_fields` names what an owner may change.
 
     viewer: sees; operator: sees and runs actions; owner: that, and changes settings. A superuser is everybody's owner.
@@ -152,8 +170,9 @@ class TenantModelAdmin(ModelAdmin):
         return [*fields, *(name for name in shown if name not in fields)]
 
     def formfield_for_dbfield(self, db_field: models.Field[Any, Any], request: HttpRequest, **options: Any) -> Any:
-        """Say of a time to fill in of which zone it is."""
+        """Say of a time to fill in of which zone it is, and of a choice what there is."""
         field = super().formfield_for_dbfield(db_field, request, **options)
+        name_allowed([field] if field is not None else [])
         if isinstance(db_field, models.DateTimeField) and field is not None:
             field.help_text = in_zone(str(field.help_text))
         return field

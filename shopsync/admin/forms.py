@@ -22,6 +22,7 @@ from unfold.decorators import action
 from config.infra import tenancy
 from shopsync.actions.idempotency import KeyUsed, run_once
 from shopsync.admin.base import TenantModelAdmin
+from shopsync.serializers import name_allowed
 
 _PLAIN = re.compile(r"-?[0-9]+(\.[0-9]+)?")
 
@@ -49,6 +50,7 @@ class KeyedForm(forms.Form):
 
     def __init__(self, data: Any = None, *, files: Any = None, initial: dict[str, Any] | None = None) -> None:
         super().__init__(data or None, files or None, initial={"key": f"admin-{uuid.uuid4()}", **(initial or {})})
+        name_allowed(self.fields.values())
 
     def given(self) -> dict[str, Any]:
         """Return what was filled in."""

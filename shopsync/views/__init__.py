@@ -5,7 +5,7 @@ from shopsync.views.alerts import Alerts
 from shopsync.views.api import WebhookEvents
 from shopsync.views.idempotency import KEY, answer_once, digest_of, read_key
 from shopsync.views.intake import answer, read_body, receive_shopify, refuse, storing
-from shopsync.views.problems import bad_request, declare_problem, not_found, problem_details, server_error
+from shopsync.views.problems import bad_request, declare_problem, named, not_found, problem_details, server_error
 from shopsync.views.sign_in import issue_token, refresh_token
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "declare_problem",
     "digest_of",
     "issue_token",
+    "named",
     "not_found",
     "problem_details",
     "read_body",

@@ -15,6 +15,7 @@ from rest_framework.response import Response
 from rest_framework.views import exception_handler
 from rest_framework_simplejwt.exceptions import InvalidToken
 
+from shopsync.actions.refusals import InvalidInput
 from shopsync.views.intake import answer
 
 logger = logging.getLogger(__name__)
@@ -62,16 +63,25 @@ class Kind:
 _KINDS: dict[type[Exception], Kind] = {}
 
 
+def named(error: Any) -> dict[str, Any]:
+    """Tell a refusal beside the field that it names, if it names one."""
+    field = getattr(error, "field", "")
+    return {"errors": {field: [str(error)]}} if field else {}
+
+
 def declare_problem(
     error: type[Exception],
     *,
     status: int,
     slug: str,
     title: str,
-    members: Callable[[Any], dict[str, Any]] = lambda error: {},
+    members: Callable[[Any], dict[str, Any]] = named,
 ) -> None:
     """Say what an exception of the domain, and every one derived from it, is called on the API."""
     _KINDS[error] = Kind(status, slug, title, members)
+
+
+declare_problem(InvalidInput, status=400, slug="invalid-request", title="Invalid request")
 
 
 def _printable(value: Any) -> Any:

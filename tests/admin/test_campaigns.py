@@ -108,6 +108,7 @@ def test_a_viewer_and_a_stranger_launch_nothing(viewer, stranger, world):
         (QuietHours, {**HOURS, "country": "GR"}, "country", "change those"),
         (QuietHours, {**HOURS, "region": "FL"}, "country", "Name the country"),
         (QuietHours, {**HOURS, "country": "XX"}, "country", "that there is"),
+        (QuietHours, {**HOURS, "country": "US", "region": "ZZ"}, "region", "no state ZZ of US: give what stands"),
         (Sender, {"channel": "sms", "value": "Shopsync", "is_active": "on"}, "value", "change that sender"),
         (Sender, {"channel": "sms", "value": "Shop", "country": "ZZ"}, "country", "that there is"),
         (

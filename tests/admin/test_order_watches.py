@@ -53,7 +53,7 @@ def test_an_owner_makes_changes_and_takes_away(owner, world, watch):
     ("fields", "words"),
     [
         ({"kind": "unpaid"}, "There is a watch of this kind already"),
-        ({"kind": "late"}, "Select a valid choice"),
+        ({"kind": "late"}, "Give one of unpaid, unfulfilled."),
         ({"hours": "0"}, "greater than or equal to 1"),
         ({"hours": "8761"}, "less than or equal to 8760"),
         ({"hours": str(2**63)}, "less than or equal to"),

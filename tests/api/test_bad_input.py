@@ -8,9 +8,11 @@ from urllib.parse import quote
 
 import pytest
 from django.db import OperationalError
+from rest_framework import serializers
 from rest_framework.test import APIClient
 
 from orders import views
+from shopsync.serializers import Input
 from tests.factories import make_tenant
 from tests.world import make_person
 
@@ -175,4 +177,53 @@ def test_half_a_surrogate_pair_in_a_choice_is_refused_by_name(newcomer, path, fi
     raw = json.dumps({**body, field: "\ud800"})  # escaped, as it comes
     answer = newcomer.post(f"/api/v1/{path}", raw, content_type="application/json")
     assert answer.status_code == 400, answer.content
-    assert "not a valid choice" in answer.json()["errors"][field][0]
+    assert answer.json()["errors"][field][0].startswith("Give one of ")
+
+
+def inputs(shape=Input):
+    for one in shape.__subclasses__():
+        yield one
+        yield from inputs(one)
+
+
+def test_every_field_of_a_request_says_what_is_allowed_and_not_that_something_is_not_valid():
+    shapes = [one for one in inputs() if not one.__module__.startswith("tests")]
+    fields = [(shape, name, field) for shape in shapes for name, field in shape().fields.items()]
+    assert len(fields) > 150
+    for shape, name, field in fields:
+        plain = getattr(field, "child", field)
+        if isinstance(plain, serializers.RegexField):
+            assert plain.error_messages["invalid"].startswith("Give "), (shape, name)
+        if isinstance(plain, serializers.ChoiceField):
+            assert plain.error_messages["invalid_choice"].startswith("Give one of "), (shape, name)
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "field", "told"),
+    [
+        ("messages", {"contact_id": 1, "channel": "fax"}, "channel", "Give one of sms, email, whatsapp."),
+        ("contacts", {"email": "a@b.gr", "country": "ZZ"}, "country",
+         "Give one of AD, AE, AF and 247 more (ISO 3166-1)."),
+        ("contacts", {"shopify_id": "x"}, "shopify_id", "Give the customer's id at Shopify, in digits."),
+        ("contacts/forms", {"name": "x", "text_shown": "y", "channels": ["fax"]}, "channels",
+         "Give one of sms, email, whatsapp."),
+        ("suppressions", {"channel": "sms", "addresses": ["1"], "reason": "stop"}, "reason",
+         "Give one of manual, import."),
+    ],
+)  # fmt: skip
+def test_what_is_allowed_is_named_in_a_refusal(newcomer, path, body, field, told):
+    answer = newcomer.post(f"/api/v1/{path}", body, format="json")
+    assert (answer.status_code, answer.json()["errors"]) == (400, {field: [told]})
+
+
+@pytest.mark.parametrize(
+    ("query", "told"),
+    [
+        ("messages?channel=fax", "Give one of sms, email, whatsapp."),
+        ("campaigns?status=old", "Give one of draft, scheduled, sending, paused, done, cancelled."),
+        ("messages?contact_id=x", "Give a whole number, of 18 digits at most."),
+    ],
+)
+def test_what_is_allowed_is_named_in_the_refusal_of_a_filter(newcomer, query, told):
+    answer = newcomer.get(f"/api/v1/{query}")
+    assert (answer.status_code, list(answer.json()["errors"].values())) == (400, [[told]])

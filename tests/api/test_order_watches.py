@@ -70,7 +70,7 @@ def test_bad_hours_are_refused_by_name(owner, watch, hours):
 @pytest.mark.parametrize(
     ("body", "status", "field"),
     [
-        ({"kind": "unpaid", "hours": 5}, 409, "kind"),
+        ({"kind": "unpaid", "hours": 5}, 400, "kind"),
         ({"kind": "late", "hours": 5}, 400, "kind"),
         ({"kind": "\x00", "hours": 5}, 400, "kind"),
         ({"hours": 5}, 400, "kind"),

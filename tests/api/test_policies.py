@@ -75,6 +75,8 @@ def test_hours_are_set_changed_and_taken_away(owner, stranger):
         ({"country": "XX"}, "country"),
         ({"country": "ZZ"}, "country"),
         ({"country": "US", "region": "Florida"}, "region"),
+        ({"country": "US", "region": "ZZ"}, "region"),
+        ({"country": "XK", "region": "A"}, "region"),
     ):
         answer = post(owner, "quiet-hours", starts_at="08:00", ends_at="21:00", **fields)
         assert (answer.status_code, list(answer.json()["errors"])) == (400, [field]), answer.json()

@@ -79,7 +79,7 @@ def test_one_of_everywhere_and_one_of_each_location_but_no_second(shop):
     for location_id in (None, here):
         assert shop.post(PATH, low(shop, location_id=location_id)).status_code == 201
         again = shop.post(PATH, low(shop, location_id=location_id, low_at=1))
-        assert (again.status_code, list(again.json()["errors"])) == (409, ["variant_id"])
+        assert (again.status_code, list(again.json()["errors"])) == (400, ["variant_id"])
     rows = shop.client.get(f"/api/v1/{PATH}?location_id={here}").json()["results"]
     assert [row["location_id"] for row in rows] == [here]
 

@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from django.utils import timezone
 
+from audit.tasks import drain_events
 from config.infra import tenancy
 from config.infra.cache import redis_client
 from config.infra.ratelimit import Grant
@@ -78,6 +79,7 @@ def test_quiet_hours_block_the_flow_and_not_its_rows(tenant, in_scope, sandbox):
     add_contacts(tenant, 10, first=10, zone="Pacific/Honolulu")
     campaign = make_campaign(tenant, keeps_quiet_hours=True)
     launch(campaign)
+    drain_events()
     assert not work_left().is_idle
     before = list(Message.objects.order_by("pk").values("pk", "due_at", "blocker"))
     drain_messages()

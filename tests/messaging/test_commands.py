@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import connection
 
 from audit.models import AuditEvent
+from audit.tasks import drain_events
 from config.infra import tenancy
-from messaging.models import Automation, AutomationVersion
+from messaging.actions.automations import NAMES, publish_automation
+from messaging.models import Automation, AutomationVersion, CreditAccount, Message
 from shopsync.models import Tenant
+from shopsync.tasks import drain_webhooks
+from tests.factories import deliver
+from tests.messaging.test_contacts import customer, order
 
 pytestmark = pytest.mark.django_db(transaction=True)
 SHOP = "new-shop.myshopify.com"
+NO_CREDITS = [(kind, 0) for kind in ("available", "funding", "held", "house", "spent")]
 
 
 def create(**options):
@@ -63,3 +72,49 @@ def test_a_template_that_can_not_be_parsed_is_refused():
 def test_an_unknown_tenant_is_refused():
     with pytest.raises(CommandError, match="create_tenant"):
         publish()
+
+
+@pytest.mark.parametrize(
+    ("template", "words"),
+    [
+        ("Hi {{ contact.frist_name }}", "there is no contact.frist_name: .* did you mean contact.first_name"),
+        ("{% if order.nmae %}x{% endif %}", "there is no order.nmae: .* did you mean order.name"),
+        ("Hi {{ contact.attributes.size }}", "there is no contact.attributes.size: a template may write contact.first"),
+        ("{{ unsubscribe_url }}", "there is no unsubscribe_url: .* order.total, tenant.name"),
+    ],
+)
+def test_a_template_that_writes_a_name_which_nobody_fills_in_is_refused(template, words):
+    create()
+    with pytest.raises(CommandError, match=words):
+        publish(template=template)
+    with tenancy.tenant_scope(Tenant.objects.get(shop_domain=SHOP).pk):
+        assert not Automation.objects.exists()
+
+
+def test_every_name_that_is_filled_in_may_be_written(tenant):
+    template = "/".join(f"{{{{ {name} }}}}" for name in sorted(NAMES.texts))
+    with tenancy.tenant_scope(tenant.pk):
+        fields = {"name": "all", "trigger_event": "order.paid", "channel": "sms", "actor": "test"}
+        publish_automation(**fields, template=template)
+        deliver("customers/create", customer(last_name="Lee", phone="+306900000001"), tenant)
+        paid = {"name": "#1", "customer": {"id": 1}, "financial_status": "paid", "total_price": "7.50"}
+        deliver("orders/paid", order(1, **paid), tenant)
+        drain_webhooks()
+        drain_events()
+        assert Message.objects.get().text == "Zoe/Lee/EUR/#1/7.50/First shop"
+
+
+def test_a_new_shop_has_its_credit_accounts():
+    create()
+    drain_events()
+    with tenancy.tenant_scope(Tenant.objects.get(shop_domain=SHOP).pk):
+        assert sorted(CreditAccount.objects.values_list("kind", "balance")) == NO_CREDITS
+
+
+def test_a_shop_from_before_gets_its_credit_accounts_by_the_migration():
+    create()
+    with connection.cursor() as cursor:
+        for _ in range(2):
+            cursor.execute(import_module("messaging.migrations.0110_accounts_of_all").OPEN)
+    with tenancy.tenant_scope(Tenant.objects.get(shop_domain=SHOP).pk):
+        assert sorted(CreditAccount.objects.values_list("kind", "balance")) == NO_CREDITS

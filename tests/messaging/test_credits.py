@@ -10,6 +10,8 @@ import pytest
 from django.core.exceptions import ValidationError
 from django.core.management import CommandError, call_command
 from django.db import IntegrityError, ProgrammingError, connection, transaction
+from django.utils import timezone
+from rest_framework.test import APIClient
 
 from config.infra import tenancy
 from messaging.actions.credits import (
@@ -31,8 +33,9 @@ from messaging.models.policies import LARGEST_BATCH
 from messaging.models.senders import LARGEST_PRICE
 from messaging.queries import find_credit_drift
 from messaging.rendering import MAX_TEXT
+from shopsync.actions.tenants import create_api_key
 from shopsync.models import Alert
-from tests.factories import make_tenant, run_together
+from tests.factories import make_tenant, run_together, while_uncommitted
 
 pytestmark = pytest.mark.django_db(transaction=True)
 NOON = datetime(2026, 11, 2, 12, tzinfo=UTC)
@@ -235,3 +238,37 @@ def test_a_price_is_so_bounded_that_the_dearest_batch_can_be_paid(shop):
             price.full_clean()
         with pytest.raises(IntegrityError, match="price_"), transaction.atomic():
             price.save()
+
+
+@pytest.fixture
+def api(shop):
+    return APIClient(headers={"Authorization": f"Api-Key {create_api_key(name='new', actor='test').secret}"})
+
+
+def test_nothing_is_left_today_once_the_cap_is_below_what_was_spent(shop, api):
+    put_in(10)
+    move(reserve_credits, 6, "r", now=timezone.now())
+    CreditPolicy.objects.create(daily_cap=2)
+    assert api.get("/api/v1/credits").json()["left_today"] == "0.0000"
+
+
+def test_a_low_balance_is_told_with_what_it_means(shop):
+    CreditPolicy.objects.create(low_balance_at=5)
+    put_in(3)
+    message = Alert.objects.get(kind="credits.low").message
+    assert message.endswith(" credits are left; what costs more than that waits. Top up.")
+
+
+@pytest.mark.parametrize("has_one", [True, False])
+def test_of_two_who_change_the_policy_at_once_neither_loses_what_they_said(shop, api, has_one):
+    if has_one:
+        CreditPolicy.objects.create(countries=["GR"])
+
+    def first():
+        lock_accounts()
+        CreditPolicy.objects.update_or_create(defaults={"daily_cap": 9})
+
+    answer = while_uncommitted(first, lambda: api.put("/api/v1/credits/policy", {"low_balance_at": "3"}, format="json"))
+    shown = answer.json()
+    assert (answer.status_code, shown["daily_cap"], shown["low_balance_at"]) == (200, "9.0000", "3.0000")
+    assert CreditPolicy.objects.get().countries == (["GR"] if has_one else [])

@@ -236,7 +236,7 @@ def test_a_list_stays_while_a_description_names_it(people, op):
     add_members(segment_id=listed.pk, contact_ids=[Contact.objects.get(first_name="ada").pk], actor="test")
     definition = {"all": [{"not": {"any": [field("list", op, listed.pk)]}}]}
     described = save_segment(segment_id=None, name="all but those", definition=definition, actor="test")
-    with pytest.raises(SegmentError, match="It is named in 'all but those'; take it out of there first"):
+    with pytest.raises(SegmentError, match="It is used by descriptions of segments: 'all but those'"):
         delete_segment(segment_id=listed.pk, actor="test")
     save_segment(segment_id=described.pk, name="everybody", definition={"all": []}, actor="test")
     delete_segment(segment_id=listed.pk, actor="test")
@@ -271,7 +271,7 @@ def test_of_a_list_taken_away_and_one_who_names_it_at_once_one_is_refused(shop):
         thread.start()
     for thread in threads:
         thread.join()
-    assert outcomes == ["It is named in 'x'; take it out of there first."]
+    assert outcomes == ["It is used by descriptions of segments: 'x'. Only what nothing uses can be taken away."]
 
 
 def is_waited_for():

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, datetime
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 
 from config.infra import tenancy
+from messaging.actions.campaigns import InvalidCampaign
 from messaging.actions.consent import state_consent
+from messaging.actions.imports import Options, start_import
+from messaging.actions.segments import delete_segment
 from messaging.models import Contact, ContactIdentity, Segment
-from tests.factories import make_tenant
+from messaging.tables import TableError
+from messaging.tasks import drain_imports
+from tests.factories import make_tenant, while_uncommitted
+from tests.messaging.campaigns import make_campaign
 from tests.messaging.people import as_member, with_key
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -75,7 +82,7 @@ def test_a_sample_shows_the_consent_that_was_stated_last(owner, people, tenant):
         ({"name": "x", "definition": 7}, "definition", "the segment: an object is needed"),
         ({"name": " "}, "name", "This field may not be blank."),
         ({"definition": GREEKS}, "name", "This field is required."),
-        ({"name": "taken"}, "name", "there is a segment 'taken' already"),
+        ({"name": "taken"}, "name", "There is a segment 'taken' already"),
     ],
 )
 def test_what_is_no_segment_is_refused_in_words(owner, body, field, sentence):
@@ -151,9 +158,54 @@ def test_what_a_description_names_is_not_taken_away(owner):
     answer = owner.delete(f"{URL}/{kept}")
     assert (answer.status_code, answer.json()["detail"]) == (
         409,
-        "It is named in 'others'; take it out of there first.",
+        "It is used by descriptions of segments: 'others'. Only what nothing uses can be taken away.",
     )
     assert owner.get(f"{URL}/{kept}").status_code == 200
+
+
+def test_what_a_campaign_is_for_is_not_taken_away(owner, tenant):
+    used = make(owner, name="Greeks", definition=GREEKS).json()["id"]
+    with tenancy.tenant_scope(tenant.pk):
+        for _ in range(5):
+            make_campaign(tenant, segment_id=used)
+    answer = owner.delete(f"{URL}/{used}")
+    assert (answer.status_code, answer.json()["type"].endswith("segment-refused")) == (409, True)
+    assert re.fullmatch(
+        r"It is used by campaigns: ('Campaign \d+', ){2}'Campaign \d+' and 2 more\. Only what nothing uses can .*",
+        answer.json()["detail"],
+    )
+
+
+def start(listed):
+    options = Options(file_name="people.csv", segment_id=listed)
+    return start_import(pieces=[b"email\nann@example.com\n"], options=options, actor="test")
+
+
+def test_a_list_is_not_taken_away_while_an_import_fills_it(owner, tenant):
+    listed = make(owner, name="list").json()["id"]
+    with tenancy.tenant_scope(tenant.pk):
+        start(listed)
+        answer = owner.delete(f"{URL}/{listed}")
+        assert (answer.status_code, "imports that still run: 'people.csv'" in answer.json()["detail"]) == (409, True)
+        drain_imports()
+    assert owner.delete(f"{URL}/{listed}").status_code == 204
+
+
+@pytest.mark.parametrize("use", ["import", "campaign"])
+def test_a_segment_that_somebody_begins_to_use_at_this_moment_is_not_taken_away(owner, tenant, use):
+    pk = make(owner, name="list").json()["id"]
+    begin = {"import": lambda: start(pk), "campaign": lambda: make_campaign(tenant, segment_id=pk)}[use]
+    with tenancy.tenant_scope(tenant.pk):
+        answer = while_uncommitted(begin, lambda: owner.delete(f"{URL}/{pk}"))
+        assert (answer.status_code, f"used by {use}s" in answer.json()["detail"]) == (409, True)
+
+
+@pytest.mark.parametrize(("use", "refusal"), [("import", TableError), ("campaign", InvalidCampaign)])
+def test_who_begins_to_use_what_is_taken_away_at_this_moment_is_told(owner, tenant, use, refusal):
+    pk = make(owner, name="list").json()["id"]
+    begin = {"import": lambda: start(pk), "campaign": lambda: make_campaign(tenant, segment_id=pk)}[use]
+    with tenancy.tenant_scope(tenant.pk), pytest.raises(refusal, match=r"segment|static list"):
+        while_uncommitted(lambda: delete_segment(segment_id=pk, actor="test"), begin)
 
 
 def test_a_list_is_filled_and_emptied_by_a_file(owner, people):
