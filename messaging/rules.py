@@ -38,15 +38,18 @@ def decide_at_call(
     is_expired: bool = False,
     needs_consent: bool = True,
     confirms_opt_out: bool = False,
+    is_put_away: bool = False,
 ) -> Skip | None:
     """Decide once more just before the call: without known consent (state `subscribed`) no marketing is sent, and
-    nothing at all to a suppressed address, or too late.
+    nothing at all to a suppressed address, too late, or from a sender that was put away.
 
     consent: the newest consent state on the message's channel; None when nothing is known. The one message that
     confirms an opt-out goes to a suppressed address, and only as long as it is suppressed.
     """
     if is_expired:
         return Skip("expired")
+    if is_put_away:
+        return Skip("sender_inactive")
     if confirms_opt_out:
         return None if is_suppressed else Skip("opted_in_again")
     if is_suppressed:

@@ -164,7 +164,10 @@ REACHES = {  # every place that reaches over tenants, and why
     ],
     "messaging/actions/limits.py": ["a limit may be of any account, whichever tenants use it"],
     "messaging/actions/opt_outs.py": ["of two replies to one number the later one holds, whosever they are"],
-    "messaging/actions/replies.py": ["a reply is kept once, whosever it has become"],
+    "messaging/actions/replies.py": [
+        "a reply is kept once, whosever it has become",
+        "an opt-out is for whoever wrote from that number, in the language of each",
+    ],
     "messaging/actions/reviews.py": [
         "find the opt-outs beside which calls may have begun",
         "find the tenants that were told of replies",

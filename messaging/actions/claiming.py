@@ -61,8 +61,15 @@ WHERE f.id = ANY(ARRAY(SELECT flow_id FROM messaging_message WHERE id = ANY(%(id
 _FROM_WHOM = """
 SELECT CASE WHEN f.campaign_id IS NOT NULL THEN coalesce(s.value, '') ELSE (
     SELECT m.sender FROM messaging_message m WHERE m.flow_id = f.id AND m.status = 'ready'
-    AND m.due_at <= clock_timestamp() ORDER BY m.due_at, m.id LIMIT 1) END"""
-_DUE_SENDERS = _FROM_WHOM + _DUE + ") ORDER BY f.priority, random() LIMIT 1"
+    AND m.due_at <= clock_timestamp() AND m.sender <> ALL(%(full)s) ORDER BY m.due_at, m.id LIMIT 1) END"""
+_DUE_SENDERS = (
+    _FROM_WHOM
+    + _DUE
+    + """
+              AND (f.campaign_id IS NOT NULL OR m.sender <> ALL(%(full)s)))
+  AND (f.campaign_id IS NULL OR coalesce(s.value, '') <> ALL(%(full)s))
+ORDER BY f.priority, random() LIMIT 1"""
+)
 
 # A lock does not keep out whoever holds it: what was claimed before, and is still `ready`, is left out by its id.
 _CLAIM = """
@@ -145,10 +152,10 @@ def begin(rows: list[Claimed], *, via: Connection, granted_at: datetime | None) 
     return Call(attempt, rows)
 
 
-def pick_sender(queue_id: int) -> str | None:
-    """Pick the sender of a queue's next call among those with something due; "": the connection's own; None: nothing
-    is due. Single messages go first, then any."""
-    scope = {"queue": queue_id, "tenant": tenancy.current_tenant_id()}
+def pick_sender(queue_id: int, *, full: Sequence[str] = ()) -> str | None:
+    """Pick the sender of a queue's next call among those with something due, but for those that have no room; "": the
+    connection's own; None: there is none. Single messages go first, then any."""
+    scope: dict[str, Any] = {"queue": queue_id, "tenant": tenancy.current_tenant_id(), "full": list(full)}
     with connection.cursor() as cursor:
         cursor.execute(_DUE_SENDERS, scope)
         row = cursor.fetchone()

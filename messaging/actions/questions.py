@@ -1,7 +1,7 @@
 """What is asked once more of messages in the transaction that begins their call, after their rows were locked.
 
-Consent, suppression, expiry, the cap on frequency, the allowed countries, the recipient's place and the hours there:
-whatever was committed before stops the message here.
+Consent, suppression, expiry, a single message's sender, the cap on frequency, the allowed countries, the recipient's
+place and the hours there: whatever was committed before stops the message here.
 """
 
 from __future__ import annotations
@@ -44,7 +44,9 @@ _ASK = """
 SELECT m.id, m.campaign_id, m.channel, m.address, m.reference, m.sender, m.text, coalesce(b.subject, ''),
        coalesce(b.html, ''), m.purpose, s.state,
        s.lapsed_at IS NULL AND s.address IN ('', m.address), x.id IS NOT NULL,
-       coalesce(c.expires_at <= clock_timestamp(), FALSE)
+       coalesce(c.expires_at <= clock_timestamp(), FALSE),
+       m.campaign_id IS NULL AND m.sender <> '' AND coalesce((SELECT NOT bool_or(o.is_active) FROM messaging_sender o
+           WHERE o.tenant_id = m.tenant_id AND o.channel = m.channel AND o.value = m.sender), FALSE)
 FROM messaging_message m
 LEFT JOIN messaging_consentstate s ON s.contact_id = m.contact_id AND s.channel = m.channel
 LEFT JOIN messaging_suppression x ON x.tenant_id = m.tenant_id AND x.channel = m.channel AND x.lifted_at IS NULL
@@ -128,13 +130,14 @@ def _ask(ids: list[int], *, taken: Container[str]) -> list[Claimed]:
         cursor.execute(_ASK, {"ids": ids, "inner": inner, "outer": outer})
         found = [(Claimed(*row[:10]), *row[10:]) for row in cursor.fetchall()]
     allowed, skipped = dict[str, Claimed](), dict[int, str]()
-    for row, state, is_for_address, is_suppressed, is_expired in found:
+    for row, state, is_for_address, is_suppressed, is_expired, is_put_away in found:
         skip = decide_at_call(
             consent=state if is_for_address else None,
             is_suppressed=is_suppressed,
             is_expired=is_expired,
             needs_consent=row.purpose == Message.Purpose.MARKETING,
             confirms_opt_out=row.purpose == Message.Purpose.CONFIRMATION,
+            is_put_away=is_put_away,
         )
         if skip is not None:
             skipped[row.id] = skip.reason

@@ -129,7 +129,14 @@ def _keep(reply: InboundMessage, *, acts: bool) -> None:
 
 
 def read_kind(reply: InboundMessage) -> None:
-    """Read what a reply asks for in the languages of the tenant in scope."""
-    policy = SendingPolicy.objects.first()
-    found = read_reply(reply.text, languages=policy.reply_languages if policy else ())
+    """Read what a reply asks for, in the languages of the tenant in scope and of those who wrote to that person from
+    that number: an opt-out is for all of them."""
+    wrote = conversations_with(address=reply.address, recipient=reply.recipient, came_by=reply.came_by)
+    whose = {*wrote, tenancy.current_tenant_id()}
+    with tenancy.all_tenants(reason="an opt-out is for whoever wrote from that number, in the language of each"):
+        policies = SendingPolicy.objects.filter(tenant_id__in=whose)
+        spoken = {
+            language for languages in policies.values_list("reply_languages", flat=True) for language in languages
+        }
+    found = read_reply(reply.text, languages=sorted(spoken))
     reply.kind, reply.keyword = found.kind, found.keyword[:64]

@@ -12,6 +12,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from operator import attrgetter
 
 from django.utils import timezone
 
@@ -37,6 +38,7 @@ SHORT_WAIT_SECONDS = 1.5  # what is waited for here; longer waits are a blocker 
 NO_ROUTE_WAIT_SECONDS = 30.0
 REMEMBER_SECONDS = 1.0
 LAPSED = "the grant lapsed before the call"
+_PART = Refusal("rate_limit", 0.1)  # there is room for a part of it
 PREPARE_EVERY_SECONDS = 0.5
 
 
@@ -119,12 +121,13 @@ def _take(turn: Turn, memory: _Memory) -> tuple[int, float]:
         block_queue(turn.queue_id, blocker=route, seconds=NO_ROUTE_WAIT_SECONDS)
         return 0, 0.0
     # 1. A grant from the limiter, good for a moment; without one the queue is passed over until there is room.
-    batch_size = min(turn.batch_size, route.provider.max_batch)
-    sender = pick_sender(turn.queue_id) if route.limits else None  # a limit of its own: one sender a call
-    if route.limits and sender is None:
+    room = _find_room(turn, route)
+    if room is None:
         return 0, 0.0  # nothing is due any more; what is by now has its own sender, and its limit
-    granted, limit = _ask_limiter(route, batch_size, sender)
+    sender, limit = (room.sender, room.recipients) if isinstance(room, _Room) else (None, 0)
+    granted = grant(levels_of(route.connection)) if isinstance(room, _Room) else room
     if isinstance(granted, Refusal):
+        _give_back(route, sender, limit)
         if granted.retry_after_seconds > SHORT_WAIT_SECONDS or granted.reason == "limiter_unavailable":
             block_queue(turn.queue_id, blocker=granted.reason, seconds=granted.retry_after_seconds)
             return 0, 0.0
@@ -187,14 +190,32 @@ def route_of(connection: Connection) -> Route:
     return Route(connection, get_provider(account), {value: limit for value, limit in rows if limit})
 
 
-def _ask_limiter(route: Route, batch_size: int, sender: str | None) -> tuple[Grant | Refusal, int]:
-    """Ask for one request, and for as many recipients as the sender's own limit lets through."""
+@dataclass(frozen=True, slots=True)
+class _Room:
+    """How many recipients a call may have, and from whom; None: from anybody."""
+
+    sender: str | None
+    recipients: int
+
+
+def _find_room(turn: Turn, route: Route) -> _Room | Refusal | None:
+    """Find a sender with something due and room for it: where one has a limit of its own, a call is of one sender, and
+    who has no room holds up nobody else. None: nothing is due."""
+    batch_size = min(turn.batch_size, route.provider.max_batch)
+    if not route.limits:
+        return _Room(None, batch_size)
+    full: dict[str, Refusal] = {}
+    while (sender := pick_sender(turn.queue_id, full=list(full))) is not None:
+        taken = _take_recipients(route, sender, batch_size)
+        if not isinstance(taken, Refusal):
+            return _Room(sender, taken)
+        full[sender] = taken
+    return min(full.values(), key=attrgetter("retry_after_seconds"), default=None)
+
+
+def _take_recipients(route: Route, sender: str, wish: int) -> int | Refusal:
     level = _level_of(route, sender)
-    granted = grant(levels_of(route.connection))
-    if level is None or isinstance(granted, Refusal):
-        return granted, batch_size
-    taken = take_recipients(level, batch_size)
-    return (taken, 0) if isinstance(taken, Refusal) else (granted, taken)
+    return wish if level is None else take_recipients(level, wish)
 
 
 def _give_back(route: Route, sender: str | None, count: int) -> None:
@@ -217,7 +238,8 @@ def make_call(call: Call, route: Route, *, queue_id: int) -> None:
     halves = _call(call, route, queue_id=queue_id)
     while halves:
         half, *halves = halves
-        granted = _await_grant(route)
+        sender = half.rows[0].sender if route.limits else None
+        granted = _await_grant(route, sender, len(half.rows))
         if isinstance(granted, Refusal):
             for left in (half, *halves):
                 bisecting.give_up(left, blocker=granted.reason)
@@ -225,6 +247,7 @@ def make_call(call: Call, route: Route, *, queue_id: int) -> None:
         bisecting.keep(halves)
         granted_at = datetime.fromtimestamp(granted.granted_at_ms / 1000, UTC)
         begun = bisecting.begin_half(half, via=route.connection, now=timezone.now(), granted_at=granted_at)
+        _give_back(route, sender, len(half.rows) - (len(begun.rows) if begun else 0))
         if begun is None:
             continue
         if granted.is_fresh(clock_ms()):
@@ -233,13 +256,23 @@ def make_call(call: Call, route: Route, *, queue_id: int) -> None:
             outcomes.hand_back(begun, blocker="rate_limit", error=LAPSED)
 
 
-def _await_grant(route: Route) -> Grant | Refusal:
-    """Wait a little for a grant."""
+def _await_grant(route: Route, sender: str | None, recipients: int) -> Grant | Refusal:
+    """Wait a little for a grant, and for the sender's room for all of these recipients."""
     deadline = time.monotonic() + SHORT_WAIT_SECONDS * 2
-    while isinstance(granted := grant(levels_of(route.connection)), Refusal):
+    while isinstance(granted := _ask_for_all(route, sender, recipients), Refusal):
         if time.monotonic() + granted.retry_after_seconds > deadline:
             return granted
         time.sleep(granted.retry_after_seconds)
+    return granted
+
+
+def _ask_for_all(route: Route, sender: str | None, recipients: int) -> Grant | Refusal:
+    taken = recipients if sender is None else _take_recipients(route, sender, recipients)
+    if isinstance(taken, Refusal):
+        return taken
+    granted: Grant | Refusal = grant(levels_of(route.connection)) if taken == recipients else _PART
+    if isinstance(granted, Refusal):
+        _give_back(route, sender, taken)
     return granted
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -26,6 +27,8 @@ from shopsync.actions.refusals import InvalidInput
 from shopsync.serializers import name_allowed
 from shopsync.sites import scope_of
 
+SHOWN = "shown"  # the hidden field of shown.html
+OUTDATED = "Somebody changed this since the page was opened, and nothing was saved: open it anew, and change it there."
 STATUS_COLOURS = {
     "ready": "info", "leased": "info", "done": "success", "unknown": "warning", "buried": "danger",
     "quarantined": "warning",
@@ -74,6 +77,30 @@ class TenantForm(forms.ModelForm):  # type: ignore[type-arg]
         return columns[-1], ValidationError(f"There is a {noun} of this {labels} already.", code="unique_together")
 
 
+class FreshForm:
+    """Stands before a change form: knows what its page showed, and refuses to take back what was changed since."""
+
+    instance: models.Model
+    data: Any
+    initial: Any
+
+    @property
+    def shown(self) -> str:
+        """What the page showed when it was opened, as a digest; empty for a new row."""
+        return str(self.data.get(SHOWN, "")) if self.data else self._digest()
+
+    def _digest(self) -> str:
+        values = repr(sorted(self.initial.items()))
+        return hashlib.sha256(values.encode("utf-8", "replace")).hexdigest() if self.instance.pk is not None else ""
+
+    def clean(self) -> Any:
+        """Refuse what was filled in on an older page."""
+        values = super().clean()  # type: ignore[misc]  # of the form behind it
+        if self.shown and self.shown != self._digest():
+            raise ValidationError(OUTDATED)
+        return values
+
+
 class RacedAdmin(ModelAdmin):
     """Rows that two people may write at once."""
 
@@ -99,6 +126,7 @@ class TenantModelAdmin(RacedAdmin):
     form: type[forms.ModelForm[Any]] = TenantForm
     settings_fields: Sequence[str] = ()
     may_add = False
+    change_form_before_template = "shopsync/admin/shown.html"
     show_full_result_count = False
     list_per_page = 50
     actions_selection_counter = True
@@ -168,6 +196,11 @@ class TenantModelAdmin(RacedAdmin):
         fields = [name for name in super().get_readonly_fields(request, obj) if name not in self.settings_fields]
         shown = [field.name for field in self.opts.fields if field.editable and field.name not in self.settings_fields]
         return [*fields, *(name for name in shown if name not in fields)]
+
+    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **options: Any) -> Any:
+        """Let the form of a row refuse what was filled in before somebody else changed it."""
+        form = super().get_form(request, obj, change, **options)
+        return type(form)(form.__name__, (FreshForm, form), {})
 
     def formfield_for_dbfield(self, db_field: models.Field[Any, Any], request: HttpRequest, **options: Any) -> Any:
         """Say of a time to fill in of which zone it is, and of a choice what there is."""

@@ -13,7 +13,7 @@ from config.infra import tenancy
 from config.local.deliveries import register_reports
 from messaging.actions.consent import state_consent
 from messaging.actions.reviews import ReplyError, assign_reply, decide_reply
-from messaging.models import Contact, InboundMessage, Sender
+from messaging.models import Contact, InboundMessage, Sender, SendingPolicy
 from messaging.providers.sandbox import SandboxServer
 from shopsync.models import Connection, Membership, User
 from tests.messaging.people import as_member, with_key
@@ -63,6 +63,16 @@ def test_who_has_not_the_key_of_an_account_moves_nobody_of_it(ours):
     found = reply(forger, "STOP")
     assert (found.tenant_id, found.routed_by) == (forger.pk, "")
     assert state_of(ours) == OPEN
+
+
+def test_stop_in_the_language_of_who_wrote_earlier_is_one_for_all_who_wrote(ours, theirs):
+    with tenancy.tenant_scope(theirs.pk):
+        SendingPolicy.objects.create(reply_languages=["el"])
+    wrote(theirs)
+    wrote(ours)
+    found = reply(ours, "ΣΤΟΠ")
+    assert (found.tenant_id, found.kind) == (ours.pk, "optout")
+    assert state_of(ours) == state_of(theirs) == STOPPED
 
 
 def via_of(tenant):
