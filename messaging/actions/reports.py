@@ -26,6 +26,7 @@ from messaging.webhooks import DeliveryReport as ReportSnapshot
 from messaging.webhooks import UnreadableReport, parse_classic_reports, parse_mitto_reports
 from shopsync.shopify import Delivery, UnreadablePayloadError
 
+NOT_SENT = "not sent, says "  # how the reason begins of what a person decided on
 _WHERE = ("pk", "tenant_id", "connection_id")
 _RANK = {"sent": 1, "failed": 2, "delivered": 3}  # delivered is proof, and beats failed; the rest moves nothing
 
