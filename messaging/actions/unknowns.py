@@ -12,7 +12,7 @@ from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 
 from django.db import transaction
-from django.db.models import Exists, F, Max, Min, OuterRef, Q
+from django.db.models import Exists, F, Max, Min, OuterRef, Q, QuerySet
 from django.utils import timezone
 
 from audit.actions import record
@@ -25,7 +25,7 @@ from config.infra.work.claims import ClockTimestamp
 from messaging.actions.bisecting import REFUSED
 from messaging.actions.charges import release_messages
 from messaging.actions.limits import levels_of
-from messaging.actions.reports import NOT_SENT, give_reports, lock_reports
+from messaging.actions.reports import NOT_SENT, give_reports, lock_reports, reference_of
 from messaging.actions.returning import return_rows
 from messaging.actions.routing import account_of
 from messaging.actions.sending import route_of
@@ -72,15 +72,16 @@ def match_orphans() -> int:
 
 @transaction.atomic
 def _give_known(connection: Connection, shared: Collection[int], *, now: datetime) -> int:
-    """Give reports to messages of the account that have their ids by now: the key of one of its connections was changed
-    after another's, and meanwhile they were strangers."""
+    """Give reports to messages of the account that have their ids by now (the key of one of its connections was changed
+    after another's, and meanwhile they were strangers), or whose call, whose end they waited for, had no answer."""
     orphans = DeliveryReport.objects.filter(
         connection=connection, message__isnull=True, created_at__gte=now - ASK_UNTIL
     ).order_by("pk")
     with tenancy.all_tenants(reason="a report is of whichever tenant of its account has the message"):
-        ids = set(orphans.values_list("provider_id", flat=True))
-        held = Message.objects.filter(connection_id__in=shared, provider_id__in=ids)
+        rows = Message.objects.filter(connection_id__in=shared)
+        held = rows.filter(provider_id__in=set(orphans.values_list("provider_id", flat=True)))
         known = list(held.values_list("tenant_id", "connection_id", "provider_id", "pk"))
+        known += _named(orphans, rows.filter(status__in=(Status.UNKNOWN, Status.DONE), provider_id=""))
     if known:
         lock_reports(connection.pk)
     for tenant_id, connection_id in sorted({(tenant_id, connection_id) for tenant_id, connection_id, *_ in known}):
@@ -89,6 +90,16 @@ def _give_known(connection: Connection, shared: Collection[int], *, now: datetim
         with tenancy.tenant_scope(tenant_id):
             give_reports(reports, messages, connection_id=connection_id, now=now)
     return len(known)
+
+
+def _named(orphans: QuerySet[DeliveryReport], rows: QuerySet[Message]) -> list[tuple[int, int | None, str, int]]:
+    """Find the messages that reports name by our reference: whose, by what connection, the report's id, the message."""
+    named = {
+        reference_of(name): key for name, key in orphans.exclude(reference="").values_list("reference", "provider_id")
+    }
+    found = rows.filter(reference__in=[reference for reference in named if reference])
+    where = found.values_list("tenant_id", "connection_id", "reference", "pk")
+    return [(tenant_id, via, named[reference], pk) for tenant_id, via, reference, pk in where]
 
 
 def _match(connection: Connection, *, now: datetime) -> int:
