@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -163,9 +163,8 @@ def _find_among(reports: Sequence[ReportSnapshot], rows: QuerySet[Message]) -> l
     by_id = rows.filter(provider_id__in=[report.provider_id for report in reports])
     by_reference = rows.filter(reference__in=filter(None, (reference_of(report.reference) for report in reports)))
     found = {key: _Found(*where) for key, *where in by_id.values_list("provider_id", *_WHERE)}
-    found |= {
-        str(key): _Found(*where, by_reference=True) for key, *where in by_reference.values_list("reference", *_WHERE)
-    }
+    named = by_reference.values_list("reference", *_WHERE)
+    found |= {str(key): replace(_Found(*where), by_reference=True) for key, *where in named}
     attempts = [Attempt.pk_of(report.reference or "") for report in reports]
     called = _called(attempts, [report.destination for report in reports], rows)
     return [

@@ -92,14 +92,14 @@ def _give_known(connection: Connection, shared: Collection[int], *, now: datetim
     return len(known)
 
 
-def _named(orphans: QuerySet[DeliveryReport], rows: QuerySet[Message]) -> list[tuple[int, int | None, str, int]]:
+def _named(orphans: QuerySet[DeliveryReport], rows: QuerySet[Message]) -> list[tuple[int, int, str, int]]:
     """Find the messages that reports name by our reference: whose, by what connection, the report's id, the message."""
     named = {
         reference_of(name): key for name, key in orphans.exclude(reference="").values_list("reference", "provider_id")
     }
     found = rows.filter(reference__in=[reference for reference in named if reference])
     where = found.values_list("tenant_id", "connection_id", "reference", "pk")
-    return [(tenant_id, via, named[reference], pk) for tenant_id, via, reference, pk in where]
+    return [(tenant_id, via, named[reference], pk) for tenant_id, via, reference, pk in where if via is not None]
 
 
 def _match(connection: Connection, *, now: datetime) -> int:
