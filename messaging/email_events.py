@@ -132,12 +132,22 @@ def read_postmark_event(entry: dict[str, Any]) -> EmailEvent | None:
 
 
 def _read_suppression(entry: dict[str, Any]) -> EmailEvent | None:
-    """Read that Postmark itself sends to an address no more; that it sends again is for us to decide."""
+    """Read that Postmark itself sends to an address no more; that it sends again is for us to decide. Its report, where
+    an e-mail led to it, says whose that was, and nothing of its delivery.
+
+    Source: https://postmarkapp.com/developer/webhooks/subscription-change-webhook
+    """
     harm = _SUPPRESSIONS.get(str(entry.get("SuppressionReason")), "")
     if entry.get("SuppressSending") is not True or not harm:
         return None
     address = text_of(entry.get("Recipient"), 320) or ""
-    return EmailEvent(address, None, harm) if address else None
+    if not address:
+        return None
+    if (
+        not isinstance(entry.get("MessageID"), str) or not entry["MessageID"].strip()
+    ):  # null where a person did it there
+        return EmailEvent(address, None, harm)
+    return _postmark(entry, "pending", entry["RecordType"], at="ChangedAt", harm=harm)
 
 
 def _postmark(entry: dict[str, Any], status: ReportStatus, word: str, *, at: str, harm: Harm = "") -> EmailEvent:

@@ -13,8 +13,8 @@ from config.infra import tenancy, work
 from messaging.actions.charges import release_messages, settle_messages
 from messaging.actions.flows import connection_of
 from messaging.actions.frequencies import uncount_sends
-from messaging.actions.outcomes import NOT_SENT
 from messaging.actions.prices import country_of
+from messaging.actions.reports import NOT_SENT
 from messaging.actions.returning import admit
 from messaging.actions.unsubscribes import unsubscribe_url
 from messaging.emails import render_email

@@ -20,14 +20,13 @@ from config.infra.work import Status
 from messaging.actions.charges import add_up, charge_house_for, post_released, post_settled, release_messages
 from messaging.actions.claiming import Call
 from messaging.actions.frequencies import uncount_sends
-from messaging.actions.reports import adopt_reports, lock_reports
+from messaging.actions.reports import NOT_SENT, adopt_reports, lock_reports
 from messaging.actions.returning import admit, put_back, return_rows, skip_cancelled, still_open
 from messaging.models import Attempt, Message
 from messaging.providers.base import Accepted, Outcome, Refused
 
 logger = logging.getLogger(__name__)
 
-NOT_SENT = "not sent, says "  # how the reason begins of what a person decided on
 # What a person, or time, had ended without knowing is open to a late answer too: that it was taken is proof.
 _STORE = """
 WITH answer AS (

@@ -7,6 +7,7 @@ rest waits with a named blocker that a top-up lifts.
 from __future__ import annotations
 
 import logging
+import random
 import uuid
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -84,10 +85,12 @@ def _still_waits(campaign: Campaign, *, now: datetime) -> bool:
 
 
 def prepare_singles(*, now: datetime, limit: int = BATCH) -> int:
-    """Prepare the messages that belong to no campaign, of every tenant; their texts are there already."""
+    """Prepare the messages that belong to no campaign; their texts are there already. Of every tenant, in any order, as
+    many as the limit: what waits of one is in nobody else's way."""
     waiting = Q(status=work.Status.READY, flow__isnull=True, campaign__isnull=True, due_at__lte=ClockTimestamp())
     with tenancy.all_tenants(reason="find the tenants whose single messages wait to be prepared"):
-        tenants = sorted(set(Message.objects.filter(waiting).values_list("tenant_id", flat=True)[:limit]))
+        tenants = list(Message.objects.filter(waiting).order_by().values_list("tenant_id", flat=True).distinct())
+    random.shuffle(tenants)
     count = 0
     for tenant_id in tenants:
         with tenancy.tenant_scope(tenant_id):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -26,7 +26,8 @@ from messaging.webhooks import DeliveryReport as ReportSnapshot
 from messaging.webhooks import UnreadableReport, parse_classic_reports, parse_mitto_reports
 from shopsync.shopify import Delivery, UnreadablePayloadError
 
-_WHERE = ("pk", "tenant_id", "connection_id")
+NOT_SENT = "not sent, says "  # how the reason begins of what a person decided on
+_WHERE = ("pk", "tenant_id", "connection_id", "status")
 _RANK = {"sent": 1, "failed": 2, "delivered": 3}  # delivered is proof, and beats failed; the rest moves nothing
 
 # A report moves a message forward, never back; it also settles one whose call is open, or ended without an answer.
@@ -40,6 +41,7 @@ first_sent AS (
     GROUP BY id),
 held AS (
     SELECT m.id, t.rank > CASE WHEN m.outcome IN ('', 'unknown_final', 'skipped') THEN 0 WHEN m.outcome = 'sent' THEN 1
+                               WHEN m.outcome = 'failed' AND m.reason LIKE %(decided)s THEN 0  -- a person's word
                                WHEN m.outcome = 'failed' THEN 2 ELSE 3 END AS moves
     FROM messaging_message m JOIN told t USING (id)
     WHERE NOT (m.status = 'ready' AND t.status = 'failed')  -- of a call before: it is being sent again
@@ -93,12 +95,20 @@ class _Found:
     pk: int
     tenant_id: int
     connection_id: int
+    status: str
+    by_reference: bool = False
+
+    def is_told_by(self, report: ReportSnapshot) -> bool:
+        """Is it surely of the call that is open, if one is? That a call failed may be said of one before, which had the
+        same reference: the answer, or the end of its lease, says more. That it arrived is proof of either."""
+        return not (self.by_reference and self.status == Status.LEASED and report.status == "failed")
 
 
 def keep_reports(reports: Sequence[ReportSnapshot], *, connection_id: int, now: datetime) -> set[int]:
     """Keep these reports that came by a connection, and move the messages that are known forward.
 
-    What fits no message of the account is the connection's until one does. Returns the tenants whose they are.
+    What fits no message of the account is the connection's until one does; what waits for the end of an open call is
+    nobody's until then. Returns the tenants whose they are.
     """
     lock_reports(connection_id, shared=True)
     rows: dict[int, list[DeliveryReport]] = {}
@@ -106,7 +116,7 @@ def keep_reports(reports: Sequence[ReportSnapshot], *, connection_id: int, now: 
         row = DeliveryReport(
             tenant_id=found.tenant_id if found else tenancy.current_tenant_id(),
             connection_id=found.connection_id if found else connection_id,
-            message_id=found.pk if found else None,
+            message_id=found.pk if found and found.is_told_by(report) else None,
             provider_id=report.provider_id,
             reference=report.reference or "",
             status=report.status,
@@ -151,9 +161,10 @@ def _find_among(reports: Sequence[ReportSnapshot], rows: QuerySet[Message]) -> l
     """Find the message of each report: by the provider's id, else by the reference that we sent along, which is the
     message's or its call's; of a call no address gets two."""
     by_id = rows.filter(provider_id__in=[report.provider_id for report in reports])
-    by_reference = rows.filter(reference__in=filter(None, map(_reference, reports)))
+    by_reference = rows.filter(reference__in=filter(None, (reference_of(report.reference) for report in reports)))
     found = {key: _Found(*where) for key, *where in by_id.values_list("provider_id", *_WHERE)}
-    found |= {str(key): _Found(*where) for key, *where in by_reference.values_list("reference", *_WHERE)}
+    named = by_reference.values_list("reference", *_WHERE)
+    found |= {str(key): replace(_Found(*where), by_reference=True) for key, *where in named}
     attempts = [Attempt.pk_of(report.reference or "") for report in reports]
     called = _called(attempts, [report.destination for report in reports], rows)
     return [
@@ -173,9 +184,10 @@ def _called(
     return {(attempt, address): _Found(*where) for attempt, address, *where in found}
 
 
-def _reference(report: ReportSnapshot) -> uuid.UUID | None:
+def reference_of(name: str | None) -> uuid.UUID | None:
+    """Return the message's reference that a report names; None when it is no message's."""
     try:
-        return uuid.UUID(report.reference or "")
+        return uuid.UUID(name or "")
     except ValueError:
         return None
 
@@ -186,6 +198,7 @@ def move_forward(rows: Sequence[DeliveryReport], *, now: datetime) -> None:
     if not telling:
         return
     parameters: dict[str, Any] = {
+        "decided": f"{NOT_SENT}%",
         "ids": [row.message_id for row in telling],
         "statuses": [row.status for row in telling],
         "ranks": [_RANK[row.status] for row in telling],

@@ -97,9 +97,13 @@ def accepted(call):
     return [Accepted(str(row.reference), f"id-{row.id}") for row in call.rows]
 
 
-def report(message, status="delivered"):
+def report(message, status="delivered", provider_id="p-1"):
     told = ReportSnapshot(
-        provider_id="p-1", status=status, raw_status=status, updated_at=timezone.now(), reference=str(message.reference)
+        provider_id=provider_id,
+        status=status,
+        raw_status=status,
+        updated_at=timezone.now(),
+        reference=str(message.reference),
     )
     keep_reports([told], connection_id=message.connection_id, now=timezone.now())
 
@@ -212,7 +216,7 @@ def test_a_report_of_failure_before_our_commit_stays(tenant):
     launched(tenant, 1)
     call = begin()
     message = Message.objects.get()
-    report(message, "failed")
+    report(message, "failed", f"id-{message.pk}")  # the id that the answer brings
     outcomes.store(call, accepted(call), now=timezone.now())
     message.refresh_from_db()
     assert (message.state, message.credit) == ("failed", "settled")

@@ -16,7 +16,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from config.infra import tenancy
-from messaging.email_events import has_password, is_signed_by_mailgun, parse_mailgun_event, parse_postmark_event
+from messaging.email_events import (
+    EmailEvent,
+    has_password,
+    is_signed_by_mailgun,
+    parse_mailgun_event,
+    parse_postmark_event,
+)
 from messaging.models import Contact, DeliveryReport, Message, Suppression
 from messaging.providers.base import get_provider
 from messaging.providers.sandbox_email import EmailSandboxServer
@@ -129,7 +135,10 @@ def test_what_is_of_no_use_is_nothing_and_a_suppression_of_postmarks_is_one_of_o
     change = {"RecordType": "SubscriptionChange", "SuppressSending": True, "SuppressionReason": "ManualSuppression"}
     event = parse_postmark_event(postmark_event(**change))
     assert event is not None
-    assert (event.harm, event.report) == ("unsubscribed", None)
+    assert event.report is not None
+    assert (event.harm, event.report.provider_id, event.report.status) == ("unsubscribed", "p1", "pending")
+    by_hand = postmark_event(**change, MessageID=None, Origin="Customer", Metadata={})
+    assert parse_postmark_event(by_hand) == EmailEvent("c1@x.example", None, "unsubscribed")
     assert parse_postmark_event(postmark_event(**change | {"SuppressSending": False})) is None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 
 import pytest
 from django.db import connections
@@ -17,7 +18,7 @@ from messaging.actions.messages import resend_unknown, settle_unknown
 from messaging.actions.progress import advance_campaigns
 from messaging.actions.reports import keep_reports
 from messaging.models import CreditAccount, Frequency, Message, SendingPolicy, SendQueue
-from messaging.providers.base import Refused
+from messaging.providers.base import Accepted, Refused
 from messaging.queries import count_rows, find_campaign_drift, find_credit_drift, tally_of
 from messaging.tasks import drain_messages, settle_unknowns
 from messaging.webhooks import DeliveryReport as ReportSnapshot
@@ -75,6 +76,10 @@ def report_of(row, status):
     return ReportSnapshot(
         provider_id="p-1", status=status, raw_status=status, updated_at=timezone.now(), reference=str(row.reference)
     )
+
+
+def keep(call, told):
+    keep_reports([told], connection_id=call.attempt.connection_id, now=timezone.now())
 
 
 def hand_back(call):
@@ -143,8 +148,7 @@ def test_of_a_call_that_comes_back_only_what_nobody_decided_on_is_sent(tenant, s
 def test_what_comes_back_late_does_not_uncount_what_a_report_proved(tenant):
     campaign = launched(tenant, 1)
     call = begin()
-    told = report_of(call.rows[0], "delivered")
-    keep_reports([told], connection_id=call.attempt.connection_id, now=timezone.now())
+    keep(call, report_of(call.rows[0], "delivered"))
     hand_back(call)
     assert stands(campaign)[1:] == ({"delivered": 1}, [1], 1)
 
@@ -154,9 +158,61 @@ def test_a_report_of_failure_is_proof_against_an_operators_word(tenant):
     call = begin()
     expire()
     say(call.rows[0].id)
-    told = report_of(call.rows[0], "failed")
-    keep_reports([told], connection_id=call.attempt.connection_id, now=timezone.now())
+    keep(call, report_of(call.rows[0], "failed"))
     assert stands(campaign)[1] == {"failed": 1}
+
+
+def test_a_report_that_it_was_sent_is_proof_against_an_operators_word_and_the_house_pays(tenant):
+    campaign = launched(tenant, 1)
+    call = begin()
+    expire()
+    say(call.rows[0].id, was_sent=False)
+    keep(call, report_of(call.rows[0], "sent"))
+    assert stands(campaign)[1::2] == ({"sent": 1}, 1)
+    assert CreditAccount.objects.get(kind="house").balance == -1
+
+
+# Of two calls of one message, the first of which nobody knew the fate of
+
+
+@pytest.fixture
+def second(tenant):
+    """The second call of a message, which an operator ordered and which is open."""
+    launched(tenant, 1)
+    first = begin()
+    expire()
+    resend_unknown(message_id=first.rows[0].id, actor="eve")
+    unblock()
+    return begin()
+
+
+def test_a_late_failure_of_the_first_call_does_not_end_the_second_which_is_on_its_way(second):
+    [row] = second.rows
+    keep(second, report_of(row, "failed"))
+    assert Message.objects.get().state == "calling"
+    outcomes.store(second, [Accepted(str(row.reference), "p-2")], now=timezone.now())
+    keep(second, replace(report_of(row, "delivered"), provider_id="p-2", reference=None))
+    message = Message.objects.get()
+    assert (message.state, message.provider_id) == ("delivered", "p-2")
+
+
+def test_a_failure_of_the_call_that_is_open_waits_for_its_answer_or_for_the_end_of_its_lease(second):
+    [row] = second.rows
+    keep(second, report_of(row, "failed"))
+    outcomes.store(second, [Accepted(str(row.reference), "p-1")], now=timezone.now())
+    assert Message.objects.get().state == "failed"
+
+
+def test_a_failure_of_a_call_without_an_answer_ends_it(second):
+    keep(second, report_of(second.rows[0], "failed"))
+    expire()
+    assert settle_unknowns() == 1
+    assert Message.objects.get().state == "failed"
+
+
+def test_a_late_delivery_of_the_first_call_ends_the_second_which_is_on_its_way(second):
+    keep(second, report_of(second.rows[0], "delivered"))
+    assert Message.objects.get().state == "delivered"
 
 
 # Of a refused call, when the process ends between its halves

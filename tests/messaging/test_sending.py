@@ -18,7 +18,7 @@ from messaging.actions import sending
 from messaging.actions.claiming import begin_call
 from messaging.actions.preparing import prepare_singles
 from messaging.actions.reports import adopt_reports
-from messaging.models import Attempt, ConsentState, DeliveryReport, Message, SendQueue
+from messaging.models import Attempt, ConsentState, Contact, DeliveryReport, Message, SendQueue
 from messaging.providers.base import Accepted
 from messaging.providers.mitto import MittoProvider
 from messaging.tasks import drain_messages
@@ -27,6 +27,7 @@ from shopsync.models import Connection, Tenant
 from shopsync.tasks import drain_webhooks
 from tests.factories import deliver, drain_all, make_tenant
 from tests.messaging.automations import give_thanks_automation
+from tests.messaging.campaigns import add_contacts, make_sender_tenant
 from tests.messaging.test_contacts import customer, order, sms_consent
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -325,3 +326,21 @@ def test_an_id_given_twice_does_not_lose_what_was_accepted(tenant, in_scope, san
     send()
     assert set(Message.objects.values_list("outcome", flat=True)) == {"sent"}
     assert sorted(Message.objects.values_list("provider_id", flat=True)) == ["", "", "one-id"]
+
+
+def test_what_waits_of_one_tenant_keeps_nobody_elses_single_message_from_being_prepared(sandbox):
+    mine, theirs = make_sender_tenant(sandbox.base_url), make_sender_tenant(sandbox.base_url, paid=None)
+    kept = {tenant.pk: wait_to_be_prepared(tenant, count) for tenant, count in ((mine, 1), (theirs, 501))}
+    assert prepare_singles(now=timezone.now()) == 501
+    for tenant, state in ((mine, "queued"), (theirs, "waiting")):
+        with tenancy.tenant_scope(tenant.pk):
+            assert Message.objects.get(pk=kept[tenant.pk]).state == state
+
+
+def wait_to_be_prepared(tenant, count):
+    """Let so many single messages of a tenant wait; return the first one's id."""
+    add_contacts(tenant, 1)
+    with tenancy.tenant_scope(tenant.pk):
+        contact = Contact.objects.get()
+        fields = {"contact": contact, "channel": "sms", "address": contact.phone, "text": "Hello"}
+        return Message.objects.bulk_create(Message(**fields) for _ in range(count))[0].pk

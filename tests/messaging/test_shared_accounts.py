@@ -298,7 +298,23 @@ def test_a_key_that_is_changed_for_one_after_the_other_loses_no_report(ours, the
     assert (reports_of(ours), reports_of(theirs)) == ([], [(via(theirs).pk, message.pk)])
 
 
-def test_a_bounce_suppresses_the_address_for_whoever_wrote_to_it(ours, theirs):
+@pytest.mark.parametrize(
+    ("event", "end"),
+    [
+        ({"RecordType": "Bounce", "Type": "HardBounce", "Email": "c1@x.example"}, "failed"),
+        (
+            {
+                "RecordType": "SubscriptionChange",
+                "Recipient": "c1@x.example",
+                "Origin": "Recipient",
+                "SuppressSending": True,
+                "SuppressionReason": "ManualSuppression",
+            },
+            "sent",
+        ),
+    ],
+)
+def test_who_bounces_or_unsubscribes_is_suppressed_for_whoever_wrote(ours, theirs, event, end):
     for tenant in (ours, theirs):
         shares(tenant, service="email", account_id="postmark")
     with tenancy.tenant_scope(theirs.pk):
@@ -308,10 +324,9 @@ def test_a_bounce_suppresses_the_address_for_whoever_wrote_to_it(ours, theirs):
         Message.objects.create(**fields, **ended)
     with tenancy.tenant_scope(ours.pk):
         token = Connection.objects.get().token
-    bounce = {"RecordType": "Bounce", "MessageID": "p1", "Type": "HardBounce", "Email": "c1@x.example"}
-    Client().post(f"/webhooks/email/{token}", json.dumps(bounce), content_type="application/json")
+    Client().post(f"/webhooks/email/{token}", json.dumps(event | {"MessageID": "p1"}), content_type="application/json")
     drain_all()
-    assert messages(theirs)[0].state == "failed"
+    assert messages(theirs)[0].state == end
     assert [suppressed(one) for one in (ours, theirs)] == [0, 1]
 
 
