@@ -136,9 +136,10 @@ class _Place:
         value = self.node.get("value")
         try:
             moment = datetime.fromisoformat(value if isinstance(value, str) else "")
-        except ValueError:
+            # In UTC, since PostgreSQL reads fewer offsets than Python does.
+            return (moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)).isoformat()
+        except (ValueError, OverflowError):  # the latter for what falls out of the calendar on its way to UTC
             raise SegmentError(f"{self.at('value')}: a date or time is needed, e.g. 2026-11-28T08:00:00Z") from None
-        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).isoformat()
 
     def since(self, days: int) -> str:
         return f"now() - make_interval(days => {self.bind(days)})"
