@@ -20,6 +20,8 @@ from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
+from shopsync.storing import is_storable
+
 MAX_DEPTH = 8
 MAX_CONDITIONS = 100
 MAX_VALUES = 1000
@@ -177,7 +179,10 @@ def _condition(place: _Place) -> str:
     kind, _, rest = name.partition(".") if isinstance(name, str) else ("", "", "")
     if kind not in _KINDS:
         raise SegmentError(f"{place.at('field')}: one of all, any, not, or a field is needed; fields are {_names()}")
-    return _KINDS[kind](place, rest)
+    sql = _KINDS[kind](place, rest)
+    if not is_storable(place.node.get("value")):  # nothing read it, but it is kept with the rest
+        raise SegmentError(f"{place.at('value')}: it is not asked for, and can't be kept; leave it out")
+    return sql
 
 
 # Fields of the contact

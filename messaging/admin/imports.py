@@ -27,7 +27,7 @@ from messaging.models.contacts import Channel
 from messaging.tables import ENCODINGS, TableError
 from messaging.views.contacts import csv_answer
 from shopsync.admin.base import TenantModelAdmin, actor_of, in_zone
-from shopsync.admin.forms import row_action
+from shopsync.admin.forms import StorableJSONField, row_action
 from shopsync.sites import scope_of
 
 GIVEN = ("file", "encoding", "delimiter", "mapping", "duplicates", "country", "segment", "consent_channels",
@@ -54,7 +54,7 @@ class ImportForm(forms.ModelForm):  # type: ignore[type-arg]
         widget=UnfoldAdminSelectWidget,
         help_text="where phones without a prefix are, in rows that name no country",
     )
-    mapping = forms.JSONField(
+    mapping = StorableJSONField(
         required=False,
         widget=UnfoldAdminTextareaWidget,
         help_text='where a column\'s name does not say it: {"Points": "attributes.points", "Junk": ""}',

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -87,7 +86,7 @@ def _is_attribute(value: object) -> bool:
     if isinstance(value, str):
         return len(value) <= MAX_ATTRIBUTE and not _UNSTORABLE.search(value)
     if isinstance(value, int | float):
-        return math.isfinite(value) and abs(value) < 10**15
+        return abs(value) < 10**15  # NaN and infinity are not
     return value is None
 
 

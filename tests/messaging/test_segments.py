@@ -184,6 +184,10 @@ def test_a_fact_is_gathered_once_however_often_it_is_asked_for():
         (field("orders.margin", "at_least", 1), "field: of orders"),
         (field("consent.fax", "is", "subscribed"), "field: consent is kept for"),
         (field("list", "in", "12"), "value: the id"),
+        *(
+            (field("contact.email", "is_known", value), "value: it is not asked for, and can't be kept")
+            for value in ("\0", "\ud800", {"\udfff": 1}, [["\0"]], float("nan"))
+        ),
         (field("engagement.opened", "is", 1), "field: engagement is"),
     ],
 )
