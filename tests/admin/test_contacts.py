@@ -173,6 +173,21 @@ def test_an_import_is_told_country_delimiter_and_level(shop):
     assert (made.country, made.delimiter, made.opt_in_level) == ("GR", ";", "confirmed_opt_in")
 
 
+def test_somebody_in_kosovo_is_changed_and_imported_as_by_the_api(shop):
+    operator = shop.person("operator")
+    with shop.open():
+        ana = Contact.objects.create(first_name="Ana", phone="+38344123456", country="XK")
+    answer = operator.post(change_page(ana), {"first_name": "Anna", "country": "XK", **INLINES})
+    assert answer.status_code == 302, errors(answer)
+    file = SimpleUploadedFile("people.csv", b"phone\n044123457\n")
+    given = {"file": file, "encoding": "auto", "duplicates": "merge", "mapping": "{}", "country": "XK"}
+    answer = operator.post("/admin/messaging/contactimport/add/", given)
+    assert answer.status_code == 302, errors(answer)
+    with shop.open():
+        ana.refresh_from_db()
+        assert (ana.first_name, ana.country, ContactImport.objects.get().country) == ("Anna", "XK", "XK")
+
+
 def test_the_id_that_a_test_asks_for_is_in_the_list_and_on_the_page(shop, zoe):
     viewer = shop.person("viewer")
     page = viewer.get(list_page(Contact)).content.decode()

@@ -87,6 +87,7 @@ def test_a_contact_is_made_once_per_key_with_all_that_is_known(owner, tenant):
         ({"attributes": {"x": [1]}}, "attributes"),
         ({"attributes": {"x": "y" * 501}}, "attributes"),
         ({"attributes": {"x": 1e300}}, "attributes"),
+        ({"attributes": {"x": 10**400}}, "attributes"),
         ({"attributes": {"": 1}}, "attributes"),
         ({"attributes": {"x\0": 1}}, "attributes"),
         ({"attributes": [1]}, "attributes"),
