@@ -240,8 +240,10 @@ def _attribute(place: _Place, key: str) -> str:
     given: Any = place.node.get("value")
     if isinstance(given, bool):
         text = "true" if given else "false"  # as jsonb writes it
-    elif isinstance(given, str | int | float):
-        text = str(given)
+    elif isinstance(given, int | float):
+        text = format(Decimal(str(given + 0)), "f")  # no exponent, and no -0.0
+    elif isinstance(given, str):
+        text = given
     else:
         raise SegmentError(f"{place.at('value')}: a text, a number, true or false is needed")
     found = f"c.attributes ->> {key} = {place.bind(place.clean(text))}"

@@ -209,6 +209,13 @@ def test_a_time_of_any_offset_that_is_taken_can_be_asked_for(people, offset):
     assert found(field("orders.last_at", "before", f"2020-11-28T08:00:00{offset}")) == []
 
 
+@pytest.mark.parametrize("number", [1e-5, 1e-7, -2.5e-9, 5e-324, -0.0, 1 / 3, 0.1 + 0.2, 1e14, 10**15 - 1, 12, 12.0])
+def test_an_attribute_is_the_number_that_it_was_written_as(shop, number):
+    person("ada", attributes={"rate": number})
+    assert found(field("contact.attributes.rate", "is", number)) == ["ada"]
+    assert found(field("contact.attributes.rate", "is_not", number)) == []
+
+
 def test_too_deep_or_too_many_conditions_are_refused():
     deep = field("contact.country", "is", "GR")
     for _ in range(9):
