@@ -52,6 +52,7 @@ _STATES = {
     **dict.fromkeys(("no", "n", "false", "0", "not_subscribed", "not subscribed"), "not_subscribed"),
 }
 _NUMBER = re.compile(r"-?(0|[1-9][0-9]{0,14})(\.[0-9]{1,15})?")
+_FLOAT = re.compile(r"-?[0-9]{1,15}(\.[0-9]{1,25})?(e-[0-9]{2,3})?")
 # PostgreSQL's jsonb takes neither NUL nor half of a surrogate pair, which a text in quotes may spell as \uXXXX.
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
@@ -94,11 +95,14 @@ def _targets() -> str:
 
 
 def read_attribute(cell: str) -> str | int | float | bool:
-    """Read the value of an attribute: true, false, a number in its plain form, else a text (in quotes if need be)."""
+    """Read the value of an attribute: true, false, a number in its plain form or as it is exported (0.1 + 0.2, 1e-07),
+    else a text (in quotes if need be)."""
     if cell in {"true", "false"}:
         return cell == "true"
     if _NUMBER.fullmatch(cell):
         return float(cell) if "." in cell else int(cell)
+    if _FLOAT.fullmatch(cell) and repr(float(cell)) == cell:
+        return float(cell)
     if len(cell) > 1 and cell[0] == cell[-1] == '"':
         try:
             return str(json.loads(cell))
@@ -113,7 +117,9 @@ def write_attribute(value: str | float | bool) -> str:
         return "true" if value else "false"
     if not isinstance(value, str):
         return repr(value)
-    is_itself = value == value.strip() and read_attribute(value) == value and type(read_attribute(value)) is str
+    is_itself = (
+        value and value == value.strip() and read_attribute(value) == value and type(read_attribute(value)) is str
+    )
     return value if is_itself else json.dumps(value, ensure_ascii=False)
 
 

@@ -12,7 +12,7 @@ from messaging.actions.segments import compiled
 from messaging.imports import ATTRIBUTE, CHANNELS, write_attribute
 from messaging.models import ConsentState, Contact, ContactIdentity, ContactImport, ImportRow, Segment
 from messaging.segments import Compiled, compile_segment
-from messaging.tables import write_rows
+from messaging.tables import unguard, write_rows
 
 PAGE = 2000
 MAX_ATTRIBUTE_COLUMNS = 500
@@ -68,8 +68,8 @@ def _pages(query: Compiled, tenant_id: int) -> Iterator[list[int]]:
 
 
 def _rows(ids: list[int], names: list[str]) -> Iterator[list[str]]:
-    """Read a page of contacts in three queries; of several identities of a kind, the first one known."""
-    rows = ContactIdentity.objects.filter(contact_id__in=ids, kind__in=_KINDS).order_by("-pk")
+    """Read a page of contacts in three queries; of several identities of a kind, the one known last."""
+    rows = ContactIdentity.objects.filter(contact_id__in=ids, kind__in=_KINDS).order_by("pk")
     known = {(pk, kind): value for pk, kind, value in rows.values_list("contact_id", "kind", "value")}
     hold = ConsentState.objects.filter(contact_id__in=ids, lapsed_at__isnull=True)  # no other is for what stands here
     states = hold.values_list("contact_id", "channel", "state")
@@ -87,7 +87,7 @@ def _rows(ids: list[int], names: list[str]) -> Iterator[list[str]]:
 
 
 def export_problems(*, source: ContactImport) -> Iterator[str]:
-    """Return the lines of an import's file of problems: where, what, and the cells as they came."""
+    """Return the lines of an import's file of problems: where, what, and the cells as they came, guarded once."""
     pk, tenant_id, header = source.pk, source.tenant_id, list(source.header)
     return _problem_lines(pk, tenant_id, header)
 
@@ -102,7 +102,7 @@ def _problem_lines(pk: int, tenant_id: int, header: list[str]) -> Iterator[str]:
         if not page:
             return
         yield write_rows(
-            [str(line), "no" if is_refused else "yes", problem, *(cells or ())]
+            [str(line), "no" if is_refused else "yes", problem, *map(unguard, cells or ())]
             for _, line, is_refused, problem, cells in page
         )
         last = page[-1][0]

@@ -89,6 +89,7 @@ def test_a_contact_is_made_once_per_key_with_all_that_is_known(owner, tenant):
         ({"attributes": {"x": 1e300}}, "attributes"),
         ({"attributes": {"x": 10**400}}, "attributes"),
         ({"attributes": {"": 1}}, "attributes"),
+        ({"attributes": {"size ": 1}}, "attributes"),
         ({"attributes": {"x\0": 1}}, "attributes"),
         ({"attributes": [1]}, "attributes"),
         ({"first_name": "\0"}, "first_name"),
