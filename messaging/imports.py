@@ -25,6 +25,7 @@ TEXTS = {"first_name": 200, "last_name": 200, "region": 10, "locale": 20}
 TARGETS = (*IDENTITIES, *TEXTS, "country", "timezone", "tags", "consent_at", *(f"consent.{one}" for one in CHANNELS))
 ATTRIBUTE = "attributes."
 MAX_ATTRIBUTES, MAX_ATTRIBUTE_NAME, MAX_ATTRIBUTE = 100, 64, 500
+MAX_ATTRIBUTE_COLUMNS = 1000  # of one file; a row, as a contact, has MAX_ATTRIBUTES
 MAX_TAGS, MAX_TAG = 100, 64
 
 _HEADERS = {
@@ -71,8 +72,8 @@ def guess_columns(header: Sequence[str], given: Mapping[str, str]) -> list[str]:
         if target and target in columns[:number]:
             first = header[columns.index(target)]
             raise TableError(f"mapping: {first!r} and {header[number]!r} would both be {target}; leave one out by ''")
-    if sum(map(_is_attribute, columns)) > MAX_ATTRIBUTES:
-        raise TableError(f"mapping: more than {MAX_ATTRIBUTES} columns are attributes; leave some out by ''")
+    if sum(map(_is_attribute, columns)) > MAX_ATTRIBUTE_COLUMNS:
+        raise TableError(f"mapping: more than {MAX_ATTRIBUTE_COLUMNS} columns are attributes; leave some out by ''")
     if not set(columns) & set(IDENTITIES):
         raise TableError(f"mapping: no column says who a row is; map one to {', '.join(IDENTITIES)}")
     return columns
@@ -209,6 +210,8 @@ class RowReader:
             clean.notes.append(f"{target} is over {MAX_ATTRIBUTE} characters long")
         elif isinstance(value, str) and _UNSTORABLE.search(value):
             clean.notes.append(f"{target} holds a NUL character, or half of a surrogate pair")
+        elif len(clean.attributes) >= MAX_ATTRIBUTES:
+            clean.notes.append(f"{target} was not taken: a row has {MAX_ATTRIBUTES} attributes at most")
         else:
             clean.attributes[target.removeprefix(ATTRIBUTE)] = value
 

@@ -9,17 +9,19 @@ from django.db import connection
 from audit.actions import Value, record
 from config.infra import tenancy
 from messaging.actions.segments import compiled
-from messaging.imports import ATTRIBUTE, CHANNELS, write_attribute
+from messaging.imports import ATTRIBUTE, CHANNELS, MAX_ATTRIBUTE_COLUMNS, write_attribute
 from messaging.models import ConsentState, Contact, ContactIdentity, ContactImport, ImportRow, Segment
 from messaging.segments import Compiled, compile_segment
 from messaging.tables import unguard, write_rows
 
 PAGE = 2000
-MAX_ATTRIBUTE_COLUMNS = 500
 _TEXTS = ("email", "phone", "first_name", "last_name", "country", "region", "locale", "timezone", "lifecycle")
 _KINDS = {"shopify_customer": "shopify_id", "external": "external_id", "whatsapp": "whatsapp"}
 _CHOSEN = "SELECT id FROM messaging_contact WHERE tenant_id = %(tenant)s AND id = ANY(%(chosen)s::bigint[])"
-_NAMES = "SELECT DISTINCT jsonb_object_keys(attributes) FROM messaging_contact WHERE tenant_id = %s ORDER BY 1 LIMIT %s"
+
+
+class ExportRefused(ValueError):  # noqa: N818  (a state of the contacts, not of what was asked for)
+    """The contacts don't fit into one file; the message says what to do."""
 
 
 def export_contacts(
@@ -30,20 +32,33 @@ def export_contacts(
     The lines are read while they are sent, by a cursor of the server's: the tenant's scope is opened for each page
     anew, since nobody knows who holds the thread between two lines.
 
-    Raises: Segment.DoesNotExist, SegmentError.
+    Raises: Segment.DoesNotExist, SegmentError, ExportRefused for more attributes than a file may have columns of.
     """
     segment = Segment.objects.get(pk=segment_id) if segment_id is not None else None
     query = compiled(segment) if segment is not None else compile_segment({"all": []})
     if contact_ids is not None:
         query = Compiled(_CHOSEN, {"chosen": list(contact_ids)})
     tenant_id = tenancy.current_tenant_id()
-    with connection.cursor() as cursor:
-        cursor.execute(_NAMES, [tenant_id, MAX_ATTRIBUTE_COLUMNS])
-        names = [row[0] for row in cursor.fetchall()]
+    names = _attribute_names(query, tenant_id)
     subject = f"segment:{segment_id}" if segment is not None else f"tenant:{tenant_id}"
     data: dict[str, Value] = {} if contact_ids is None else {"contacts": len(contact_ids)}
     record(name="contacts.exported", subject=subject, actor=actor, data=data)
     return _lines(query, tenant_id, names)
+
+
+def _attribute_names(query: Compiled, tenant_id: int) -> list[str]:
+    """List the names of attributes that these contacts have."""
+    sql = f"""SELECT DISTINCT jsonb_object_keys(attributes) FROM messaging_contact
+        WHERE tenant_id = %(tenant)s AND id IN ({query.sql}) ORDER BY 1 LIMIT %(most)s"""  # noqa: S608
+    with connection.cursor() as cursor:
+        cursor.execute(sql, {**query.parameters, "tenant": tenant_id, "most": MAX_ATTRIBUTE_COLUMNS + 1})
+        names = [row[0] for row in cursor.fetchall()]
+    if len(names) > MAX_ATTRIBUTE_COLUMNS:
+        raise ExportRefused(
+            f"These contacts have more than {MAX_ATTRIBUTE_COLUMNS} different attributes, more than a file may have"
+            " columns of: export them in parts, a segment each, or take attributes away."
+        )
+    return names
 
 
 def _lines(query: Compiled, tenant_id: int, names: list[str]) -> Iterator[str]:

@@ -162,6 +162,16 @@ def test_chosen_and_filtered_contacts_are_exported(shop, zoe, stranger):
     assert len(shop.events("contacts.exported")) == 2
 
 
+def test_contacts_with_more_attributes_than_a_file_has_columns_are_not_exported_in_part(shop, zoe):
+    with shop.open():
+        for number in range(11):
+            Contact.objects.create(email=f"w{number}@x.com", attributes={f"{number}-{n}": 1 for n in range(100)})
+    chosen = {"action": "export", "_selected_action": [zoe.pk], "select_across": "1"}
+    page = shop.person("operator").post(list_page(Contact), chosen, follow=True).content.decode()
+    assert "These contacts have more than 1000 different attributes" in page
+    assert shop.events("contacts.exported") == []
+
+
 def test_an_import_is_told_country_delimiter_and_level(shop):
     file = SimpleUploadedFile("people.csv", b"phone;name, in full\n6912345678;Zoe\n")
     given = {"file": file, "encoding": "auto", "duplicates": "merge", "mapping": "{}", "country": "GR",

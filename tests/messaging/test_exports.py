@@ -11,9 +11,10 @@ from django.utils import timezone
 from hypothesis import given
 from hypothesis import strategies as st
 
+from audit.models import AuditEvent
 from config.infra import tenancy
 from messaging.actions.contacts import Profile, ensure_contact
-from messaging.actions.exports import export_contacts, export_problems
+from messaging.actions.exports import ExportRefused, export_contacts, export_problems
 from messaging.actions.imports import Options, start_import
 from messaging.actions.profiles import change_contact, create_contact
 from messaging.actions.segments import save_segment
@@ -22,6 +23,7 @@ from messaging.models import Contact, ContactImport
 from messaging.tables import guard, unguard
 from messaging.tasks import drain_imports
 from tests.factories import make_tenant
+from tests.messaging.people import with_key
 
 pytestmark = pytest.mark.django_db(transaction=True)
 PROOF = {"consent_source": "us", "consent_text": "Yes", "consent_at": datetime(2026, 1, 1, tzinfo=UTC)}
@@ -114,6 +116,26 @@ def test_a_guarded_cell_is_read_as_it_was_and_runs_nothing(value):
 def test_an_attribute_is_read_as_it_was_written(value):
     read = read_attribute(write_attribute(value).strip())
     assert (read, type(read)) == (value, type(value))
+
+
+def test_every_attribute_is_exported_and_imported_or_the_export_is_refused(tenant):
+    with tenancy.tenant_scope(tenant.pk):
+        for number in range(10):
+            email, facts = f"w{number}@example.com", {f"{number}-{'wide name ' * 5}-{place}": 1 for place in range(100)}
+            create_contact(values={"email": email, "attributes": facts}, actor="t", now=timezone.now())
+    other = make_tenant()
+    made = take(other, export(tenant), **PROOF)
+    assert (made.created_count, made.error_count, made.note_count) == (10, 0, 0)
+    assert people(other) == people(tenant)
+    with tenancy.tenant_scope(tenant.pk):
+        one = create_contact(values={"email": "z@example.com", "attributes": {"z": 1}}, actor="t", now=timezone.now())
+        with pytest.raises(ExportRefused, match="more than 1000 different attributes"):
+            export_contacts(actor="t")
+        assert AuditEvent.objects.filter(name="contacts.exported").count() == 1
+        lines = export_contacts(contact_ids=[one.pk], actor="t")
+    (row,) = csv.DictReader(io.StringIO("".join(lines)))
+    assert row["attributes.z"] == "1"
+    assert with_key(tenant).get("/api/v1/contacts/export").json()["type"].endswith("export-refused")
 
 
 def test_a_segment_is_exported_alone(tenant):
