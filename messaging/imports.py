@@ -25,6 +25,7 @@ TEXTS = {"first_name": 200, "last_name": 200, "region": 10, "locale": 20}
 TARGETS = (*IDENTITIES, *TEXTS, "country", "timezone", "tags", "consent_at", *(f"consent.{one}" for one in CHANNELS))
 ATTRIBUTE = "attributes."
 MAX_ATTRIBUTES, MAX_ATTRIBUTE_NAME, MAX_ATTRIBUTE = 100, 64, 500
+MAX_ATTRIBUTE_COLUMNS = 1000  # of one file; a row, as a contact, has MAX_ATTRIBUTES
 MAX_TAGS, MAX_TAG = 100, 64
 
 _HEADERS = {
@@ -52,6 +53,7 @@ _STATES = {
     **dict.fromkeys(("no", "n", "false", "0", "not_subscribed", "not subscribed"), "not_subscribed"),
 }
 _NUMBER = re.compile(r"-?(0|[1-9][0-9]{0,14})(\.[0-9]{1,15})?")
+_FLOAT = re.compile(r"-?[0-9]{1,15}(\.[0-9]{1,25})?(e-[0-9]{2,3})?")
 # PostgreSQL's jsonb takes neither NUL nor half of a surrogate pair, which a text in quotes may spell as \uXXXX.
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
@@ -70,8 +72,8 @@ def guess_columns(header: Sequence[str], given: Mapping[str, str]) -> list[str]:
         if target and target in columns[:number]:
             first = header[columns.index(target)]
             raise TableError(f"mapping: {first!r} and {header[number]!r} would both be {target}; leave one out by ''")
-    if sum(map(_is_attribute, columns)) > MAX_ATTRIBUTES:
-        raise TableError(f"mapping: more than {MAX_ATTRIBUTES} columns are attributes; leave some out by ''")
+    if sum(map(_is_attribute, columns)) > MAX_ATTRIBUTE_COLUMNS:
+        raise TableError(f"mapping: more than {MAX_ATTRIBUTE_COLUMNS} columns are attributes; leave some out by ''")
     if not set(columns) & set(IDENTITIES):
         raise TableError(f"mapping: no column says who a row is; map one to {', '.join(IDENTITIES)}")
     return columns
@@ -94,11 +96,14 @@ def _targets() -> str:
 
 
 def read_attribute(cell: str) -> str | int | float | bool:
-    """Read the value of an attribute: true, false, a number in its plain form, else a text (in quotes if need be)."""
+    """Read the value of an attribute: true, false, a number in its plain form or as it is exported (0.1 + 0.2, 1e-07),
+    else a text (in quotes if need be)."""
     if cell in {"true", "false"}:
         return cell == "true"
     if _NUMBER.fullmatch(cell):
         return float(cell) if "." in cell else int(cell)
+    if _FLOAT.fullmatch(cell) and repr(float(cell)) == cell:
+        return float(cell)
     if len(cell) > 1 and cell[0] == cell[-1] == '"':
         try:
             return str(json.loads(cell))
@@ -113,7 +118,9 @@ def write_attribute(value: str | float | bool) -> str:
         return "true" if value else "false"
     if not isinstance(value, str):
         return repr(value)
-    is_itself = value == value.strip() and read_attribute(value) == value and type(read_attribute(value)) is str
+    is_itself = (
+        value and value == value.strip() and read_attribute(value) == value and type(read_attribute(value)) is str
+    )
     return value if is_itself else json.dumps(value, ensure_ascii=False)
 
 
@@ -203,6 +210,8 @@ class RowReader:
             clean.notes.append(f"{target} is over {MAX_ATTRIBUTE} characters long")
         elif isinstance(value, str) and _UNSTORABLE.search(value):
             clean.notes.append(f"{target} holds a NUL character, or half of a surrogate pair")
+        elif len(clean.attributes) >= MAX_ATTRIBUTES:
+            clean.notes.append(f"{target} was not taken: a row has {MAX_ATTRIBUTES} attributes at most")
         else:
             clean.attributes[target.removeprefix(ATTRIBUTE)] = value
 

@@ -20,6 +20,8 @@ from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
+from shopsync.storing import is_storable
+
 MAX_DEPTH = 8
 MAX_CONDITIONS = 100
 MAX_VALUES = 1000
@@ -136,9 +138,10 @@ class _Place:
         value = self.node.get("value")
         try:
             moment = datetime.fromisoformat(value if isinstance(value, str) else "")
-        except ValueError:
+            # In UTC, since PostgreSQL reads fewer offsets than Python does.
+            return (moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)).isoformat()
+        except (ValueError, OverflowError):  # the latter for what falls out of the calendar on its way to UTC
             raise SegmentError(f"{self.at('value')}: a date or time is needed, e.g. 2026-11-28T08:00:00Z") from None
-        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).isoformat()
 
     def since(self, days: int) -> str:
         return f"now() - make_interval(days => {self.bind(days)})"
@@ -176,7 +179,10 @@ def _condition(place: _Place) -> str:
     kind, _, rest = name.partition(".") if isinstance(name, str) else ("", "", "")
     if kind not in _KINDS:
         raise SegmentError(f"{place.at('field')}: one of all, any, not, or a field is needed; fields are {_names()}")
-    return _KINDS[kind](place, rest)
+    sql = _KINDS[kind](place, rest)
+    if not is_storable(place.node.get("value")):  # nothing read it, but it is kept with the rest
+        raise SegmentError(f"{place.at('value')}: it is not asked for, and can't be kept; leave it out")
+    return sql
 
 
 # Fields of the contact
@@ -234,8 +240,10 @@ def _attribute(place: _Place, key: str) -> str:
     given: Any = place.node.get("value")
     if isinstance(given, bool):
         text = "true" if given else "false"  # as jsonb writes it
-    elif isinstance(given, str | int | float):
-        text = str(given)
+    elif isinstance(given, int | float):
+        text = format(Decimal(str(given + 0)), "f")  # no exponent, and no -0.0
+    elif isinstance(given, str):
+        text = given
     else:
         raise SegmentError(f"{place.at('value')}: a text, a number, true or false is needed")
     found = f"c.attributes ->> {key} = {place.bind(place.clean(text))}"

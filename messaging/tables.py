@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 MAX_LINE = 1_000_000  # characters; a longer one is cut, and then is no row that fits
 MAX_CELL = 20_000
-MAX_COLUMNS = 200
+MAX_COLUMNS = 1100  # an export of as many attributes as a file may have, and a file of its problems
 DELIMITERS = (",", ";", "\t")
 ENCODINGS = ("auto", "utf-8", "utf-16", "windows-1252")
 _BOMS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))

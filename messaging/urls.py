@@ -59,7 +59,7 @@ urlpatterns = [
     path("api/v1/segments/preview", _segments.as_view({"post": "preview"}, detail=False)),
     path("api/v1/segments/<int:pk>", _segments.as_view({**_one, "delete": "destroy"}, detail=True)),
     path("api/v1/segments/<int:pk>/count", _segments.as_view({"get": "count"}, detail=True)),
-    path("api/v1/segments/<int:pk>/sample", _segments.as_view({"get": "sample"}, detail=True)),
+    path("api/v1/segments/<int:pk>/sample", _segments.as_view({"get": "sample"}, detail=True, pagination_class=None)),
     path(
         "api/v1/segments/<int:pk>/members", _segments.as_view({"get": "list_members", "post": "members"}, detail=True)
     ),

@@ -40,6 +40,7 @@ MODULES = {  # the six kinds, by name
         "shopify",
         "identity",
         "money",
+        "storing",
         "rules",
         "rendering",
         *("encoding", "keywords", "quiet", "segments", "tables", "imports", "emails", "email_events", "links"),

@@ -9,17 +9,19 @@ from django.db import connection
 from audit.actions import Value, record
 from config.infra import tenancy
 from messaging.actions.segments import compiled
-from messaging.imports import ATTRIBUTE, CHANNELS, write_attribute
+from messaging.imports import ATTRIBUTE, CHANNELS, MAX_ATTRIBUTE_COLUMNS, write_attribute
 from messaging.models import ConsentState, Contact, ContactIdentity, ContactImport, ImportRow, Segment
 from messaging.segments import Compiled, compile_segment
-from messaging.tables import write_rows
+from messaging.tables import unguard, write_rows
 
 PAGE = 2000
-MAX_ATTRIBUTE_COLUMNS = 500
 _TEXTS = ("email", "phone", "first_name", "last_name", "country", "region", "locale", "timezone", "lifecycle")
 _KINDS = {"shopify_customer": "shopify_id", "external": "external_id", "whatsapp": "whatsapp"}
 _CHOSEN = "SELECT id FROM messaging_contact WHERE tenant_id = %(tenant)s AND id = ANY(%(chosen)s::bigint[])"
-_NAMES = "SELECT DISTINCT jsonb_object_keys(attributes) FROM messaging_contact WHERE tenant_id = %s ORDER BY 1 LIMIT %s"
+
+
+class ExportRefused(ValueError):  # noqa: N818  (a state of the contacts, not of what was asked for)
+    """The contacts don't fit into one file; the message says what to do."""
 
 
 def export_contacts(
@@ -30,20 +32,33 @@ def export_contacts(
     The lines are read while they are sent, by a cursor of the server's: the tenant's scope is opened for each page
     anew, since nobody knows who holds the thread between two lines.
 
-    Raises: Segment.DoesNotExist, SegmentError.
+    Raises: Segment.DoesNotExist, SegmentError, ExportRefused for more attributes than a file may have columns of.
     """
     segment = Segment.objects.get(pk=segment_id) if segment_id is not None else None
     query = compiled(segment) if segment is not None else compile_segment({"all": []})
     if contact_ids is not None:
         query = Compiled(_CHOSEN, {"chosen": list(contact_ids)})
     tenant_id = tenancy.current_tenant_id()
-    with connection.cursor() as cursor:
-        cursor.execute(_NAMES, [tenant_id, MAX_ATTRIBUTE_COLUMNS])
-        names = [row[0] for row in cursor.fetchall()]
+    names = _attribute_names(query, tenant_id)
     subject = f"segment:{segment_id}" if segment is not None else f"tenant:{tenant_id}"
     data: dict[str, Value] = {} if contact_ids is None else {"contacts": len(contact_ids)}
     record(name="contacts.exported", subject=subject, actor=actor, data=data)
     return _lines(query, tenant_id, names)
+
+
+def _attribute_names(query: Compiled, tenant_id: int) -> list[str]:
+    """List the names of attributes that these contacts have."""
+    sql = f"""SELECT DISTINCT jsonb_object_keys(attributes) FROM messaging_contact
+        WHERE tenant_id = %(tenant)s AND id IN ({query.sql}) ORDER BY 1 LIMIT %(most)s"""  # noqa: S608
+    with connection.cursor() as cursor:
+        cursor.execute(sql, {**query.parameters, "tenant": tenant_id, "most": MAX_ATTRIBUTE_COLUMNS + 1})
+        names = [row[0] for row in cursor.fetchall()]
+    if len(names) > MAX_ATTRIBUTE_COLUMNS:
+        raise ExportRefused(
+            f"These contacts have more than {MAX_ATTRIBUTE_COLUMNS} different attributes, more than a file may have"
+            " columns of: export them in parts, a segment each, or take attributes away."
+        )
+    return names
 
 
 def _lines(query: Compiled, tenant_id: int, names: list[str]) -> Iterator[str]:
@@ -68,8 +83,8 @@ def _pages(query: Compiled, tenant_id: int) -> Iterator[list[int]]:
 
 
 def _rows(ids: list[int], names: list[str]) -> Iterator[list[str]]:
-    """Read a page of contacts in three queries; of several identities of a kind, the first one known."""
-    rows = ContactIdentity.objects.filter(contact_id__in=ids, kind__in=_KINDS).order_by("-pk")
+    """Read a page of contacts in three queries; of several identities of a kind, the one known last."""
+    rows = ContactIdentity.objects.filter(contact_id__in=ids, kind__in=_KINDS).order_by("pk")
     known = {(pk, kind): value for pk, kind, value in rows.values_list("contact_id", "kind", "value")}
     hold = ConsentState.objects.filter(contact_id__in=ids, lapsed_at__isnull=True)  # no other is for what stands here
     states = hold.values_list("contact_id", "channel", "state")
@@ -87,7 +102,7 @@ def _rows(ids: list[int], names: list[str]) -> Iterator[list[str]]:
 
 
 def export_problems(*, source: ContactImport) -> Iterator[str]:
-    """Return the lines of an import's file of problems: where, what, and the cells as they came."""
+    """Return the lines of an import's file of problems: where, what, and the cells as they came, guarded once."""
     pk, tenant_id, header = source.pk, source.tenant_id, list(source.header)
     return _problem_lines(pk, tenant_id, header)
 
@@ -102,7 +117,7 @@ def _problem_lines(pk: int, tenant_id: int, header: list[str]) -> Iterator[str]:
         if not page:
             return
         yield write_rows(
-            [str(line), "no" if is_refused else "yes", problem, *(cells or ())]
+            [str(line), "no" if is_refused else "yes", problem, *map(unguard, cells or ())]
             for _, line, is_refused, problem, cells in page
         )
         last = page[-1][0]

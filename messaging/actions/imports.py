@@ -34,7 +34,6 @@ logger = logging.getLogger(__name__)
 Phase = ContactImport.Phase
 MAX_BYTES = 512 * 2**20
 CHUNK_BYTES = 2**20
-HEAD_BYTES = 2**16
 BATCH = 5000
 _NO_LIST = "segment_id: there is no static list of this id"
 SLICE_SECONDS = 15.0  # of work under one lease, which lasts 60
@@ -101,7 +100,7 @@ def _plan(first: bytes, options: Options) -> tuple[ContactImport, Decodable]:
     encoding = choose_encoding(first, options.encoding)
     check = Decodable(encoding)
     check.feed(first)
-    delimiter, header = read_header(first[:HEAD_BYTES], encoding=encoding, delimiter=options.delimiter)
+    delimiter, header = read_header(first, encoding=encoding, delimiter=options.delimiter)
     columns = guess_columns(header, options.mapping)
     made = ContactImport(
         lane="contacts",

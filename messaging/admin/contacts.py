@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.utils import timezone
 from unfold.decorators import action, display
 
 from messaging.actions.consent import ConsentError, state_consent
-from messaging.actions.exports import export_contacts
+from messaging.actions.exports import ExportRefused, export_contacts
 from messaging.actions.profiles import PLAIN, change_contact, create_contact
 from messaging.admin.profiles import ADDED, ConsentForm, ContactForm
 from messaging.models import ConsentEntry, ConsentState, Contact, ContactIdentity
@@ -113,10 +113,15 @@ class ContactAdmin(ActingAdmin):
         return self.ask(request, contact, page)
 
     @action(description="Export as CSV", permissions=["configure"])
-    def export(self, request: HttpRequest, queryset: QuerySet[Contact]) -> HttpResponseBase:
+    def export(self, request: HttpRequest, queryset: QuerySet[Contact]) -> HttpResponseBase | None:
         """Send the chosen contacts, or all that the filters leave, as the API's export does."""
         ids = list(queryset.order_by("pk").values_list("pk", flat=True).distinct())
-        return csv_answer(export_contacts(contact_ids=ids, actor=actor_of(request)), name="contacts.csv")
+        try:
+            lines = export_contacts(contact_ids=ids, actor=actor_of(request))
+        except ExportRefused as error:
+            self.message_user(request, str(error), messages.ERROR)
+            return None
+        return csv_answer(lines, name="contacts.csv")
 
 
 class OfContact(ByIdFilter):

@@ -18,16 +18,16 @@ from unfold.widgets import (
     UnfoldAdminTextInputWidget,
 )
 
-from inventory.rules import COUNTRIES
 from messaging.actions.exports import export_problems
 from messaging.actions.imports import Options, check_import, start_import
 from messaging.admin.profiles import LEVELS
 from messaging.models import ContactImport, Segment
 from messaging.models.contacts import Channel
+from messaging.senders import PLACES
 from messaging.tables import ENCODINGS, TableError
 from messaging.views.contacts import csv_answer
 from shopsync.admin.base import TenantModelAdmin, actor_of, in_zone
-from shopsync.admin.forms import row_action
+from shopsync.admin.forms import StorableJSONField, row_action
 from shopsync.sites import scope_of
 
 GIVEN = ("file", "encoding", "delimiter", "mapping", "duplicates", "country", "segment", "consent_channels",
@@ -49,12 +49,12 @@ class ImportForm(forms.ModelForm):  # type: ignore[type-arg]
         help_text="what parts the columns",
     )
     country = forms.ChoiceField(
-        choices=[("", "the tenant's"), *((code, code) for code in COUNTRIES)],
+        choices=[("", "the tenant's"), *((code, code) for code in PLACES)],
         required=False,
         widget=UnfoldAdminSelectWidget,
         help_text="where phones without a prefix are, in rows that name no country",
     )
-    mapping = forms.JSONField(
+    mapping = StorableJSONField(
         required=False,
         widget=UnfoldAdminTextareaWidget,
         help_text='where a column\'s name does not say it: {"Points": "attributes.points", "Junk": ""}',

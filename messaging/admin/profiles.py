@@ -16,14 +16,14 @@ from unfold.widgets import (
 )
 
 from config.infra import tenancy
-from inventory.rules import COUNTRIES
 from messaging.actions.profiles import KINDS, PLAIN, IdentityTaken
 from messaging.imports import MAX_TAG, MAX_TAGS
 from messaging.models import ConsentEntry, Contact, ContactIdentity
 from messaging.models.contacts import Channel
+from messaging.senders import PLACES
 from messaging.serializers.contacts import AttributesField, ConsentInput, ContactInput
 from messaging.views.contacts import address_for
-from shopsync.admin.forms import KeyedForm
+from shopsync.admin.forms import KeyedForm, StorableJSONField
 from shopsync.models import Tenant
 
 ADDED = ("whatsapp", "shopify_id", "external_id")  # identities without a field of their own on a contact
@@ -41,7 +41,7 @@ class ContactForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in the 
     """What a person here may say of a contact."""
 
     country = forms.ChoiceField(
-        choices=[("", "–"), *((code, code) for code in COUNTRIES)], required=False, widget=UnfoldAdminSelectWidget
+        choices=[("", "–"), *((code, code) for code in PLACES)], required=False, widget=UnfoldAdminSelectWidget
     )
     whatsapp = forms.CharField(
         required=False, max_length=40, widget=_TEXT, help_text="a number of its own; else the phone serves"
@@ -49,7 +49,7 @@ class ContactForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in the 
     shopify_id = forms.CharField(required=False, max_length=18, widget=_TEXT, help_text="of the customer in Shopify")
     external_id = forms.CharField(required=False, max_length=320, widget=_TEXT, help_text="in a system of your own")
     tags = forms.CharField(required=False, widget=_TEXT, help_text="parted by commas")
-    attributes = forms.JSONField(required=False, widget=UnfoldAdminTextareaWidget)
+    attributes = StorableJSONField(required=False, widget=UnfoldAdminTextareaWidget)
     timezone = forms.CharField(required=False, max_length=64, widget=_TEXT, help_text="e.g. Europe/Athens")
 
     class Meta:

@@ -34,7 +34,7 @@ from messaging.segments import SegmentError
 from messaging.tables import TableError
 from messaging.views.segments import SHOWN, cells_of
 from shopsync.admin.base import ByIdFilter, TenantModelAdmin, actor_of
-from shopsync.admin.forms import ActingAdmin, KeyedForm, Page, row_action
+from shopsync.admin.forms import ActingAdmin, KeyedForm, Page, StorableJSONField, row_action
 from shopsync.sites import scope_of
 
 _SPLIT = re.compile(r"[\n,;]")
@@ -44,7 +44,7 @@ _EXAMPLE = '{"all": [{"field": "contact.country", "op": "is", "value": "GR"}]}'
 class SegmentForm(forms.ModelForm):  # type: ignore[type-arg]
     """A segment: with a description, or a list."""
 
-    definition = forms.JSONField(
+    definition = StorableJSONField(
         required=False, widget=UnfoldAdminTextareaWidget, help_text=f"e.g. {_EXAMPLE}; empty: a list"
     )
 

@@ -32,7 +32,7 @@ from messaging.models.contacts import Channel
 from messaging.queries import Preview, preview_of
 from messaging.rendering import MAX_HTML_TEMPLATE, MAX_TEMPLATE, TemplateError
 from shopsync.admin.base import ReadOnlyInline, actor_of
-from shopsync.admin.forms import ActingAdmin, KeyedForm, Page, row_action
+from shopsync.admin.forms import ActingAdmin, KeyedForm, Page, StorableJSONField, row_action
 
 _DEFAULTS = 'what stands for a value that a recipient has not, by name: {"contact.first_name": "there"}'
 _NAMES = (
@@ -55,7 +55,7 @@ class DraftForm(KeyedForm):
         widget=UnfoldAdminTextareaWidget({"rows": 4}),
         help_text="an e-mail's text; empty: it is made from the HTML",
     )
-    defaults = forms.JSONField(required=False, widget=UnfoldAdminTextareaWidget({"rows": 3}), help_text=_DEFAULTS)
+    defaults = StorableJSONField(required=False, widget=UnfoldAdminTextareaWidget({"rows": 3}), help_text=_DEFAULTS)
     encodes_smartly = forms.BooleanField(
         required=False, widget=UnfoldBooleanWidget, help_text="SMS: write what looks alike in GSM-7, if it then fits"
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -73,6 +72,8 @@ class AttributesField(serializers.Field):  # type: ignore[type-arg]  # its gener
         for name, value in data.items():
             if not name.isprintable() or not 0 < len(name) <= MAX_ATTRIBUTE_NAME:
                 raise serializers.ValidationError(f"A name has 1 to {MAX_ATTRIBUTE_NAME} characters that can be seen.")
+            if name.endswith(" ") and value is not None:  # no name of a column does, so an export could not be read
+                raise serializers.ValidationError(f"The name {name!r} ends with a blank: leave it out.")
             if not _is_attribute(value):
                 sentence = f"{name}: a text of at most {MAX_ATTRIBUTE} characters, a number, true, false or null."
                 raise serializers.ValidationError(sentence)
@@ -87,7 +88,7 @@ def _is_attribute(value: object) -> bool:
     if isinstance(value, str):
         return len(value) <= MAX_ATTRIBUTE and not _UNSTORABLE.search(value)
     if isinstance(value, int | float):
-        return math.isfinite(value) and abs(value) < 10**15
+        return abs(value) < 10**15  # NaN and infinity are not
     return value is None
 
 

@@ -21,7 +21,7 @@ from rest_framework.viewsets import ReadOnlyModelViewSet
 from config.infra import tenancy
 from messaging.actions import profiles
 from messaging.actions.consent import state_consent
-from messaging.actions.exports import export_contacts
+from messaging.actions.exports import ExportRefused, export_contacts
 from messaging.actions.suppressions import normalise_address
 from messaging.models import ConsentEntry, ConsentState, Contact, Segment
 from messaging.serializers.contacts import ConsentEntryRow, ConsentInput, ContactInput, ContactRow
@@ -34,6 +34,7 @@ from shopsync.views import KEY, answer_once, declare_problem, named
 READS = frozenset({"list", "retrieve", "consents"})
 
 
+declare_problem(ExportRefused, status=409, slug="export-refused", title="Too much for one file")
 declare_problem(profiles.ProfileError, status=400, slug="invalid-contact", title="Not a contact")
 declare_problem(
     profiles.IdentityTaken,

@@ -14,6 +14,7 @@ from typing import Any
 from django import forms
 from django.contrib import messages
 from django.db import models
+from django.forms.fields import InvalidJSONInput
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
 from django.urls import reverse
 from unfold.dataclasses import UnfoldAction
@@ -23,6 +24,7 @@ from config.infra import tenancy
 from shopsync.actions.idempotency import KeyUsed, run_once
 from shopsync.admin.base import TenantModelAdmin
 from shopsync.serializers import name_allowed
+from shopsync.storing import MAX_DEPTH, is_storable
 
 _PLAIN = re.compile(r"-?[0-9]+(\.[0-9]+)?")
 
@@ -41,6 +43,33 @@ class PlainDecimalField(_Plain, forms.DecimalField):
 
 class PlainIntegerField(_Plain, forms.IntegerField):
     """A whole number in plain digits."""
+
+
+class StorableJSONField(forms.JSONField):
+    """JSON that the database can keep; what Python can't read, or it can't keep, is refused and shown as it came."""
+
+    default_error_messages = {
+        "unstorable": f"This can't be kept: it is nested more than {MAX_DEPTH} deep, or holds a number of thousands of"
+        " digits or that is none, a NUL character, or half of a surrogate pair. Take that out."
+    }
+
+    def to_python(self, value: Any) -> Any:
+        """Read it."""
+        try:
+            found = super().to_python(value)
+        except (ValueError, RecursionError) as error:  # of numbers and nesting that are beyond Python's limits
+            raise forms.ValidationError(self.error_messages["unstorable"], code="unstorable") from error
+        if not is_storable(found):
+            raise forms.ValidationError(self.error_messages["unstorable"], code="unstorable")
+        return found
+
+    def bound_data(self, data: Any, initial: Any) -> Any:
+        """Show what was sent again."""
+        try:
+            found = super().bound_data(data, initial)
+        except (ValueError, RecursionError):
+            return InvalidJSONInput(data)
+        return found if is_storable(found) else InvalidJSONInput(data)
 
 
 class KeyedForm(forms.Form):

@@ -162,6 +162,16 @@ def test_chosen_and_filtered_contacts_are_exported(shop, zoe, stranger):
     assert len(shop.events("contacts.exported")) == 2
 
 
+def test_contacts_with_more_attributes_than_a_file_has_columns_are_not_exported_in_part(shop, zoe):
+    with shop.open():
+        for number in range(11):
+            Contact.objects.create(email=f"w{number}@x.com", attributes={f"{number}-{n}": 1 for n in range(100)})
+    chosen = {"action": "export", "_selected_action": [zoe.pk], "select_across": "1"}
+    page = shop.person("operator").post(list_page(Contact), chosen, follow=True).content.decode()
+    assert "These contacts have more than 1000 different attributes" in page
+    assert shop.events("contacts.exported") == []
+
+
 def test_an_import_is_told_country_delimiter_and_level(shop):
     file = SimpleUploadedFile("people.csv", b"phone;name, in full\n6912345678;Zoe\n")
     given = {"file": file, "encoding": "auto", "duplicates": "merge", "mapping": "{}", "country": "GR",
@@ -171,6 +181,21 @@ def test_an_import_is_told_country_delimiter_and_level(shop):
     with shop.open():
         made = ContactImport.objects.get()
     assert (made.country, made.delimiter, made.opt_in_level) == ("GR", ";", "confirmed_opt_in")
+
+
+def test_somebody_in_kosovo_is_changed_and_imported_as_by_the_api(shop):
+    operator = shop.person("operator")
+    with shop.open():
+        ana = Contact.objects.create(first_name="Ana", phone="+38344123456", country="XK")
+    answer = operator.post(change_page(ana), {"first_name": "Anna", "country": "XK", **INLINES})
+    assert answer.status_code == 302, errors(answer)
+    file = SimpleUploadedFile("people.csv", b"phone\n044123457\n")
+    given = {"file": file, "encoding": "auto", "duplicates": "merge", "mapping": "{}", "country": "XK"}
+    answer = operator.post("/admin/messaging/contactimport/add/", given)
+    assert answer.status_code == 302, errors(answer)
+    with shop.open():
+        ana.refresh_from_db()
+        assert (ana.first_name, ana.country, ContactImport.objects.get().country) == ("Anna", "XK", "XK")
 
 
 def test_the_id_that_a_test_asks_for_is_in_the_list_and_on_the_page(shop, zoe):

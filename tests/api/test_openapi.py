@@ -9,6 +9,9 @@ import pytest
 import yaml
 from django.core.management import call_command
 
+from config.infra import tenancy
+from messaging.models import Segment
+
 LISTS = [
     *("orders", "products", "variants", "locations", "stock", "stock-movements", "reservations"),
     *("payments", "payments/mismatches"),
@@ -68,6 +71,17 @@ def _nullable(node):
     if rewritten.pop("nullable", False) is True:
         return {"anyOf": [rewritten, {"type": "null"}]} if rewritten.get("type") else {}
     return rewritten
+
+
+def test_a_sample_of_a_segment_is_declared_as_the_plain_list_that_it_is(schema, owner, world):
+    declared = schema["paths"]["/api/v1/segments/{id}/sample"]["get"]
+    shape = declared["responses"]["200"]["content"]["application/json"]["schema"]
+    with tenancy.tenant_scope(world.tenant.pk):
+        segment = Segment.objects.get(name="everybody")
+    answer = owner.get(f"/api/v1/segments/{segment.pk}/sample").json()
+    assert answer
+    jsonschema.validate(answer, _nullable({**shape, "components": schema["components"]}))
+    assert [one["name"] for one in declared["parameters"]] == ["id"]
 
 
 def test_the_schema_and_the_docs_are_open_to_everybody(nobody, world):

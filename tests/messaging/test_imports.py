@@ -146,6 +146,8 @@ def test_byte_order_marks_encodings_delimiters_and_line_ends_are_understood(body
         (b"email\n", {"mapping": {"nothing": "phone"}}, "the file has no column 'nothing'"),
         (b"email,x\n", {"mapping": {"x": "age"}}, "'age' is nothing to take a column as"),
         (b"email\n", {"segment_id": 10**9}, "no static list"),
+        (",".join(["email", *(f"attributes.{n}" for n in range(1001))]).encode(), {}, "more than 1000 columns are"),
+        (",".join(["email", *(f"x{n}" for n in range(1100))]).encode(), {}, "it has 1101 columns, 1100 are the most"),
         (b"email\n", {"delimiter": "|"}, "delimiter: a comma"),
         (b"email,sms consent\n", {}, "consent for sms is imported with its proof alone"),
         (b"email\n", {"consent_channels": ("email",), "consent_source": "x", "consent_text": "y"}, "consent_at, or a"),
@@ -198,6 +200,14 @@ def test_an_attribute_that_no_database_takes_is_left_out_and_told_and_the_others
     assert (made.state, counts(made)) == ("finished", (3, 0, 0, 0, 1))
     assert problems(made) == {3: "attributes.x holds a NUL character, or half of a surrogate pair"}
     assert list(Contact.objects.order_by("id").values_list("attributes", flat=True)) == [{"x": 1}, {}, {"x": "😀"}]
+
+
+def test_of_more_attributes_than_a_contact_may_have_the_rest_is_told():
+    names = ",".join(f"attributes.{n}" for n in range(150))
+    made = take(f"email,{names}\na@example.com{',' * 50}{',1' * 100}\nb@example.com{',1' * 101}{',' * 49}\n")
+    assert (made.created_count, made.error_count, made.note_count) == (2, 0, 1)
+    assert problems(made) == {3: "attributes.100 was not taken: a row has 100 attributes at most"}
+    assert [len(one.attributes) for one in Contact.objects.order_by("email")] == [100, 100]
 
 
 def test_a_quote_that_never_closes_is_one_error_and_not_the_end():

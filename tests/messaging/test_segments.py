@@ -176,12 +176,18 @@ def test_a_fact_is_gathered_once_however_often_it_is_asked_for():
         (field("contact.country", "in", []), "value: a list"),
         (field("contact.country", "is", "GR", extra=1), "extra: not known here"),
         (field("contact.created_at", "before", "tomorrow"), "value: a date"),
+        (field("contact.created_at", "before", "9999-12-31T23:59:59-15:59"), "value: a date"),
+        (field("contact.created_at", "before", "0001-01-01T00:00:00+15:59"), "value: a date"),
         (field("orders.total", "at_least", "NaN"), "value: a number"),
         (field("orders.total", "at_least", value=True), "value: a number"),
         (field("orders.total", "at_least", 1, within_days=0), "within_days: a number of days"),
         (field("orders.margin", "at_least", 1), "field: of orders"),
         (field("consent.fax", "is", "subscribed"), "field: consent is kept for"),
         (field("list", "in", "12"), "value: the id"),
+        *(
+            (field("contact.email", "is_known", value), "value: it is not asked for, and can't be kept")
+            for value in ("\0", "\ud800", {"\udfff": 1}, [["\0"]], float("nan"))
+        ),
         (field("engagement.opened", "is", 1), "field: engagement is"),
     ],
 )
@@ -195,6 +201,19 @@ def test_any_number_that_can_be_is_asked_for(shop, number):
     person("ada", attributes={"points": 10**15})
     for name in ("orders.total", "contact.attributes.points"):
         assert found({"any": [field(name, "at_least", number), field(name, "at_most", number)]}) == ["ada"]
+
+
+@pytest.mark.parametrize("offset", ["+20:00", "-23:59", "+01:00:00.5", "+01:00:30"])
+def test_a_time_of_any_offset_that_is_taken_can_be_asked_for(people, offset):
+    assert found(field("contact.created_at", "after", f"2020-11-28T08:00:00{offset}")) == ["ada", "bob", "cyd", "dee"]
+    assert found(field("orders.last_at", "before", f"2020-11-28T08:00:00{offset}")) == []
+
+
+@pytest.mark.parametrize("number", [1e-5, 1e-7, -2.5e-9, 5e-324, -0.0, 1 / 3, 0.1 + 0.2, 1e14, 10**15 - 1, 12, 12.0])
+def test_an_attribute_is_the_number_that_it_was_written_as(shop, number):
+    person("ada", attributes={"rate": number})
+    assert found(field("contact.attributes.rate", "is", number)) == ["ada"]
+    assert found(field("contact.attributes.rate", "is_not", number)) == []
 
 
 def test_too_deep_or_too_many_conditions_are_refused():

@@ -107,6 +107,14 @@ def test_a_name_that_no_database_takes_is_refused_by_its_place(owner, name):
     assert "the name of an attribute is needed" in str(answer.json()["errors"])
 
 
+def test_a_value_that_nothing_reads_and_no_database_keeps_is_refused_by_its_field(owner):
+    for value in ("\0", "\ud800"):
+        body = json.dumps({"name": "x", "definition": {"field": "contact.email", "op": "is_known", "value": value}})
+        answer = owner.post(URL, body, content_type="application/json")
+        assert answer.status_code == 400
+        assert answer.json()["errors"]["definition"] == ["value: it is not asked for, and can't be kept; leave it out"]
+
+
 def test_a_list_is_filled_and_emptied_by_ids(owner, people):
     url = f"{URL}/{make(owner, name='list').json()['id']}"
     ids = [contact.pk for contact in people]
