@@ -64,7 +64,16 @@ def rows(queryset, *left_out: str) -> list[dict[str, Any]]:
 
 def state(tenant) -> dict[str, Any]:
     with tenancy.tenant_scope(tenant.pk):
-        work_columns = ("reference", "due_at", "finished_at", "token", "trigger", "automation_version_id", "flow_id")
+        work_columns = (
+            "reference",
+            "due_at",
+            "finished_at",
+            "token",
+            "trigger",
+            "automation_id",
+            "automation_version_id",
+            "flow_id",
+        )
         return {
             "orders": rows(Order.objects.all()),
             "lines": rows(OrderLine.objects.order_by("shopify_id")),
