@@ -111,7 +111,7 @@ def test_an_address_given_up_after_the_freeze_is_not_written_to_at_the_call(tena
     campaign = make_campaign(tenant)
     launch(campaign)
     change(phone="")
-    send_due(budget_seconds=1)
+    send_due()
     assert Message.objects.get(campaign=campaign).reason == "no_consent"
     assert sandbox.accepted() == []
 
