@@ -37,7 +37,7 @@ class CampaignError(ValueError):
     """A campaign can't be changed or moved as it stands; the message says why."""
 
 
-class InvalidCampaign(InvalidInput, CampaignError):  # noqa: N818
+class InvalidCampaign(InvalidInput, CampaignError):  # noqa: N818  (of what was asked for, not of how things stand)
     """What was asked for does not fit, whatever the campaign's state."""
 
 

@@ -33,7 +33,7 @@ class MessageError(ValueError):
     """A message can't be settled or sent again as it stands; the message says why."""
 
 
-class InvalidMessage(InvalidInput, MessageError):  # noqa: N818
+class InvalidMessage(InvalidInput, MessageError):  # noqa: N818  (of what was asked for, not of how things stand)
     """A message can't be written as asked, whatever the state of any."""
 
 

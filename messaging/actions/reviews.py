@@ -31,7 +31,7 @@ class ReplyError(ValueError):
     """A reply can't be decided on or assigned as it stands; the message says why."""
 
 
-class InvalidReply(InvalidInput, ReplyError):  # noqa: N818
+class InvalidReply(InvalidInput, ReplyError):  # noqa: N818  (of what was asked for, not of how things stand)
     """What was asked for is nothing to do with a reply."""
 
 

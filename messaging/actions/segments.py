@@ -26,7 +26,7 @@ class SegmentRefused(SegmentError):  # noqa: N818  (a state of the segment, not 
     """A segment can't be taken away, or filled, as it stands; the message says why."""
 
 
-class InvalidName(InvalidInput, SegmentError):  # noqa: N818
+class InvalidName(InvalidInput, SegmentError):  # noqa: N818  (of what was asked for, not of how things stand)
     """A segment can't be called so."""
 
 

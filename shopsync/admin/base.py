@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,6 +16,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.loader import render_to_string
 from django.template.response import TemplateResponse
 from django.utils import timezone
+from django.utils.crypto import salted_hmac
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin, TabularInline
@@ -86,12 +86,12 @@ class FreshForm:
 
     @property
     def shown(self) -> str:
-        """What the page showed when it was opened, as a digest; empty for a new row."""
+        """What the page showed when it was opened, as a keyed digest that tells nothing of it; empty for a new row."""
         return str(self.data.get(SHOWN, "")) if self.data else self._digest()
 
     def _digest(self) -> str:
         values = repr(sorted(self.initial.items()))
-        return hashlib.sha256(values.encode("utf-8", "replace")).hexdigest() if self.instance.pk is not None else ""
+        return salted_hmac(SHOWN, values.encode("utf-8", "replace")).hexdigest() if self.instance.pk is not None else ""
 
     def clean(self) -> Any:
         """Refuse what was filled in on an older page."""

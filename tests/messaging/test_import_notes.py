@@ -7,14 +7,13 @@ from datetime import UTC, datetime
 import pytest
 from django.utils import timezone
 
-from config.infra import tenancy
 from messaging.actions.consent import state_consent
 from messaging.actions.profiles import change_contact, create_contact
 from messaging.models import ConsentEntry, ConsentState, Contact
 from tests.factories import make_tenant
-from tests.messaging.test_imports import counts, problems, take
+from tests.messaging.importing import counts, problems, take
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("in_scope")]
 PROOF = {"consent_source": "the fair in Athens", "consent_text": "Yes, write to me"}
 OLD, NEW = "+306900000001", "+306900000002"
 
@@ -22,12 +21,6 @@ OLD, NEW = "+306900000001", "+306900000002"
 @pytest.fixture
 def tenant():
     return make_tenant(country="GR")
-
-
-@pytest.fixture(autouse=True)
-def _in_scope(tenant):
-    with tenancy.tenant_scope(tenant.pk):
-        yield
 
 
 def known(state="subscribed", *, day=20, email="zoe@example.com", **values):

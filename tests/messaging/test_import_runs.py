@@ -15,28 +15,17 @@ from config.infra import tenancy, work
 from messaging.actions import imports
 from messaging.actions.contacts import Profile, ensure_contact
 from messaging.actions.imports import Options, start_import
-from messaging.models import (
-    Contact,
-    ContactIdentity,
-    ContactImport,
-    ImportRow,
-)
+from messaging.models import Contact, ContactIdentity, ContactImport, ImportRow
 from messaging.tasks import drain_imports, forget_old_imports
 from tests.factories import make_tenant
 from tests.messaging.importing import counts, take
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("in_scope")]
 
 
 @pytest.fixture
 def tenant():
     return make_tenant(country="GR")
-
-
-@pytest.fixture(autouse=True)
-def _in_scope(tenant):
-    with tenancy.tenant_scope(tenant.pk):
-        yield
 
 
 class Killed(BaseException):

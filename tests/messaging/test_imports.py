@@ -7,7 +7,6 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from audit.models import AuditEvent
-from config.infra import tenancy
 from messaging.actions.consent import state_consent
 from messaging.actions.contacts import Profile, ensure_contact
 from messaging.actions.imports import Options, start_import
@@ -28,7 +27,7 @@ from messaging.tables import TableError
 from tests.factories import make_tenant
 from tests.messaging.importing import counts, problems, take
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("in_scope")]
 DAY = datetime(2026, 3, 1, tzinfo=UTC)
 PROOF = {"consent_source": "the fair in Athens", "consent_text": "Yes, write to me", "consent_at": DAY}
 
@@ -36,12 +35,6 @@ PROOF = {"consent_source": "the fair in Athens", "consent_text": "Yes, write to 
 @pytest.fixture
 def tenant():
     return make_tenant(country="GR")
-
-
-@pytest.fixture(autouse=True)
-def _in_scope(tenant):
-    with tenancy.tenant_scope(tenant.pk):
-        yield
 
 
 def test_a_file_becomes_contacts_with_all_that_it_says():
