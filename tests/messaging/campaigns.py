@@ -17,8 +17,9 @@ from config.local.processes import wait_until
 from messaging.actions.campaigns import Plan, save_campaign, schedule_campaign
 from messaging.actions.credits import top_up
 from messaging.actions.progress import advance_campaigns
-from messaging.models import Campaign, CreditAccount, Price, Segment, SendQueue, Template, TemplateVersion
+from messaging.models import Campaign, CreditAccount, Message, Price, Segment, SendQueue, Template, TemplateVersion
 from messaging.queries import count_rows, tally_of
+from messaging.tasks import drain_messages
 from shopsync.actions.tenants import connect_service
 from shopsync.models import Connection, Tenant
 from tests.factories import make_tenant
@@ -100,6 +101,22 @@ def unblock() -> None:
     with tenancy.all_tenants(reason="test"):
         SendQueue.objects.update(blocker="", blocked_until=None)
         Connection.objects.count()
+
+
+def pass_time() -> None:
+    """Let what waits for a moment go on, until nothing does."""
+    for _ in range(4):
+        Message.objects.filter(status="ready").update(due_at="2000-01-01T00:00:00Z")
+        unblock()
+        drain_messages()
+        advance_campaigns()
+
+
+def name_is_waited_for() -> bool:
+    """Does one transaction wait for a name that another one has locked?"""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
+        return bool(cursor.fetchone()[0] == 1)
 
 
 def balances() -> dict[str, Decimal]:

@@ -9,7 +9,7 @@ from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-from django.db import connection, connections, transaction
+from django.db import connections, transaction
 from django.utils import timezone
 
 from config.infra import tenancy
@@ -48,7 +48,15 @@ from messaging.queries import count_rows, find_campaign_drift, find_credit_drift
 from messaging.tasks import drain_messages
 from messaging.webhooks import DeliveryReport as ReportSnapshot
 from shopsync.models import Alert, Connection
-from tests.messaging.campaigns import add_contacts, launch, launched, make_campaign, make_ready_tenant, unblock
+from tests.messaging.campaigns import (
+    add_contacts,
+    launch,
+    launched,
+    make_campaign,
+    make_ready_tenant,
+    name_is_waited_for,
+    pass_time,
+)
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -71,15 +79,6 @@ def expire():
     """Let every lease end."""
     Message.objects.filter(status="leased").update(lease_until="2000-01-01T00:00:00Z")
     sweep(Message)
-
-
-def pass_time():
-    """Let what waits for a moment go on, until nothing does."""
-    for _ in range(4):
-        Message.objects.filter(status="ready").update(due_at="2000-01-01T00:00:00Z")
-        unblock()
-        drain_messages()
-        advance_campaigns()
 
 
 def ends(campaign):
@@ -383,16 +382,11 @@ def test_a_cap_that_is_set_counts_a_call_that_is_just_beginning(tenant, sandbox)
         finally:
             connections.close_all()
 
-    def is_waited_for():
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
-            return cursor.fetchone()[0] == 1
-
     with ThreadPoolExecutor(2) as pool:
         beginning = pool.submit(begin)
         assert begun.wait(20)
         setting = pool.submit(set_cap)
-        wait_until(is_waited_for, 20, "the cap to wait for the call")
+        wait_until(name_is_waited_for, 20, "the cap to wait for the call")
         may_end.set()
         beginning.result()
         setting.result()

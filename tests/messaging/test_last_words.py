@@ -23,7 +23,7 @@ from messaging.queries import count_rows, find_campaign_drift, find_credit_drift
 from messaging.tasks import drain_messages, settle_unknowns
 from messaging.webhooks import DeliveryReport as ReportSnapshot
 from shopsync.models import Connection
-from tests.messaging.campaigns import launched, make_ready_tenant, unblock
+from tests.messaging.campaigns import launched, make_ready_tenant, pass_time, unblock
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -52,14 +52,6 @@ def expire():
 
 def say(message_id, *, was_sent=True):
     settle_unknown(message_id=message_id, was_sent=was_sent, actor="eve", now=timezone.now())
-
-
-def pass_time():
-    for _ in range(3):
-        Message.objects.filter(status="ready").update(due_at="2000-01-01T00:00:00Z")
-        unblock()
-        drain_messages()
-        advance_campaigns()
 
 
 def stands(campaign):

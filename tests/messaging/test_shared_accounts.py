@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
-from django.db import connection, connections, transaction
+from django.db import connections, transaction
 from django.test import Client
 from django.utils import timezone
 
@@ -32,6 +32,7 @@ from tests.messaging.campaigns import (
     make_campaign,
     make_ready_tenant,
     make_sender_tenant,
+    name_is_waited_for,
     unblock,
 )
 
@@ -177,16 +178,11 @@ def test_one_that_comes_while_the_id_is_written_waits_for_it(ours, theirs):
         finally:
             connections.close_all()
 
-    def is_waited_for():
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
-            return cursor.fetchone()[0] == 1
-
     with ThreadPoolExecutor(2) as pool:
         storing = pool.submit(store)
         assert stored.wait(20)
         telling = pool.submit(tell)
-        wait_until(is_waited_for, 20, "the report to wait for the id")
+        wait_until(name_is_waited_for, 20, "the report to wait for the id")
         may_end.set()
         storing.result()
         telling.result()
